@@ -1,0 +1,139 @@
+//! Rotation orders and standing orders: what administrators sign.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError};
+use crate::ids::{
+    Digest, InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature, UnixMillis,
+};
+use crate::keystore::GateMode;
+use crate::manifest::{AdminSignature, hex_signature};
+
+/// What an order is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// The first master key (`auto-init`): current registers are Empty, so is the keystore.
+    Initialise,
+    /// `auto-mk-rotate`.
+    Rotate,
+    /// `auto-mk-recover`: fills the Empty current register of `target` out of `source`.
+    Recover {
+        /// Whose register is filled.
+        target: ProcessId,
+        /// Who holds the key.
+        source: ProcessId,
+    },
+}
+
+/// One rotation order: everything about the rotation that a coordinator must not choose.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct Order {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The rotation's id (version 7).
+    pub rotation: RotationId,
+    /// Its order number, with the serial of the manifest under which it was drafted.
+    pub number: OrderNumber,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Pattern that every current register must hold; none at initialisation.
+    pub from: Option<Pattern>,
+    /// The recovery unit that makes the master key; every other one refuses.
+    pub generator: ProcessId,
+    /// Units that join: their current register is Empty and they are promoted from it.
+    pub joining: Vec<ProcessId>,
+    /// What clients may do while the generation is open.
+    pub mode: GateMode,
+    /// No promote earlier than this many seconds after the unit's commit.
+    pub hold_after_commit_s: u32,
+    /// No clear earlier than this many seconds after the unit's first sight of *flipped*.
+    pub hold_before_clear_s: u32,
+    /// When it was drafted.
+    pub issued_at: UnixMillis,
+    /// Judged once, when a unit takes the order.
+    pub expires_at: UnixMillis,
+}
+
+/// Names an order in every command and report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct OrderRef {
+    /// The rotation's id.
+    pub rotation: RotationId,
+    /// The order's number.
+    pub number: OrderNumber,
+    /// SHA-256 of the order's bytes under its domain.
+    pub digest: Digest,
+}
+
+/// Leave, signed once by the administrators, for coordinators to order rotations themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct StandingOrder {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The manifest it was given under; any new manifest ends it.
+    pub manifest_serial: u64,
+    /// At most one rotation in this many seconds since the last promote; 0 for no limit.
+    pub not_more_often_than_s: u32,
+    /// Least seconds between two tries.
+    pub pause_between_tries_s: u32,
+    /// The hold that every order under it has.
+    pub hold_after_commit_s: u32,
+    /// The other hold that every order under it has.
+    pub hold_before_clear_s: u32,
+    /// When it ends.
+    pub until: UnixMillis,
+}
+
+/// A standing order with the administrators' signatures over its encoded bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct SignedStandingOrder {
+    /// `codec::encode` of a [`StandingOrder`].
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
+    /// At least the signature threshold of them.
+    pub signatures: Vec<AdminSignature>,
+}
+
+impl SignedStandingOrder {
+    /// The standing order inside; says nothing about its signatures.
+    pub fn unverified(&self) -> Result<StandingOrder, DecodeError> {
+        codec::decode(&self.bytes)
+    }
+}
+
+/// By whose leave an order is given.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// Signed by the administrators themselves.
+    Quorum(Vec<AdminSignature>),
+    /// Under a standing order, by a coordinator of the manifest.
+    Standing {
+        /// What the administrators signed.
+        standing: SignedStandingOrder,
+        /// The coordinator.
+        coordinator: ProcessId,
+        /// Its signature over the order's bytes.
+        #[serde(with = "hex_signature")]
+        signature: Signature,
+    },
+}
+
+/// An order and the leave it is given by.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct SignedOrder {
+    /// `codec::encode` of an [`Order`].
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
+    /// By whose leave.
+    pub authority: Authority,
+}
+
+impl SignedOrder {
+    /// The order inside; says nothing about its signatures.
+    pub fn unverified(&self) -> Result<Order, DecodeError> {
+        codec::decode(&self.bytes)
+    }
+}
