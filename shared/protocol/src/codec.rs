@@ -92,9 +92,7 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
     let (value, used) = bincode::decode_from_slice(rest, CONFIG).map_err(|error| match error {
         bincode::error::DecodeError::LimitExceeded => DecodeError::TooLong,
-        error => DecodeError::Malformed {
-            reason: error.to_string(),
-        },
+        error => DecodeError::Malformed { reason: error.to_string() },
     })?;
     match rest.len() - used {
         0 => Ok(value),

@@ -120,9 +120,7 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Takes the wire bytes apart.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let short = || DecodeError::Malformed {
-            reason: "cut short".to_owned(),
-        };
+        let short = || DecodeError::Malformed { reason: "cut short".to_owned() };
         if bytes.len() > codec::LIMIT_BYTES {
             return Err(DecodeError::TooLong);
         }
@@ -140,12 +138,7 @@ impl<'a> Envelope<'a> {
         let (header_bytes, rest) = rest.split_at_checked(length).ok_or_else(short)?;
         let (signature, body) = rest.split_first_chunk::<64>().ok_or_else(short)?;
         let header = codec::decode(header_bytes)?;
-        Ok(Self {
-            header,
-            header_bytes,
-            signature: Signature(*signature),
-            body,
-        })
+        Ok(Self { header, header_bytes, signature: Signature(*signature), body })
     }
 
     /// Puts wire bytes together.

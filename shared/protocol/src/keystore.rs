@@ -52,16 +52,9 @@ impl GenerationState {
 
     /// The state behind a stable word.
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Building,
-            Self::Complete,
-            Self::Active,
-            Self::Retired,
-            Self::Dropped,
-            Self::Aborted,
-        ]
-        .into_iter()
-        .find(|state| state.name() == name)
+        [Self::Building, Self::Complete, Self::Active, Self::Retired, Self::Dropped, Self::Aborted]
+            .into_iter()
+            .find(|state| state.name() == name)
     }
 }
 
@@ -117,16 +110,9 @@ impl KeystoreStanding {
 
     /// The standing behind a stable word.
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Open,
-            Self::Complete,
-            Self::Switched,
-            Self::Flipped,
-            Self::Dropped,
-            Self::Aborted,
-        ]
-        .into_iter()
-        .find(|standing| standing.name() == name)
+        [Self::Open, Self::Complete, Self::Switched, Self::Flipped, Self::Dropped, Self::Aborted]
+            .into_iter()
+            .find(|standing| standing.name() == name)
     }
 }
 

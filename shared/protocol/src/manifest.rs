@@ -84,16 +84,12 @@ impl Manifest {
 
     /// Members that hold the master key, in the manifest's order.
     pub fn crypto_units(&self) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(|member| member.role.is_crypto_unit())
+        self.members.iter().filter(|member| member.role.is_crypto_unit())
     }
 
     /// Members of one role.
     pub fn of_role(&self, role: Role) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(move |member| member.role == role)
+        self.members.iter().filter(move |member| member.role == role)
     }
 }
 

@@ -22,13 +22,7 @@ pub struct WrappedRow {
 
 impl std::fmt::Debug for WrappedRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "WrappedRow({} of {}, {} bytes)",
-            self.version,
-            self.key,
-            self.blob.len()
-        )
+        write!(f, "WrappedRow({} of {}, {} bytes)", self.version, self.key, self.blob.len())
     }
 }
 
@@ -43,10 +37,8 @@ pub struct ChunkRange {
 
 impl ChunkRange {
     /// The whole key space.
-    pub const WHOLE: Self = Self {
-        after: VersionId::from_bytes([0; 16]),
-        upto: VersionId::from_bytes([0xff; 16]),
-    };
+    pub const WHOLE: Self =
+        Self { after: VersionId::from_bytes([0; 16]), upto: VersionId::from_bytes([0xff; 16]) };
 
     /// Whether `version` lies in it.
     pub fn contains(&self, version: VersionId) -> bool {

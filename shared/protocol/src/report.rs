@@ -52,32 +52,19 @@ impl Registers {
     pub const fn new_status(&self) -> &'static str {
         match self.new {
             None => "Empty",
-            Some(NewRegister {
-                is_committed: false,
-                ..
-            }) => "Full Uncommitted",
-            Some(NewRegister {
-                is_committed: true, ..
-            }) => "Full Committed",
+            Some(NewRegister { is_committed: false, .. }) => "Full Uncommitted",
+            Some(NewRegister { is_committed: true, .. }) => "Full Committed",
         }
     }
 
     /// IBM's word for the state of the current register.
     pub const fn current_status(&self) -> &'static str {
-        if self.current.is_some() {
-            "Valid"
-        } else {
-            "Empty"
-        }
+        if self.current.is_some() { "Valid" } else { "Empty" }
     }
 
     /// Our word for the state of the retiring register.
     pub const fn retiring_status(&self) -> &'static str {
-        if self.retiring.is_some() {
-            "Retiring"
-        } else {
-            "Empty"
-        }
+        if self.retiring.is_some() { "Retiring" } else { "Empty" }
     }
 }
 
@@ -165,17 +152,12 @@ pub struct UnitReport {
 impl UnitReport {
     /// Number of the last order that the unit took.
     pub fn last_number(&self) -> OrderNumber {
-        self.rotation
-            .as_ref()
-            .map(|rotation| rotation.order.number)
-            .unwrap_or_default()
+        self.rotation.as_ref().map(|rotation| rotation.order.number).unwrap_or_default()
     }
 
     /// The unit's rotation, if it is the one of this order.
     pub fn in_order(&self, order: &OrderRef) -> Option<&UnitRotation> {
-        self.rotation
-            .as_ref()
-            .filter(|rotation| rotation.order == *order)
+        self.rotation.as_ref().filter(|rotation| rotation.order == *order)
     }
 }
 
