@@ -1,1 +1,18 @@
-//! To be written.
+//! The decisions of keyhelm, pure: no tokio, broker, SQL, clock or randomness of the system.
+//! Time and randomness are arguments; what shall be saved and sent is returned as data.
+//!
+//! - [`unit`]: one crypto unit, its registers and how it answers each command.
+//! - [`rotation`]: the coordinator's brain: what is still lacking, and what to ask next.
+//! - [`rewrap`]: the reencryptor's brain: which pages are out, when a generation is complete.
+//! - [`gate`]: the rules of the keystore row, used inside its transactions.
+//! - [`trust`], [`envelope`], [`leave`], [`certificate`]: who may say what.
+
+pub mod certificate;
+pub mod envelope;
+pub mod gate;
+pub mod leave;
+pub mod rotation;
+pub mod trust;
+pub mod unit;
+
+pub mod rewrap;

@@ -1,0 +1,74 @@
+//! Ed25519 identities of processes (RFC 8032, strict verification).
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use protocol::{Digest, ProcessId, PublicKey, Signature};
+use rand::CryptoRng;
+
+use crate::digest::sha256;
+use crate::domain;
+use crate::secret::Secret;
+
+/// A signing key, of a process or of an administrator.
+pub struct Identity {
+    seed: Secret,
+    signing: Box<SigningKey>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.public_key())
+    }
+}
+
+impl Identity {
+    /// Makes one.
+    pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
+        Self::from_seed(Secret::generate(rng))
+    }
+
+    /// Of its 32-byte seed.
+    pub fn from_seed(seed: Secret) -> Self {
+        let signing = Box::new(SigningKey::from_bytes(seed.expose()));
+        Self { seed, signing }
+    }
+
+    /// Its seed, for a sealed file only.
+    pub fn danger_seed(&self) -> &Secret {
+        &self.seed
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.signing.verifying_key().to_bytes())
+    }
+
+    /// Signs a message in a domain.
+    pub fn sign(&self, domain: &str, message: &[u8]) -> Signature {
+        Signature(self.signing.sign(&framed(domain, message)).to_bytes())
+    }
+}
+
+/// Whether the signature is the key's, in this domain. Weak keys and malleable signatures are not.
+pub fn verify(key: &PublicKey, domain: &str, message: &[u8], signature: &Signature) -> bool {
+    let Ok(key) = VerifyingKey::from_bytes(&key.0) else { return false };
+    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+    key.verify_strict(&framed(domain, message), &signature).is_ok()
+}
+
+/// The id that follows from an identity key: a version 8 UUID of the first sixteen bytes of its
+/// digest.
+pub fn process_id(key: &PublicKey) -> ProcessId {
+    let digest = sha256(domain::PROCESS_ID, &[&key.0]);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.0[..16]);
+    ProcessId::from_uuid(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// What people compare when a process is enrolled.
+pub fn fingerprint(key: &PublicKey) -> Digest {
+    sha256(domain::FINGERPRINT, &[&key.0])
+}
+
+fn framed(domain: &str, message: &[u8]) -> Vec<u8> {
+    [domain.as_bytes(), &[0], message].concat()
+}

@@ -1,0 +1,31 @@
+//! Sources of randomness, and the ids that are made of it.
+
+use protocol::UnixMillis;
+use rand::CryptoRng;
+use uuid::Uuid;
+
+/// The operating system's source, by way of a fast generator seeded from it.
+pub fn system_rng() -> impl CryptoRng {
+    rand::rng()
+}
+
+/// A source that gives the same bytes for the same seed. Not for production.
+#[cfg(feature = "testing")]
+pub fn seeded_rng(seed: u64) -> impl CryptoRng + Clone + Send {
+    use rand::SeedableRng;
+    rand_chacha::ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// A version 7 UUID of this moment.
+pub fn uuid_v7<R: CryptoRng + ?Sized>(now: UnixMillis, rng: &mut R) -> Uuid {
+    let mut random = [0; 10];
+    rng.fill_bytes(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(now.0, &random).into_uuid()
+}
+
+/// A version 4 UUID.
+pub fn uuid_v4<R: CryptoRng + ?Sized>(rng: &mut R) -> Uuid {
+    let mut random = [0; 16];
+    rng.fill_bytes(&mut random);
+    uuid::Builder::from_random_bytes(random).into_uuid()
+}

@@ -1,0 +1,169 @@
+//! Sealing and opening envelopes: the signature is checked before the body is decoded.
+
+use crypto::identity::{self, Identity};
+use crypto::{digest, domain};
+use protocol::codec::{self, DecodeError};
+use protocol::envelope::{Envelope, Header, Kind, Recipient};
+use protocol::{Epoch, InstanceId, MessageId, ProcessId, Role, RotationId};
+
+use crate::trust::Trust;
+
+/// Why a message was not looked at any further.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeRefusal {
+    /// Not an envelope.
+    #[error("not an envelope: {0}")]
+    Malformed(#[from] DecodeError),
+    /// It is of another instance.
+    #[error("message of another instance, {0}")]
+    OtherInstance(InstanceId),
+    /// It is for somebody else.
+    #[error("message for {0:?}")]
+    OtherRecipient(Recipient),
+    /// The manifest does not name its sender.
+    #[error("sender {0} is not in the manifest")]
+    UnknownSender(ProcessId),
+    /// The signature is not the sender's.
+    #[error("the signature is not that of sender {0}")]
+    BadSignature(ProcessId),
+}
+
+impl EnvelopeRefusal {
+    /// Stable word for counters and the dead-letter queue.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(error) => error.reason(),
+            Self::OtherInstance(_) => "other-instance",
+            Self::OtherRecipient(_) => "other-recipient",
+            Self::UnknownSender(_) => "unknown-sender",
+            Self::BadSignature(_) => "wrong-signature",
+        }
+    }
+}
+
+/// Who is reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// Its id.
+    pub id: ProcessId,
+    /// Its role, for messages on shared queues.
+    pub role: Role,
+}
+
+/// A message whose signature is its sender's.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// The header.
+    pub header: Header,
+    /// The body's bytes.
+    pub body: &'a [u8],
+    /// The sender's role by the newest manifest; none where there is no manifest to vouch for it,
+    /// so that only what proves itself (a survey, a manifest) may be answered.
+    pub sender_role: Option<Role>,
+}
+
+/// Checks whom a message is for and who signed it.
+pub fn open<'a>(
+    bytes: &'a [u8],
+    reader: Reader,
+    trust: &Trust,
+) -> Result<Opened<'a>, EnvelopeRefusal> {
+    let envelope = Envelope::parse(bytes)?;
+    let header = &envelope.header;
+    if header.instance != trust.instance() {
+        return Err(EnvelopeRefusal::OtherInstance(header.instance));
+    }
+    let is_mine = match header.recipient {
+        Recipient::Process(id) => id == reader.id,
+        Recipient::Role(role) => role == reader.role,
+    };
+    if !is_mine {
+        return Err(EnvelopeRefusal::OtherRecipient(header.recipient));
+    }
+    let sender_role = verify_sender(&envelope, trust)?;
+    Ok(Opened { header: envelope.header, body: envelope.body, sender_role })
+}
+
+/// Checks only who signed: for envelopes inside a certificate, whose recipient is not judged.
+pub fn open_evidence<'a>(bytes: &'a [u8], trust: &Trust) -> Result<Opened<'a>, EnvelopeRefusal> {
+    let envelope = Envelope::parse(bytes)?;
+    if envelope.header.instance != trust.instance() {
+        return Err(EnvelopeRefusal::OtherInstance(envelope.header.instance));
+    }
+    let sender_role = verify_sender(&envelope, trust)?;
+    Ok(Opened { header: envelope.header, body: envelope.body, sender_role })
+}
+
+/// The sender's key comes from the manifest. Where there is none (imprint mode), or the sender is
+/// not in it and introduces itself, the key in the header must be the one that its id follows
+/// from, and nothing vouches for it.
+fn verify_sender(envelope: &Envelope<'_>, trust: &Trust) -> Result<Option<Role>, EnvelopeRefusal> {
+    let header = &envelope.header;
+    let sender = header.sender;
+    let (key, role) = match trust.member(sender) {
+        Some(member) => (member.identity, Some(member.role)),
+        None if trust.newest().is_none() || may_be_unvouched(header.kind) => {
+            (header.sender_key, None)
+        }
+        None => return Err(EnvelopeRefusal::UnknownSender(sender)),
+    };
+    if identity::process_id(&key) != sender {
+        return Err(EnvelopeRefusal::UnknownSender(sender));
+    }
+    let message = signed_message(envelope.header_bytes, envelope.body);
+    match identity::verify(&key, domain::ENVELOPE, &message, &envelope.signature) {
+        true => Ok(role),
+        false => Err(EnvelopeRefusal::BadSignature(sender)),
+    }
+}
+
+/// What a process may say before any manifest names it.
+const fn may_be_unvouched(kind: Kind) -> bool {
+    matches!(kind, Kind::Announcement | Kind::UnitReport | Kind::KeystoreReport)
+}
+
+fn signed_message(header_bytes: &[u8], body: &[u8]) -> Vec<u8> {
+    let body_digest = digest::sha256(domain::BODY, &[body]);
+    [header_bytes, &body_digest.0].concat()
+}
+
+/// What a sender says of a message.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The message's id.
+    pub id: MessageId,
+    /// What it answers.
+    pub in_answer_to: Option<MessageId>,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Whom it is for.
+    pub recipient: Recipient,
+    /// Serial of the sender's newest manifest.
+    pub manifest_serial: u64,
+    /// The rotation.
+    pub rotation: Option<RotationId>,
+    /// The coordinator's epoch.
+    pub epoch: Epoch,
+    /// What the body is.
+    pub kind: Kind,
+}
+
+/// Signs and assembles an envelope around an encoded body.
+pub fn seal(identity: &Identity, outgoing: &Outgoing, body: &[u8]) -> Vec<u8> {
+    let sender_key = identity.public_key();
+    let header = Header {
+        id: outgoing.id,
+        in_answer_to: outgoing.in_answer_to,
+        instance: outgoing.instance,
+        sender: identity::process_id(&sender_key),
+        sender_key,
+        recipient: outgoing.recipient,
+        manifest_serial: outgoing.manifest_serial,
+        rotation: outgoing.rotation,
+        epoch: outgoing.epoch,
+        kind: outgoing.kind,
+    };
+    let header_bytes = codec::encode(&header);
+    let signature = identity.sign(domain::ENVELOPE, &signed_message(&header_bytes, body));
+    Envelope::assemble(&header_bytes, &signature, body)
+}

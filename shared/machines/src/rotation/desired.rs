@@ -1,0 +1,339 @@
+//! What is still lacking: a pure function of the order, the verdict and the latest reports. There
+//! is no resume code besides it; a coordinator that comes back asks this again.
+
+use std::collections::BTreeMap;
+
+use protocol::audit::Phase;
+use protocol::certificate::Certificate;
+use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, Step};
+use protocol::keystore::{KeystoreRotation, KeystoreStanding};
+use protocol::manifest::Manifest;
+use protocol::order::{Order, OrderRef, SignedOrder};
+use protocol::report::{KeystoreReport, Standing, UnitReport};
+use protocol::{Epoch, Pattern, ProcessId};
+
+use super::record::Verdict;
+use crate::certificate::{Reached, reached};
+
+/// A report and the envelope that it came in, for certificates.
+#[derive(Clone, Debug)]
+pub struct Held<T> {
+    /// The report.
+    pub report: T,
+    /// The envelope as received.
+    pub envelope: Vec<u8>,
+}
+
+/// One command that is lacking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To a crypto unit.
+    Unit(ProcessId, Command),
+    /// To a reencryptor.
+    Keystore(ProcessId, KeystoreCommand),
+}
+
+impl Wanted {
+    /// Whom to ask.
+    pub const fn to(&self) -> ProcessId {
+        match self {
+            Self::Unit(id, _) | Self::Keystore(id, _) => *id,
+        }
+    }
+
+    /// Stable word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unit(_, command) => command.name(),
+            Self::Keystore(_, command) => command.name(),
+        }
+    }
+}
+
+/// Everything that [`desired`] looks at.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The newest manifest.
+    pub manifest: &'a Manifest,
+    /// The order, read.
+    pub order: &'a Order,
+    /// Its name.
+    pub reference: &'a OrderRef,
+    /// The order as given.
+    pub signed_order: &'a SignedOrder,
+    /// The verdict.
+    pub verdict: &'a Verdict,
+    /// The epoch under which we command.
+    pub epoch: Epoch,
+    /// Latest report (by state counter) of each unit.
+    pub units: &'a BTreeMap<ProcessId, Held<UnitReport>>,
+    /// Latest report of each reencryptor.
+    pub keystores: &'a BTreeMap<ProcessId, Held<KeystoreReport>>,
+    /// Sealed copies at hand, by recipient.
+    pub transfers: &'a BTreeMap<ProcessId, SignedTransfer>,
+    /// Whether every page is opened by another unit before the decision.
+    pub verify_all: bool,
+}
+
+/// What [`desired`] answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// The phase that the reports show.
+    pub phase: Phase,
+    /// What is lacking in it.
+    pub wanted: Vec<Wanted>,
+    /// All units committed and every new generation complete: the verdict may be saved.
+    pub may_decide: bool,
+}
+
+impl Desired {
+    const fn new(phase: Phase, wanted: Vec<Wanted>) -> Self {
+        Self { phase, wanted, may_decide: false }
+    }
+}
+
+/// What is lacking.
+pub fn desired(view: &View<'_>) -> Desired {
+    if matches!(view.verdict, Verdict::Aborted { .. }) {
+        return aborting(view);
+    }
+    let is_decided = *view.verdict == Verdict::Decided;
+    let steps: [fn(&View<'_>) -> Option<Desired>; 5] =
+        [inspecting, generating, installing, committing, reencrypting];
+    if let Some(lacking) = steps.iter().find_map(|step| step(view)) {
+        return lacking;
+    }
+    if !is_decided {
+        return Desired { phase: Phase::Reencrypt, wanted: Vec::new(), may_decide: true };
+    }
+    let steps: [fn(&View<'_>) -> Option<Desired>; 4] = [promoting, flipping, clearing, dropping];
+    steps.iter().find_map(|step| step(view)).unwrap_or(Desired::new(Phase::Done, Vec::new()))
+}
+
+impl View<'_> {
+    fn unit_ids(&self) -> impl Iterator<Item = ProcessId> {
+        self.manifest.crypto_units().map(|unit| unit.id)
+    }
+
+    /// The report of a unit, as far as this epoch has heard of it.
+    fn heard(&self, unit: ProcessId) -> Option<&UnitReport> {
+        let report = &self.units.get(&unit)?.report;
+        (report.epoch == self.epoch).then_some(report)
+    }
+
+    fn reached(&self, unit: ProcessId) -> Option<(Reached, Option<Pattern>)> {
+        reached(self.heard(unit)?, self.reference)
+    }
+
+    /// Units that have not come as far as `needed`.
+    fn units_short_of(&self, needed: Reached) -> Vec<ProcessId> {
+        let is_short =
+            |unit: &ProcessId| self.reached(*unit).is_none_or(|(reached, _)| reached < needed);
+        self.unit_ids().filter(is_short).collect()
+    }
+
+    /// The pattern that any unit has shown for this order.
+    pub fn to_pattern(&self) -> Option<Pattern> {
+        let generator = self.order.generator;
+        let shown = |unit| self.reached(unit).and_then(|(_, pattern)| pattern);
+        shown(generator).or_else(|| self.unit_ids().find_map(shown))
+    }
+
+    fn step(&self, unit: ProcessId, step: Step) -> Wanted {
+        Wanted::Unit(unit, Command::Step { order: *self.reference, step })
+    }
+
+    fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
+        self.heard(unit)?.in_order(self.reference)?.offer.as_ref()
+    }
+
+    /// The keystore's rotation, if it is this one.
+    fn keystore_rotation(&self, reencryptor: ProcessId) -> Option<&KeystoreRotation> {
+        let row = self.keystores.get(&reencryptor)?.report.row.as_ref()?;
+        row.rotation.as_ref().filter(|found| {
+            found.rotation == self.reference.rotation && found.order_digest == self.reference.digest
+        })
+    }
+
+    /// One reencryptor for each keystore of the manifest: the one that reported it, else any.
+    pub fn reencryptors(&self) -> Vec<ProcessId> {
+        let members: Vec<_> =
+            self.manifest.of_role(protocol::Role::Reencryptor).map(|member| member.id).collect();
+        let serves = |id: &ProcessId, keystore| {
+            let row = self.keystores.get(id).and_then(|held| held.report.row.as_ref());
+            row.is_some_and(|row| row.keystore == keystore)
+        };
+        self.manifest
+            .keystores
+            .iter()
+            .flat_map(|keystore| {
+                let known = members.iter().find(|id| serves(id, *keystore));
+                match known {
+                    Some(id) => vec![*id],
+                    None => members.clone(),
+                }
+            })
+            .collect()
+    }
+
+    fn keystores_short_of(&self, needed: KeystoreStanding) -> Vec<ProcessId> {
+        let is_short = |id: &ProcessId| {
+            self.keystore_rotation(*id).is_none_or(|found| {
+                found.standing < needed || found.standing == KeystoreStanding::Aborted
+            })
+        };
+        self.reencryptors().into_iter().filter(is_short).collect()
+    }
+
+    /// The units' envelopes, as a certificate.
+    fn unit_certificate(&self) -> Certificate {
+        let of_unit = |unit| self.units.get(&unit).map(|held| held.envelope.clone());
+        Certificate {
+            envelopes: self.unit_ids().filter_map(of_unit).collect(),
+            manifests: Vec::new(),
+        }
+    }
+
+    fn keystore_certificate(&self) -> Certificate {
+        let of_one = |id| self.keystores.get(&id).map(|held| held.envelope.clone());
+        Certificate {
+            envelopes: self.reencryptors().into_iter().filter_map(of_one).collect(),
+            manifests: Vec::new(),
+        }
+    }
+}
+
+fn inspecting(view: &View<'_>) -> Option<Desired> {
+    let short = view.units_short_of(Reached::Bound);
+    let inspect = |unit| Wanted::Unit(unit, Command::Inspect { order: view.signed_order.clone() });
+    (!short.is_empty())
+        .then(|| Desired::new(Phase::Inspect, short.into_iter().map(inspect).collect()))
+}
+
+fn generating(view: &View<'_>) -> Option<Desired> {
+    if view.to_pattern().is_some() {
+        return None;
+    }
+    let generator = view.order.generator;
+    let others = view.unit_ids().filter(|unit| *unit != generator);
+    let offers = others.filter_map(|unit| view.offer(unit).cloned()).collect();
+    let wanted = view.step(generator, Step::Generate { offers });
+    Some(Desired::new(Phase::Generate, vec![wanted]))
+}
+
+/// A unit without the key gets the sealed copy at hand; without one, a recovery unit that holds the
+/// key is asked to seal it anew, to the offer given now.
+fn installing(view: &View<'_>) -> Option<Desired> {
+    let short = view.units_short_of(Reached::Installed);
+    if short.is_empty() {
+        return None;
+    }
+    let (at_hand, lacking): (Vec<_>, Vec<_>) =
+        short.into_iter().partition(|unit| view.transfers.contains_key(unit));
+    let mut wanted: Vec<_> = at_hand
+        .into_iter()
+        .filter_map(|unit| {
+            let transfer = view.transfers.get(&unit)?.clone();
+            Some(view.step(unit, Step::Install { transfer }))
+        })
+        .collect();
+    if !lacking.is_empty() {
+        let offers = lacking.iter().filter_map(|unit| view.offer(*unit).cloned()).collect();
+        let source = sealing_unit(view, &lacking);
+        wanted.extend(source.map(|unit| view.step(unit, Step::Generate { offers })));
+    }
+    Some(Desired::new(Phase::Install, wanted))
+}
+
+/// The order's generator if it holds the key, else any recovery unit that does.
+fn sealing_unit(view: &View<'_>, lacking: &[ProcessId]) -> Option<ProcessId> {
+    let mut holders: Vec<_> = view
+        .manifest
+        .of_role(protocol::Role::RecoveryUnit)
+        .map(|member| member.id)
+        .filter(|unit| !lacking.contains(unit))
+        .collect();
+    holders.sort_by_key(|unit| *unit != view.order.generator);
+    holders.first().copied()
+}
+
+fn committing(view: &View<'_>) -> Option<Desired> {
+    let short = view.units_short_of(Reached::Committed);
+    let pattern = view.to_pattern()?;
+    let commit = |unit| view.step(unit, Step::Commit { pattern });
+    (!short.is_empty())
+        .then(|| Desired::new(Phase::Commit, short.into_iter().map(commit).collect()))
+}
+
+fn reencrypting(view: &View<'_>) -> Option<Desired> {
+    let short = view.keystores_short_of(KeystoreStanding::Complete);
+    let to = view.to_pattern()?;
+    let ask = |id| {
+        let order = view.signed_order.clone();
+        let verify_all = view.verify_all;
+        Wanted::Keystore(id, KeystoreCommand::Reencrypt { order, to, verify_all })
+    };
+    (!short.is_empty())
+        .then(|| Desired::new(Phase::Reencrypt, short.into_iter().map(ask).collect()))
+}
+
+fn promoting(view: &View<'_>) -> Option<Desired> {
+    let short = view.units_short_of(Reached::Promoted);
+    let promote = |unit| view.step(unit, Step::Promote { certificate: view.unit_certificate() });
+    (!short.is_empty())
+        .then(|| Desired::new(Phase::Promote, short.into_iter().map(promote).collect()))
+}
+
+fn flipping(view: &View<'_>) -> Option<Desired> {
+    let short = view.keystores_short_of(KeystoreStanding::Flipped);
+    let flip = |id| {
+        let certificate = view.unit_certificate();
+        Wanted::Keystore(id, KeystoreCommand::Flip { order: *view.reference, certificate })
+    };
+    (!short.is_empty()).then(|| Desired::new(Phase::Flip, short.into_iter().map(flip).collect()))
+}
+
+fn clearing(view: &View<'_>) -> Option<Desired> {
+    let short = view.units_short_of(Reached::Cleared);
+    let clear = |unit| view.step(unit, Step::Clear { certificate: view.keystore_certificate() });
+    (!short.is_empty()).then(|| Desired::new(Phase::Clear, short.into_iter().map(clear).collect()))
+}
+
+fn dropping(view: &View<'_>) -> Option<Desired> {
+    let short = view.keystores_short_of(KeystoreStanding::Dropped);
+    let drop = |id| {
+        let certificate = view.unit_certificate();
+        Wanted::Keystore(id, KeystoreCommand::Drop { order: *view.reference, certificate })
+    };
+    (!short.is_empty()).then(|| Desired::new(Phase::Drop, short.into_iter().map(drop).collect()))
+}
+
+/// Every unit and keystore is told, those that never saw the order too, so that a late inspect
+/// finds it ended.
+fn aborting(view: &View<'_>) -> Desired {
+    let is_told = |unit: &ProcessId| {
+        let Some(report) = view.heard(*unit) else { return false };
+        // A unit that has taken a later order can never take this one.
+        report.last_number() > view.reference.number
+            || report
+                .in_order(view.reference)
+                .is_some_and(|found| found.standing == Standing::Aborted)
+    };
+    let order = || view.signed_order.clone();
+    let units = view
+        .unit_ids()
+        .filter(|unit| !is_told(unit))
+        .map(|unit| Wanted::Unit(unit, Command::Abort { order: order() }));
+    let is_ended = |id: &ProcessId| {
+        view.keystore_rotation(*id).is_some_and(|found| found.standing == KeystoreStanding::Aborted)
+    };
+    let keystores = view
+        .reencryptors()
+        .into_iter()
+        .filter(|id| !is_ended(id))
+        .map(|id| Wanted::Keystore(id, KeystoreCommand::Abort { order: order() }));
+    // The keystore first: its gate opens again whoever of the units is away.
+    let wanted: Vec<_> = keystores.chain(units).collect();
+    let phase = if wanted.is_empty() { Phase::Aborted } else { Phase::Aborting };
+    Desired::new(phase, wanted)
+}

@@ -1,0 +1,84 @@
+//! The rotation record: what a coordinator saves. Units and keystore are the truth, this is a
+//! convenience, but for one thing: *decided* and *aborted* exclude each other in it.
+
+use bincode::{Decode, Encode};
+use protocol::audit::Phase;
+use protocol::order::{Order, OrderRef, SignedOrder};
+use protocol::{Epoch, Pattern, UnixMillis};
+
+use crate::leave::{self, LeaveRefusal};
+
+/// How a rotation stands as a coordinator has decided.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Verdict {
+    /// Neither: it may still go either way.
+    Open,
+    /// All units committed, the new generation complete: it only goes forward.
+    Decided,
+    /// It ends before the decision.
+    Aborted {
+        /// Why, in a sentence.
+        because: String,
+    },
+}
+
+/// What is saved of one rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// The order as it was given.
+    pub signed_order: SignedOrder,
+    /// The epoch under which this coordinator commands.
+    pub epoch: Epoch,
+    /// Decided, aborted or neither.
+    pub verdict: Verdict,
+    /// Pattern of the new master key, once a report has shown it.
+    pub to: Option<Pattern>,
+    /// Whether every page is opened by another unit before the decision.
+    pub verify_all: bool,
+    /// Who asked for it.
+    pub actor: String,
+    /// When each phase began.
+    pub phases: Vec<(Phase, UnixMillis)>,
+    /// When it ended.
+    pub finished_at: Option<UnixMillis>,
+    /// When key creation began to be refused, and when it was served again.
+    pub gate_closed: Option<(UnixMillis, Option<UnixMillis>)>,
+    /// Key versions of the set, as last reported, and how many were written.
+    pub keys: (u64, u64),
+    /// W3C trace context of the rotation's root, so that it stays one trace.
+    pub traceparent: Option<String>,
+}
+
+impl Record {
+    /// A new rotation's.
+    pub fn new(signed_order: SignedOrder, epoch: Epoch, actor: String, now: UnixMillis) -> Self {
+        Self {
+            signed_order,
+            epoch,
+            verdict: Verdict::Open,
+            to: None,
+            verify_all: false,
+            actor,
+            phases: vec![(Phase::Inspect, now)],
+            finished_at: None,
+            gate_closed: None,
+            keys: (0, 0),
+            traceparent: None,
+        }
+    }
+
+    /// The order, read, and its name.
+    pub fn order(&self) -> Result<(Order, OrderRef), LeaveRefusal> {
+        leave::read(&self.signed_order)
+    }
+
+    /// The phase it is in.
+    pub fn phase(&self) -> Phase {
+        self.phases.last().map_or(Phase::Survey, |(phase, _)| *phase)
+    }
+
+    /// When it was asked for.
+    pub fn started_at(&self) -> UnixMillis {
+        self.phases.first().map_or(UnixMillis(0), |(_, at)| *at)
+    }
+}

@@ -1,0 +1,103 @@
+//! A rotation as people see it.
+
+use protocol::api::{RotationView, Waiting};
+use protocol::audit::Phase;
+
+use super::record::{Record, Verdict};
+use super::{Rotation, desired};
+use crate::certificate::{Reached, reached};
+
+/// What is told when a phase begins.
+pub const fn phase_text(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Survey => "asking all units and keystores how they stand",
+        Phase::Inspect => "giving the order to all units",
+        Phase::Generate => "generating a random master key in a recovery unit",
+        Phase::Install => "transferring the master key to the other units",
+        Phase::Commit => "committing the new master key registers",
+        Phase::Reencrypt => "re-encrypting the key storage",
+        Phase::Promote => "promoting the new master key in all units",
+        Phase::Flip => "switching to the re-encrypted key storage and reading it back",
+        Phase::Clear => "clearing the old master key in all units",
+        Phase::Drop => "dropping the old key storage",
+        Phase::Done => "master key rotated",
+        Phase::Aborting => "ending the rotation in all units and keystores",
+        Phase::Aborted => "aborted: nothing has changed",
+    }
+}
+
+impl Rotation {
+    /// As the HTTP interface shows it.
+    pub fn to_view(&self) -> RotationView {
+        let mut view = record_view(&self.record);
+        view.waiting_for = self
+            .asked
+            .iter()
+            .map(|(who, asked)| Waiting {
+                process: *who,
+                name: self.name_of(*who),
+                command: asked.name.to_owned(),
+                since: asked.first_at,
+                refusal: asked.refusal.clone(),
+            })
+            .collect();
+        view.units_total = self.manifest.crypto_units().count();
+        view.units_done = self.units_done();
+        view
+    }
+
+    /// Units that have done what the phase is about.
+    fn units_done(&self) -> usize {
+        let needed = match self.record.phase() {
+            Phase::Survey | Phase::Inspect | Phase::Generate => Reached::Bound,
+            Phase::Install => Reached::Installed,
+            Phase::Commit | Phase::Reencrypt => Reached::Committed,
+            Phase::Promote | Phase::Flip => Reached::Promoted,
+            Phase::Clear | Phase::Drop | Phase::Done => Reached::Cleared,
+            Phase::Aborting | Phase::Aborted => return self.units_aborted(),
+        };
+        let has = |held: &&desired::Held<_>| {
+            reached(&held.report, &self.reference).is_some_and(|(reached, _)| reached >= needed)
+        };
+        self.units.values().filter(has).count()
+    }
+
+    fn units_aborted(&self) -> usize {
+        let is_bound = |held: &&desired::Held<_>| reached(&held.report, &self.reference).is_some();
+        self.units.len() - self.units.values().filter(is_bound).count()
+    }
+}
+
+/// A saved rotation, as the HTTP interface shows it.
+pub fn record_view(record: &Record) -> RotationView {
+    // A record was read when it was made; one that cannot be read is shown with empty numbers.
+    let read = record.order().ok();
+    let order = read.as_ref().map(|(order, _)| order);
+    let traceparent = record.traceparent.as_deref();
+    RotationView {
+        rotation: order.map_or(protocol::RotationId::from_bytes([0; 16]), |order| order.rotation),
+        instance: order.map_or(protocol::InstanceId::from_bytes([0; 16]), |order| order.instance),
+        number: order.map(|order| order.number).unwrap_or_default(),
+        purpose: order.map_or(protocol::order::Purpose::Rotate, |order| order.purpose),
+        phase: record.phase(),
+        is_decided: record.verdict == Verdict::Decided,
+        from: order.and_then(|order| order.from),
+        to: record.to,
+        started_at: record.started_at(),
+        finished_at: record.finished_at,
+        phases: record.phases.clone(),
+        keys_done: record.keys.1,
+        keys_total: record.keys.0,
+        units_done: 0,
+        units_total: 0,
+        gate_closed_ms: record
+            .gate_closed
+            .and_then(|(from, until)| until.map(|until| until.since(from))),
+        waiting_for: Vec::new(),
+        aborted_because: match &record.verdict {
+            Verdict::Aborted { because } => Some(because.clone()),
+            _ => None,
+        },
+        trace_id: traceparent.and_then(|text| text.split('-').nth(1)).map(str::to_owned),
+    }
+}

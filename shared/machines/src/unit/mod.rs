@@ -1,0 +1,338 @@
+//! One crypto unit: its registers, and how it answers each command.
+//!
+//! A unit answers every command, taken or refused, new or repeated, with the same state-carrying
+//! report. What changes the state is saved by the caller before the answer leaves.
+
+pub mod admission;
+pub mod keyring;
+pub mod page;
+pub mod refusal;
+pub mod state;
+mod steps;
+
+use crypto::identity::{self, Identity};
+use protocol::codec;
+use protocol::command::{Command, Transfers};
+use protocol::envelope::{Header, Kind, Recipient};
+use protocol::manifest::Member;
+use protocol::report::{Announcement, Answering, Standing, UnitFacts, UnitReport, UnitRotation};
+use protocol::topology::PROTOCOL_VERSION;
+use protocol::{MessageId, ProcessId, PublicKey, Role, UnixMillis};
+use rand::CryptoRng;
+
+use self::admission::Admission;
+use self::refusal::UnitRefusal;
+use self::state::UnitState;
+use crate::envelope::{self, Outgoing, Reader};
+
+/// What a unit is told by its configuration.
+#[derive(Clone, Debug)]
+pub struct UnitConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub location: String,
+    /// Recovery or operational.
+    pub role: Role,
+    /// Name of its instance.
+    pub instance_name: String,
+    /// Administrators that a first manifest must have.
+    pub pinned_administrators: Vec<PublicKey>,
+    /// The storage key was made by the unit itself, on its own volume.
+    pub is_storage_key_local: bool,
+}
+
+/// One crypto unit.
+#[derive(Debug)]
+pub struct Unit {
+    config: UnitConfig,
+    identity: Identity,
+    id: ProcessId,
+    state: UnitState,
+}
+
+/// A message to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// For whom.
+    pub to: ProcessId,
+    /// The sealed envelope.
+    pub bytes: Vec<u8>,
+}
+
+/// What handling a message came to.
+#[derive(Debug, Default)]
+pub struct UnitOutcome {
+    /// The state has changed and must be saved before anything is published.
+    pub is_changed: bool,
+    /// To be published after the save.
+    pub messages: Vec<Message>,
+    /// The message could not be taken: the reason for the dead-letter queue.
+    pub dead: Option<&'static str>,
+    /// The command and what it came to, for logs and metrics.
+    pub noted: Option<(&'static str, Option<UnitRefusal>)>,
+}
+
+/// What doing a command came to.
+pub(crate) struct Done {
+    pub(crate) is_changed: bool,
+    pub(crate) transfers: Option<Transfers>,
+}
+
+impl Done {
+    pub(crate) const CHANGED: Self = Self { is_changed: true, transfers: None };
+    pub(crate) const BEFORE: Self = Self { is_changed: false, transfers: None };
+}
+
+impl Unit {
+    /// A unit with the state that its process has saved.
+    pub fn new(config: UnitConfig, identity: Identity, state: UnitState) -> Self {
+        let id = identity::process_id(&identity.public_key());
+        Self { config, identity, id, state }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// Its state, to be saved or looked at.
+    pub const fn state(&self) -> &UnitState {
+        &self.state
+    }
+
+    /// Its identity, to sign receipts and session offers.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Its configuration.
+    pub const fn config(&self) -> &UnitConfig {
+        &self.config
+    }
+
+    /// How it reads envelopes.
+    pub const fn reader(&self) -> Reader {
+        Reader { id: self.id, role: self.config.role }
+    }
+
+    /// What it says of itself when it starts.
+    pub fn announcement(&self) -> Announcement {
+        Announcement {
+            member: Member {
+                id: self.id,
+                name: self.config.name.clone(),
+                role: self.config.role,
+                identity: self.identity.public_key(),
+                location: self.config.location.clone(),
+            },
+            instance_name: self.config.instance_name.clone(),
+            keystore: None,
+            manifest_serial: self.state.trust.serial(),
+            protocol_version: PROTOCOL_VERSION,
+        }
+    }
+
+    /// Verifies, decodes, validates and does one command.
+    pub fn handle<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        bytes: &[u8],
+    ) -> UnitOutcome {
+        let dead = |reason| UnitOutcome { dead: Some(reason), ..UnitOutcome::default() };
+        let opened = match envelope::open(bytes, self.reader(), &self.state.trust) {
+            Ok(opened) => opened,
+            Err(refusal) => return dead(refusal.reason()),
+        };
+        if opened.header.kind != Kind::Command {
+            return dead("unexpected-kind");
+        }
+        let command: Command = match codec::decode(opened.body) {
+            Ok(command) => command,
+            Err(error) => return dead(error.reason()),
+        };
+        let (header, role) = (opened.header, opened.sender_role);
+        let name = command.name();
+        let mut shown_refusal = None;
+        let epoch_before = self.state.epoch;
+        let done = self
+            .may_command(&header, role, &command)
+            .and_then(|()| self.take_epoch(&header, &command))
+            .and_then(|()| self.obey(now, rng, command, &mut shown_refusal));
+        let is_changed =
+            done.as_ref().is_ok_and(|done| done.is_changed) || self.state.epoch != epoch_before;
+        if is_changed {
+            self.state.counter += 1;
+        }
+        let (transfers, refusal) = match done {
+            Ok(done) => (done.transfers, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let mut messages = Vec::new();
+        if let Some(transfers) = transfers {
+            let body = codec::encode(&transfers);
+            messages.push(self.message(now, rng, Some(&header), Kind::Transfers, &body));
+        }
+        let answering =
+            Answering { message: header.id, refusal: refusal.as_ref().map(UnitRefusal::to_report) };
+        let mut report = self.report(now, Some(answering));
+        report.facts.would_refuse = shown_refusal.as_ref().map(UnitRefusal::to_report);
+        let body = codec::encode(&report);
+        messages.push(self.message(now, rng, Some(&header), Kind::UnitReport, &body));
+        UnitOutcome { is_changed, messages, dead: None, noted: Some((name, refusal)) }
+    }
+
+    /// The report, as the unit stands now.
+    pub fn report(&self, now: UnixMillis, answering: Option<Answering>) -> UnitReport {
+        let manifest = self.state.trust.newest();
+        UnitReport {
+            instance: self.state.trust.instance(),
+            unit: self.id,
+            role: self.config.role,
+            manifest_serial: self.state.trust.serial(),
+            state_counter: self.state.counter,
+            registers: self.state.registers(),
+            rotation: self.state.rotation.as_ref().map(|taken| UnitRotation {
+                order: taken.reference,
+                standing: taken.standing,
+                signed_order: taken.signed_order.clone(),
+                offer: taken.transport.as_ref().map(|(_, offer)| offer.clone()),
+                hold_end_counter: None,
+            }),
+            epoch: self.state.epoch,
+            answering,
+            facts: UnitFacts {
+                is_imprint: manifest.is_none(),
+                clock: now,
+                signature_threshold: manifest.map_or(0, |found| found.signature_threshold),
+                revocation_threshold: manifest.map_or(0, |found| found.revocation_threshold),
+                administrators: manifest
+                    .map(|found| found.administrators.clone())
+                    .unwrap_or_default(),
+                is_storage_key_local: self.config.is_storage_key_local,
+                protocol_version: PROTOCOL_VERSION,
+                last_promoted_at: self.state.history.last_promoted_at,
+                would_refuse: None,
+            },
+        }
+    }
+
+    /// Seals a body to the sender of the message that it answers.
+    pub fn message<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        answered: Option<&Header>,
+        kind: Kind,
+        body: &[u8],
+    ) -> Message {
+        let to = answered.map_or(self.id, |header| header.sender);
+        let outgoing = Outgoing {
+            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
+            in_answer_to: answered.map(|header| header.id),
+            instance: self.state.trust.instance(),
+            recipient: Recipient::Process(to),
+            manifest_serial: self.state.trust.serial(),
+            rotation: self.state.rotation.as_ref().map(|taken| taken.reference.rotation),
+            epoch: self.state.epoch,
+            kind,
+        };
+        Message { to, bytes: envelope::seal(&self.identity, &outgoing, body) }
+    }
+
+    /// Without a manifest a unit answers a survey and takes a manifest, which prove themselves; with
+    /// one it obeys the coordinators that the manifest names. A survey saves nothing and shows
+    /// nothing that is secret, so any signed one is answered.
+    fn may_command(
+        &self,
+        header: &Header,
+        role: Option<Role>,
+        command: &Command,
+    ) -> Result<(), UnitRefusal> {
+        match command {
+            Command::Survey { .. } | Command::TakeManifest { .. } => Ok(()),
+            _ if self.state.trust.newest().is_none() => Err(UnitRefusal::Imprint),
+            _ if role != Some(Role::Coordinator) => Err(UnitRefusal::NotACoordinator),
+            _ if self.state.trust.member(self.id).is_none() => Err(UnitRefusal::Removed),
+            _ if header.epoch < self.state.epoch => {
+                Err(UnitRefusal::StaleEpoch { given: header.epoch, highest: self.state.epoch })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take_epoch(&mut self, header: &Header, command: &Command) -> Result<(), UnitRefusal> {
+        let needs_epoch = !matches!(command, Command::Survey { .. } | Command::TakeManifest { .. });
+        if needs_epoch && header.epoch > self.state.epoch {
+            self.state.epoch = header.epoch;
+        }
+        Ok(())
+    }
+
+    fn obey<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        command: Command,
+        shown_refusal: &mut Option<UnitRefusal>,
+    ) -> Result<Done, UnitRefusal> {
+        match command {
+            Command::Survey { order } => {
+                *shown_refusal =
+                    order.and_then(|order| admission::admit(&self.state, &order, now).err());
+                Ok(Done::BEFORE)
+            }
+            Command::Inspect { order } => self.take_order(now, rng, order),
+            Command::Step { order, step } => self.step(now, rng, &order, step),
+            Command::Abort { order } => self.abort(order),
+            Command::TakeManifest { chain } => self.take_manifest(&chain),
+        }
+    }
+
+    fn take_manifest(
+        &mut self,
+        chain: &[protocol::manifest::SignedManifest],
+    ) -> Result<Done, UnitRefusal> {
+        let mut trust = self.state.trust.clone();
+        let who = Some((self.id, self.config.role));
+        let is_new = trust.take(chain, who, &self.config.pinned_administrators)?;
+        if !is_new {
+            return Ok(Done::BEFORE);
+        }
+        if self.state.is_in_rotation() {
+            let bound = self.state.last_number();
+            return Err(UnitRefusal::BoundToAnother { bound });
+        }
+        if trust.newest().is_some_and(|newest| newest.amendment.is_some()) {
+            return Err(UnitRefusal::NotSupported("an amendment"));
+        }
+        self.state.trust = trust;
+        Ok(Done::CHANGED)
+    }
+
+    fn take_order<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        signed_order: protocol::order::SignedOrder,
+    ) -> Result<Done, UnitRefusal> {
+        match admission::admit(&self.state, &signed_order, now)? {
+            Admission::Known => Ok(Done::BEFORE),
+            Admission::New { order, reference } => {
+                if matches!(signed_order.authority, protocol::order::Authority::Standing { .. }) {
+                    self.state.history.last_tried_at = Some(now);
+                }
+                let transport = Some(self.make_offer(rng, &order));
+                self.state.rotation = Some(state::TakenRotation {
+                    signed_order,
+                    order: *order,
+                    reference,
+                    standing: Standing::Bound,
+                    transport,
+                });
+                Ok(Done::CHANGED)
+            }
+        }
+    }
+}

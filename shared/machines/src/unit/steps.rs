@@ -1,0 +1,348 @@
+//! The steps of a rotation: generate, install, commit, promote, clear, and the abort.
+//!
+//! Each of them either does its work, or finds it done and answers from state, or refuses and
+//! changes nothing.
+
+use crypto::master_key::MasterKey;
+use crypto::transfer::{self, TransferInfo, TransportKey};
+use crypto::{domain, identity};
+use protocol::certificate::Certificate;
+use protocol::codec;
+use protocol::command::{Offer, SignedOffer, SignedTransfer, Step, Transfer, Transfers};
+use protocol::order::{Order, OrderRef, Purpose, SignedOrder};
+use protocol::report::Standing;
+use protocol::{Pattern, ProcessId, Role, UnixMillis};
+use rand::CryptoRng;
+
+use super::refusal::UnitRefusal;
+use super::state::{NewKey, TakenRotation};
+use super::{Done, Unit, admission};
+use crate::certificate::{self, Reached};
+use crate::leave;
+
+impl Unit {
+    pub(super) fn step<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        order: &OrderRef,
+        step: Step,
+    ) -> Result<Done, UnitRefusal> {
+        let taken = self.taken(order)?;
+        if taken.standing == Standing::Aborted {
+            return Err(UnitRefusal::Aborted);
+        }
+        match step {
+            Step::Generate { offers } => self.generate(rng, &offers),
+            Step::Install { transfer } => self.install(&transfer),
+            Step::Commit { pattern } => self.commit(pattern),
+            Step::Promote { certificate } => self.promote(now, &certificate),
+            Step::Clear { certificate } => self.clear(&certificate),
+        }
+    }
+
+    /// Ends the rotation before its promote. A unit that never saw the order remembers it as ended,
+    /// so that a late inspect or generate finds it so.
+    pub(super) fn abort(&mut self, signed_order: SignedOrder) -> Result<Done, UnitRefusal> {
+        let (_, given) = leave::read(&signed_order)?;
+        admission::not_spent(&self.state, &given)?;
+        if let Some(taken) = &mut self.state.rotation
+            && taken.reference == given
+        {
+            return match taken.standing {
+                Standing::Aborted => Ok(Done::BEFORE),
+                Standing::Promoted => Err(UnitRefusal::Promoted),
+                Standing::Cleared => Err(UnitRefusal::Cleared),
+                Standing::Bound => {
+                    taken.standing = Standing::Aborted;
+                    taken.transport = None;
+                    self.state.new = None;
+                    Ok(Done::CHANGED)
+                }
+            };
+        }
+        let (order, reference) = leave::verify(&signed_order, &self.state.trust)?;
+        self.state.rotation = Some(TakenRotation {
+            signed_order,
+            order,
+            reference,
+            standing: Standing::Aborted,
+            transport: None,
+        });
+        Ok(Done::CHANGED)
+    }
+
+    /// One transport key for one rotation, and the signed offer of it.
+    pub(super) fn make_offer<R: CryptoRng>(
+        &self,
+        rng: &mut R,
+        order: &Order,
+    ) -> (TransportKey, SignedOffer) {
+        let key = TransportKey::generate(rng);
+        let bytes = codec::encode(&Offer {
+            instance: order.instance,
+            manifest_serial: order.number.manifest_serial,
+            rotation: order.rotation,
+            number: order.number,
+            unit: self.id,
+            transport_key: key.public(),
+        });
+        let signature = self.identity.sign(domain::OFFER, &bytes);
+        (key, SignedOffer { bytes, signature })
+    }
+
+    fn taken(&self, order: &OrderRef) -> Result<&TakenRotation, UnitRefusal> {
+        self.state
+            .rotation
+            .as_ref()
+            .filter(|taken| taken.reference == *order)
+            .ok_or(UnitRefusal::NotBound)
+    }
+
+    fn bound(&self) -> Result<&TakenRotation, UnitRefusal> {
+        self.state.rotation.as_ref().ok_or(UnitRefusal::NotBound)
+    }
+
+    /// Draws the key once. Asked again, or as another recovery unit that holds it, seals the same
+    /// one to the offers given now.
+    fn generate<R: CryptoRng>(
+        &mut self,
+        rng: &mut R,
+        offers: &[SignedOffer],
+    ) -> Result<Done, UnitRefusal> {
+        let role = self.config.role;
+        if role != Role::RecoveryUnit {
+            return Err(UnitRefusal::NotAllowed { role, verb: "export" });
+        }
+        let taken = self.bound()?;
+        if taken.standing == Standing::Cleared {
+            return Err(UnitRefusal::Cleared);
+        }
+        let recipients = offers
+            .iter()
+            .map(|offer| self.verify_offer(taken, offer))
+            .collect::<Result<Vec<_>, _>>()?;
+        let is_drawn = taken.standing == Standing::Promoted || self.state.new.is_some();
+        if !is_drawn {
+            if taken.order.generator != self.id {
+                return Err(UnitRefusal::NotTheGenerator(taken.order.generator));
+            }
+            let key = MasterKey::generate(rng);
+            self.state.new = Some(NewKey { key, is_committed: false });
+        }
+        let taken = self.bound()?;
+        let key = match taken.standing {
+            Standing::Promoted => self.state.current.as_ref(),
+            _ => self.state.new.as_ref().map(|new| &new.key),
+        };
+        let key = key.ok_or(UnitRefusal::NewIsNot("filled"))?;
+        let transfers = recipients
+            .iter()
+            .map(|(unit, public)| self.seal_to(rng, taken, key, *unit, public))
+            .collect::<Result<Vec<_>, _>>()?;
+        let transfers = Transfers { order: taken.reference, transfers };
+        Ok(Done { is_changed: !is_drawn, transfers: Some(transfers) })
+    }
+
+    /// An offer holds if a crypto unit of the newest manifest signed it for this very rotation.
+    fn verify_offer(
+        &self,
+        taken: &TakenRotation,
+        signed: &SignedOffer,
+    ) -> Result<(ProcessId, [u8; 32]), UnitRefusal> {
+        let offer: Offer = codec::decode(&signed.bytes)
+            .map_err(|_| UnitRefusal::Offer { unit: self.id, reason: "it cannot be read" })?;
+        let refuse = |reason| Err(UnitRefusal::Offer { unit: offer.unit, reason });
+        let Some(member) = self.state.trust.member(offer.unit) else {
+            return refuse("its unit is not in the manifest");
+        };
+        if !member.role.is_crypto_unit() || offer.unit == self.id {
+            return refuse("its unit takes no master key");
+        }
+        if !identity::verify(&member.identity, domain::OFFER, &signed.bytes, &signed.signature) {
+            return refuse("its signature is not its unit's");
+        }
+        let order = &taken.order;
+        let is_for_this = offer.instance == order.instance
+            && offer.manifest_serial == order.number.manifest_serial
+            && offer.rotation == order.rotation
+            && offer.number == order.number;
+        match is_for_this {
+            true => Ok((offer.unit, offer.transport_key)),
+            false => refuse("it was made for another rotation"),
+        }
+    }
+
+    fn seal_to<R: CryptoRng>(
+        &self,
+        rng: &mut R,
+        taken: &TakenRotation,
+        key: &MasterKey,
+        recipient: ProcessId,
+        public: &[u8; 32],
+    ) -> Result<SignedTransfer, UnitRefusal> {
+        let info = transfer_info(&taken.order, self.id, recipient, key.pattern());
+        let sealed = transfer::seal_master_key(key, public, &info, rng)
+            .map_err(|_| UnitRefusal::Transfer("it could not be sealed"))?;
+        let bytes = codec::encode(&Transfer {
+            instance: info.instance,
+            manifest_serial: info.manifest_serial,
+            rotation: info.rotation,
+            number: info.number,
+            source: info.source,
+            recipient,
+            from: info.from,
+            to: info.to,
+            enc: sealed.enc,
+            ciphertext: sealed.ciphertext,
+        });
+        let signature = self.identity.sign(domain::TRANSFER, &bytes);
+        Ok(SignedTransfer { bytes, signature })
+    }
+
+    /// Opens a sealed copy; its pattern is computed from the opened key before it is saved.
+    fn install(&mut self, signed: &SignedTransfer) -> Result<Done, UnitRefusal> {
+        let taken = self.bound()?;
+        let transfer: Transfer =
+            codec::decode(&signed.bytes).map_err(|_| UnitRefusal::Transfer("it cannot be read"))?;
+        let sealed = self.verify_transfer(taken, signed, transfer)?;
+        match taken.standing {
+            Standing::Cleared => return Err(UnitRefusal::Cleared),
+            Standing::Promoted => return Ok(Done::BEFORE),
+            _ => {}
+        }
+        if let Some(new) = &self.state.new {
+            let held = new.key.pattern();
+            return match held == sealed.to {
+                true => Ok(Done::BEFORE),
+                false => Err(UnitRefusal::OtherCopy { held, given: sealed.to }),
+            };
+        }
+        let Some((transport, _)) = &taken.transport else {
+            return Err(UnitRefusal::Transfer("the transport key is gone"));
+        };
+        let info = transfer_info(&taken.order, sealed.source, self.id, sealed.to);
+        let wire = transfer::SealedKey { enc: sealed.enc, ciphertext: sealed.ciphertext };
+        let key = transfer::open_master_key(transport, &wire, &info)
+            .map_err(|_| UnitRefusal::Transfer("it does not open to the pattern it names"))?;
+        if Some(key.pattern()) == taken.order.from {
+            return Err(UnitRefusal::Transfer("it holds the current master key"));
+        }
+        self.state.new = Some(NewKey { key, is_committed: false });
+        Ok(Done::CHANGED)
+    }
+
+    /// Only from a recovery unit of the manifest, to this unit, for this very rotation.
+    fn verify_transfer(
+        &self,
+        taken: &TakenRotation,
+        signed: &SignedTransfer,
+        transfer: Transfer,
+    ) -> Result<Transfer, UnitRefusal> {
+        let source = self
+            .state
+            .trust
+            .member(transfer.source)
+            .filter(|member| member.role == Role::RecoveryUnit)
+            .ok_or(UnitRefusal::Transfer("its source may not export"))?;
+        if !identity::verify(&source.identity, domain::TRANSFER, &signed.bytes, &signed.signature) {
+            return Err(UnitRefusal::Transfer("its signature is not its source's"));
+        }
+        if transfer.recipient != self.id {
+            return Err(UnitRefusal::Transfer("it is for another unit"));
+        }
+        let order = &taken.order;
+        let is_for_this = transfer.instance == order.instance
+            && transfer.manifest_serial == order.number.manifest_serial
+            && transfer.rotation == order.rotation
+            && transfer.number == order.number
+            && transfer.from == order.from;
+        match is_for_this {
+            true => Ok(transfer),
+            false => Err(UnitRefusal::Transfer("it was made for another rotation")),
+        }
+    }
+
+    fn commit(&mut self, pattern: Pattern) -> Result<Done, UnitRefusal> {
+        let standing = self.bound()?.standing;
+        if matches!(standing, Standing::Promoted | Standing::Cleared) {
+            return match self.state.registers().current == Some(pattern) {
+                true => Ok(Done::BEFORE),
+                false => Err(UnitRefusal::OtherPattern),
+            };
+        }
+        let Some(new) = &mut self.state.new else {
+            return Err(UnitRefusal::NewIsNot("Full Uncommitted"));
+        };
+        if new.key.pattern() != pattern {
+            return Err(UnitRefusal::OtherPattern);
+        }
+        let is_changed = !std::mem::replace(&mut new.is_committed, true);
+        Ok(Done { is_changed, transfers: None })
+    }
+
+    /// One save: retiring := current, current := new, new := Empty.
+    fn promote(&mut self, now: UnixMillis, certificate: &Certificate) -> Result<Done, UnitRefusal> {
+        let taken = self.bound()?;
+        if matches!(taken.standing, Standing::Promoted | Standing::Cleared) {
+            return Ok(Done::BEFORE);
+        }
+        let reference = taken.reference;
+        let is_rotation = taken.order.purpose == Purpose::Rotate;
+        let committed = self.state.new.as_ref().filter(|new| new.is_committed);
+        let Some(to) = committed.map(|new| new.key.pattern()) else {
+            return Err(UnitRefusal::NewIsNot("Full Committed"));
+        };
+        if self.state.retiring.is_some() {
+            return Err(UnitRefusal::NotEmpty("retiring"));
+        }
+        let trust = &self.state.trust;
+        certificate::verify_units(certificate, &reference, to, Reached::Committed, trust)?;
+        self.state.retiring = self.state.current.take();
+        self.state.current = self.state.new.take().map(|new| new.key);
+        if is_rotation {
+            self.state.history.last_promoted_at = Some(now);
+        }
+        if let Some(taken) = &mut self.state.rotation {
+            taken.standing = Standing::Promoted;
+        }
+        Ok(Done::CHANGED)
+    }
+
+    /// Wipes retiring, only with *flipped* of every keystore.
+    fn clear(&mut self, certificate: &Certificate) -> Result<Done, UnitRefusal> {
+        let taken = self.bound()?;
+        match taken.standing {
+            Standing::Cleared => return Ok(Done::BEFORE),
+            Standing::Promoted => {}
+            _ => return Err(UnitRefusal::NewIsNot("promoted")),
+        }
+        let to = self.state.registers().current.ok_or(UnitRefusal::OtherCurrent)?;
+        certificate::verify_flipped(certificate, &taken.reference, to, &self.state.trust)?;
+        self.state.retiring = None;
+        if let Some(taken) = &mut self.state.rotation {
+            taken.standing = Standing::Cleared;
+            taken.transport = None;
+        }
+        Ok(Done::CHANGED)
+    }
+}
+
+/// What HPKE's `info` binds.
+fn transfer_info(
+    order: &Order,
+    source: ProcessId,
+    recipient: ProcessId,
+    to: Pattern,
+) -> TransferInfo {
+    TransferInfo {
+        instance: order.instance,
+        manifest_serial: order.number.manifest_serial,
+        rotation: order.rotation,
+        number: order.number,
+        source,
+        recipient,
+        from: order.from,
+        to,
+    }
+}
