@@ -1,1 +1,376 @@
-//! To be written.
+//! The rules of the keystore row, pure. Both SQL stores apply them inside a transaction that holds
+//! the row's lock, and the simulation inside its own.
+
+use protocol::keystore::{
+    GateMode, Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
+};
+use protocol::order::OrderRef;
+use protocol::page::ChunkRange;
+use protocol::{Epoch, GenerationId, InstanceId, KeystoreId, OrderNumber, Pattern, RotationId};
+
+/// Why the keystore row does not change, or a write is refused. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GateRefusal {
+    /// A later coordinator has spoken.
+    #[error("epoch {given} is fenced by epoch {highest}")]
+    StaleEpoch {
+        /// In the command.
+        given: Epoch,
+        /// Seen before.
+        highest: Epoch,
+    },
+    /// A later order has been taken.
+    #[error("order {given} is spent: the keystore has taken order {taken}")]
+    OrderSpent {
+        /// In the command.
+        given: OrderNumber,
+        /// Taken before.
+        taken: OrderNumber,
+    },
+    /// The same number under another digest.
+    #[error("order {0} has been taken with other content")]
+    OtherDigest(OrderNumber),
+    /// Another rotation has not ended here.
+    #[error("rotation {0} has not ended in this keystore")]
+    OtherRotation(RotationId),
+    /// The keystore is not under the pattern that the order goes from.
+    #[error("the keystore is under {}, not under the pattern that the order names", shown(.0))]
+    OtherPattern(Option<Pattern>),
+    /// Initialisation of a keystore that has keys.
+    #[error("the keystore has {0} key versions: it cannot be initialised again")]
+    NotEmpty(u64),
+    /// The rotation has not opened a generation here, or has aborted it.
+    #[error("the rotation is not open in this keystore")]
+    NotOpen,
+    /// The new generation is not complete.
+    #[error("the new generation is not complete: {0}")]
+    NotComplete(String),
+    /// The flip has been done: an active generation is never dropped.
+    #[error("the rotation has flipped this keystore: it only goes forward")]
+    Flipped,
+    /// The flip has not been read back.
+    #[error("the flip has not been read back")]
+    NotReadBack,
+    /// A rotation is running and the mode is strict.
+    #[error("master key rotation {0} is running: try again when it has ended")]
+    GateClosed(RotationId),
+    /// The generations have changed since the blobs were made.
+    #[error("the generations have changed: have the blobs made again")]
+    GenerationsChanged,
+    /// Before `auto-init`.
+    #[error("the keystore is not initialised: run auto-init")]
+    NotInitialised,
+}
+
+fn shown(pattern: &Option<Pattern>) -> String {
+    pattern.map_or_else(|| "no pattern".to_owned(), |pattern| format!("pattern {pattern}"))
+}
+
+/// Whether a transition was made now or had been made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Made now: the row must be written.
+    Now,
+    /// Made before.
+    Before,
+}
+
+/// What opens a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// The order.
+    pub order: OrderRef,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Pattern before; none at initialisation.
+    pub from: Option<Pattern>,
+    /// Pattern of the new generation.
+    pub to: Pattern,
+    /// A random id for it.
+    pub generation: GenerationId,
+    /// What is refused while it is open.
+    pub mode: GateMode,
+}
+
+/// A keystore before its initialisation.
+pub const fn new_row(instance: InstanceId, keystore: KeystoreId) -> KeystoreRow {
+    KeystoreRow {
+        instance,
+        keystore,
+        mode: GateMode::Strict,
+        active: None,
+        open: None,
+        retired: Vec::new(),
+        next_number: 1,
+        rotation: None,
+        epoch: Epoch { manifest_serial: 0, number: 0 },
+        version_count: 0,
+    }
+}
+
+/// Refuses an epoch lower than the highest seen, and remembers a higher one.
+pub fn fence(row: &mut KeystoreRow, epoch: Epoch) -> Result<(), GateRefusal> {
+    if epoch < row.epoch {
+        return Err(GateRefusal::StaleEpoch { given: epoch, highest: row.epoch });
+    }
+    row.epoch = epoch;
+    Ok(())
+}
+
+/// Opens a generation: the gate is closed from here on. The caller counts the set and makes the
+/// table in the same transaction; `set_count` is what it counted.
+pub fn open(
+    row: &mut KeystoreRow,
+    request: &OpenRequest,
+    set_count: u64,
+) -> Result<Change, GateRefusal> {
+    fence(row, request.epoch)?;
+    let order = &request.order;
+    if let Some(taken) = &row.rotation {
+        if taken.number > order.number {
+            return Err(GateRefusal::OrderSpent { given: order.number, taken: taken.number });
+        }
+        if taken.number == order.number {
+            if taken.order_digest != order.digest {
+                return Err(GateRefusal::OtherDigest(order.number));
+            }
+            // After an abort of the keystore alone, the rotation opens another generation.
+            if taken.standing != KeystoreStanding::Aborted {
+                return match taken.to == request.to {
+                    true => Ok(Change::Before),
+                    false => Err(GateRefusal::OtherPattern(Some(taken.to))),
+                };
+            }
+        } else if taken.standing < KeystoreStanding::Flipped {
+            return Err(GateRefusal::OtherRotation(taken.rotation));
+        }
+    }
+    let active = row.active.as_ref().map(|active| active.pattern);
+    if active != request.from || active == Some(request.to) {
+        return Err(GateRefusal::OtherPattern(active));
+    }
+    if active.is_none() && row.version_count > 0 {
+        return Err(GateRefusal::NotEmpty(row.version_count));
+    }
+    row.mode = request.mode;
+    row.open = Some(Generation {
+        number: row.next_number,
+        id: request.generation,
+        pattern: request.to,
+        state: GenerationState::Building,
+        set_count,
+        done_count: 0,
+    });
+    row.next_number += 1;
+    row.rotation = Some(KeystoreRotation {
+        rotation: order.rotation,
+        number: order.number,
+        order_digest: order.digest,
+        standing: KeystoreStanding::Open,
+        from: request.from,
+        to: request.to,
+    });
+    Ok(Change::Now)
+}
+
+/// The rotation of this very order, as it stands here.
+fn rotation_of<'a>(
+    row: &'a mut KeystoreRow,
+    order: &OrderRef,
+) -> Result<&'a mut KeystoreRotation, GateRefusal> {
+    let is_it = |found: &&mut KeystoreRotation| {
+        found.rotation == order.rotation && found.order_digest == order.digest
+    };
+    row.rotation.as_mut().filter(is_it).ok_or(GateRefusal::NotOpen)
+}
+
+/// Marks the new generation complete, given its chunks.
+pub fn complete(
+    row: &mut KeystoreRow,
+    order: &OrderRef,
+    chunks: &[(ChunkRange, u64)],
+) -> Result<Change, GateRefusal> {
+    match rotation_of(row, order)?.standing {
+        KeystoreStanding::Open => {}
+        KeystoreStanding::Aborted => return Err(GateRefusal::NotOpen),
+        _ => return Ok(Change::Before),
+    }
+    let generation = row.open.as_mut().ok_or(GateRefusal::NotOpen)?;
+    tiles(chunks, generation.set_count).map_err(GateRefusal::NotComplete)?;
+    generation.state = GenerationState::Complete;
+    generation.done_count = generation.set_count;
+    rotation_of(row, order)?.standing = KeystoreStanding::Complete;
+    Ok(Change::Now)
+}
+
+/// Whether chunks, in ascending order, tile the key space and sum to the set's count.
+pub fn tiles(chunks: &[(ChunkRange, u64)], set_count: u64) -> Result<(), String> {
+    let mut at = ChunkRange::WHOLE.after;
+    let mut sum = 0;
+    for (range, count) in chunks {
+        if range.after != at {
+            return Err(format!("the chunks leave a gap or overlap after {at}"));
+        }
+        at = range.upto;
+        sum += count;
+    }
+    if at != ChunkRange::WHOLE.upto {
+        return Err(format!("the chunks end at {at}"));
+    }
+    match sum == set_count {
+        true => Ok(()),
+        false => Err(format!("the chunks hold {sum} versions, the set has {set_count}")),
+    }
+}
+
+/// Moves the active row and opens the gate. `younger_lacking` are versions created since opening
+/// that have no blob in the new generation.
+pub fn flip(
+    row: &mut KeystoreRow,
+    order: &OrderRef,
+    epoch: Epoch,
+    chunks: &[(ChunkRange, u64)],
+    younger_lacking: u64,
+) -> Result<Change, GateRefusal> {
+    fence(row, epoch)?;
+    match rotation_of(row, order)?.standing {
+        KeystoreStanding::Complete => {}
+        KeystoreStanding::Open => {
+            return Err(GateRefusal::NotComplete("chunks are being written".to_owned()));
+        }
+        KeystoreStanding::Aborted => return Err(GateRefusal::NotOpen),
+        _ => return Ok(Change::Before),
+    }
+    let Some(mut generation) = row.open.take() else { return Err(GateRefusal::NotOpen) };
+    let sound = tiles(chunks, generation.set_count).and_then(|()| match younger_lacking {
+        0 => Ok(()),
+        count => Err(format!("{count} versions created since opening have no blob in it")),
+    });
+    if let Err(reason) = sound {
+        row.open = Some(generation);
+        return Err(GateRefusal::NotComplete(reason));
+    }
+    generation.state = GenerationState::Active;
+    if let Some(mut old) = row.active.replace(generation) {
+        old.state = GenerationState::Retired;
+        row.retired.push(old);
+    }
+    rotation_of(row, order)?.standing = KeystoreStanding::Switched;
+    Ok(Change::Now)
+}
+
+/// Saves that the flip was read back; tombstones are applied in the same transaction.
+pub fn mark_flipped(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    let rotation = rotation_of(row, order)?;
+    match rotation.standing {
+        KeystoreStanding::Switched => {
+            rotation.standing = KeystoreStanding::Flipped;
+            Ok(Change::Now)
+        }
+        KeystoreStanding::Flipped | KeystoreStanding::Dropped => Ok(Change::Before),
+        _ => Err(GateRefusal::NotOpen),
+    }
+}
+
+/// Ends a rotation before its flip; the caller drops the table and applies tombstones in the same
+/// transaction. One that never opened is remembered, so that a late open finds it ended.
+pub fn abort(
+    row: &mut KeystoreRow,
+    order: &OrderRef,
+    from_to: (Option<Pattern>, Pattern),
+    epoch: Epoch,
+) -> Result<(Change, Option<Generation>), GateRefusal> {
+    fence(row, epoch)?;
+    if let Some(taken) = &mut row.rotation {
+        if taken.number > order.number {
+            return Err(GateRefusal::OrderSpent { given: order.number, taken: taken.number });
+        }
+        if taken.number == order.number {
+            if taken.order_digest != order.digest {
+                return Err(GateRefusal::OtherDigest(order.number));
+            }
+            return match taken.standing {
+                KeystoreStanding::Open | KeystoreStanding::Complete => {
+                    taken.standing = KeystoreStanding::Aborted;
+                    Ok((Change::Now, row.open.take()))
+                }
+                KeystoreStanding::Aborted => Ok((Change::Before, None)),
+                _ => Err(GateRefusal::Flipped),
+            };
+        }
+        if taken.standing < KeystoreStanding::Flipped {
+            return Err(GateRefusal::OtherRotation(taken.rotation));
+        }
+    }
+    row.rotation = Some(KeystoreRotation {
+        rotation: order.rotation,
+        number: order.number,
+        order_digest: order.digest,
+        standing: KeystoreStanding::Aborted,
+        from: from_to.0,
+        to: from_to.1,
+    });
+    Ok((Change::Now, None))
+}
+
+/// Lets go of retired generations; the caller drops their tables in the same transaction.
+pub fn drop_retired(
+    row: &mut KeystoreRow,
+    order: &OrderRef,
+    epoch: Epoch,
+) -> Result<(Change, Vec<Generation>), GateRefusal> {
+    fence(row, epoch)?;
+    let rotation = rotation_of(row, order)?;
+    match rotation.standing {
+        KeystoreStanding::Flipped => {
+            rotation.standing = KeystoreStanding::Dropped;
+            Ok((Change::Now, std::mem::take(&mut row.retired)))
+        }
+        KeystoreStanding::Dropped => Ok((Change::Before, Vec::new())),
+        KeystoreStanding::Switched => Err(GateRefusal::NotReadBack),
+        _ => Err(GateRefusal::NotOpen),
+    }
+}
+
+/// Generations that a write must supply a blob for, each under its own pattern.
+pub fn write_targets(row: &KeystoreRow) -> Result<Vec<Generation>, GateRefusal> {
+    let active = row.active.clone().ok_or(GateRefusal::NotInitialised)?;
+    match (&row.open, row.mode, &row.rotation) {
+        (None, ..) => Ok(vec![active]),
+        (Some(open), GateMode::Online, _) => Ok(vec![active, open.clone()]),
+        (Some(_), GateMode::Strict, Some(rotation)) => {
+            Err(GateRefusal::GateClosed(rotation.rotation))
+        }
+        (Some(_), GateMode::Strict, None) => Err(GateRefusal::GenerationsChanged),
+    }
+}
+
+/// Whether a write with blobs for these generations may be done, judged under the row's lock.
+pub fn may_write(row: &KeystoreRow, supplied: &[GenerationId]) -> Result<(), GateRefusal> {
+    let targets = write_targets(row)?;
+    let is_same = targets.len() == supplied.len()
+        && targets.iter().all(|target| supplied.contains(&target.id));
+    if is_same { Ok(()) } else { Err(GateRefusal::GenerationsChanged) }
+}
+
+/// Whether wrap, unwrap and payload are refused too (strict mode).
+pub fn may_use(row: &KeystoreRow) -> Result<(), GateRefusal> {
+    write_targets(row).map(|_| ())
+}
+
+/// Whether a purge writes only a tombstone: from opening until flipped or aborted the set, its
+/// count and its digests stand still.
+pub fn purge_is_tombstone(row: &KeystoreRow) -> bool {
+    let is_between = row.rotation.as_ref().is_some_and(|rotation| {
+        matches!(
+            rotation.standing,
+            KeystoreStanding::Open | KeystoreStanding::Complete | KeystoreStanding::Switched
+        )
+    });
+    is_between
+}
+
+/// Number that a version created now is born under: in no chunk of a generation of that number.
+pub fn born_under(row: &KeystoreRow) -> u32 {
+    row.open.as_ref().map_or(0, |open| open.number)
+}

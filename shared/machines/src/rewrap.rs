@@ -1,1 +1,234 @@
-//! To be written.
+//! The reencryptor's judgement: which commands it does, and which answers of units it believes.
+//! What it does to the keystore row is in [`crate::gate`].
+
+use crypto::digest::ChunkDigest;
+use protocol::codec;
+use protocol::command::KeystoreCommand;
+use protocol::envelope::{Header, Kind};
+use protocol::keystore::KeystoreRow;
+use protocol::order::{Order, OrderRef};
+use protocol::page::{
+    ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
+};
+use protocol::report::Refusal;
+use protocol::{Digest, Pattern, ProcessId, Role};
+
+use crate::certificate::{self, CertificateRefusal, Reached};
+use crate::envelope::{self, EnvelopeRefusal, Reader};
+use crate::gate::GateRefusal;
+use crate::leave::{self, LeaveRefusal};
+use crate::trust::{ManifestRefusal, Trust};
+use crate::unit::page::read_receipt;
+
+/// Why a keystore command is not done. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeystoreRefusal {
+    /// The sender is no coordinator of the manifest.
+    #[error("only a coordinator of the manifest may command")]
+    NotACoordinator,
+    /// No manifest yet.
+    #[error("the reencryptor has no manifest: run auto-init")]
+    Imprint,
+    /// The order.
+    #[error(transparent)]
+    Leave(#[from] LeaveRefusal),
+    /// A manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestRefusal),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateRefusal),
+    /// The keystore row.
+    #[error(transparent)]
+    Gate(#[from] GateRefusal),
+    /// Key versions that no unit opens.
+    #[error("{count} key versions do not open, the first is version {} of key {}: {}",
+        .first.version, .first.key, .first.reason)]
+    Unopened {
+        /// How many.
+        count: u64,
+        /// The first of them.
+        first: UnopenedRow,
+    },
+    /// Rows of the new generation are not what the units signed.
+    #[error("the new generation reads back other than the units signed: {0}")]
+    ReadBack(String),
+    /// Not now; ask again.
+    #[error("{0}")]
+    Busy(String),
+    /// A path of the design that this program does not walk yet.
+    #[error("{0} is not supported by this version: nothing was changed")]
+    NotSupported(&'static str),
+}
+
+impl KeystoreRefusal {
+    /// As reports carry it.
+    pub fn to_report(&self) -> Refusal {
+        let code = match self {
+            Self::NotACoordinator => "not-a-coordinator",
+            Self::Imprint => "imprint-mode",
+            Self::Leave(_) => "no-leave",
+            Self::Manifest(_) => "manifest-refused",
+            Self::Certificate(_) => "certificate-refused",
+            Self::Gate(GateRefusal::StaleEpoch { .. }) => "stale-epoch",
+            Self::Gate(_) => "keystore-refused",
+            Self::Unopened { .. } => "unopened",
+            Self::ReadBack(_) => "read-back",
+            Self::Busy(_) => "busy",
+            Self::NotSupported(_) => "not-supported",
+        };
+        Refusal { code: code.to_owned(), text: self.to_string() }
+    }
+}
+
+/// A command whose envelope holds.
+#[derive(Debug)]
+pub struct Received {
+    /// Its header.
+    pub header: Header,
+    /// The sender's role by the manifest.
+    pub sender_role: Option<Role>,
+    /// The command.
+    pub command: KeystoreCommand,
+}
+
+/// Verifies and decodes; the error is the reason for the dead-letter queue.
+pub fn receive(bytes: &[u8], reader: Reader, trust: &Trust) -> Result<Received, &'static str> {
+    let opened = envelope::open(bytes, reader, trust)
+        .map_err(|refusal: EnvelopeRefusal| refusal.reason())?;
+    if opened.header.kind != Kind::KeystoreCommand {
+        return Err("unexpected-kind");
+    }
+    let command = codec::decode(opened.body).map_err(|error| error.reason())?;
+    Ok(Received { header: opened.header, sender_role: opened.sender_role, command })
+}
+
+/// Whether the sender may give the command at all. A survey and a manifest prove themselves.
+pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRefusal> {
+    match received.command {
+        KeystoreCommand::Survey | KeystoreCommand::TakeManifest { .. } => Ok(()),
+        _ if trust.newest().is_none() => Err(KeystoreRefusal::Imprint),
+        _ if received.sender_role != Some(Role::Coordinator) => {
+            Err(KeystoreRefusal::NotACoordinator)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The order of a re-encryption or abort, whose leave the reencryptor checks itself.
+pub fn judge_order(
+    signed: &protocol::order::SignedOrder,
+    trust: &Trust,
+) -> Result<(Order, OrderRef), KeystoreRefusal> {
+    Ok(leave::verify(signed, trust)?)
+}
+
+/// A flip needs a promoted report of every crypto unit of the manifest.
+pub fn judge_flip(
+    row: &KeystoreRow,
+    order: &OrderRef,
+    certificate: &protocol::certificate::Certificate,
+    trust: &Trust,
+) -> Result<Pattern, KeystoreRefusal> {
+    let to = pattern_of(row, order)?;
+    certificate::verify_units(certificate, order, to, Reached::Promoted, trust)?;
+    Ok(to)
+}
+
+/// A drop needs a cleared report of every crypto unit of the manifest.
+pub fn judge_drop(
+    row: &KeystoreRow,
+    order: &OrderRef,
+    certificate: &protocol::certificate::Certificate,
+    trust: &Trust,
+) -> Result<(), KeystoreRefusal> {
+    let to = pattern_of(row, order)?;
+    certificate::verify_units(certificate, order, to, Reached::Cleared, trust)?;
+    Ok(())
+}
+
+fn pattern_of(row: &KeystoreRow, order: &OrderRef) -> Result<Pattern, GateRefusal> {
+    let is_it = |found: &&protocol::keystore::KeystoreRotation| {
+        found.rotation == order.rotation && found.order_digest == order.digest
+    };
+    row.rotation.as_ref().filter(is_it).map(|found| found.to).ok_or(GateRefusal::NotOpen)
+}
+
+/// Why a unit's answer to a page is not believed, or says that nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageFault {
+    /// The unit does not take pages of this rotation now: ask another, or again.
+    #[error("a unit took no page: {0}")]
+    Refused(String),
+    /// Rows that do not open.
+    #[error("{} key versions do not open", .0.len())]
+    Unopened(Vec<UnopenedRow>),
+    /// The receipt is not signed by an operational unit of the manifest.
+    #[error("a receipt is not signed by an operational unit of the manifest")]
+    NotSigned,
+    /// The receipt is for other rows than were asked for.
+    #[error("a receipt does not match its page: {0}")]
+    Mismatch(&'static str),
+}
+
+/// A chunk as a unit re-wrapped it, believed.
+#[derive(Clone, Debug)]
+pub struct DoneChunk {
+    /// The receipt, read.
+    pub receipt: ChunkReceipt,
+    /// The receipt, as signed.
+    pub signed: SignedReceipt,
+    /// The rows with their new blobs.
+    pub rows: Vec<WrappedRow>,
+}
+
+/// Checks a unit's answer against the page that was asked: every field of the receipt, and both
+/// digests computed anew over what was sent and what came back.
+pub fn judge_answer(
+    page: RewrapPage,
+    answer: PageAnswer,
+    trust: &Trust,
+) -> Result<DoneChunk, PageFault> {
+    let (blobs, signed) = match answer {
+        PageAnswer::Rewrapped { blobs, receipt } => (blobs, receipt),
+        PageAnswer::Unopened(rows) => return Err(PageFault::Unopened(rows)),
+        PageAnswer::Refused(reason) => return Err(PageFault::Refused(reason)),
+    };
+    let key_of = |unit: ProcessId| {
+        let member = trust.member(unit).filter(|member| member.role == Role::OperationalUnit);
+        member.map(|member| member.identity)
+    };
+    let receipt = read_receipt(&signed, key_of).ok_or(PageFault::NotSigned)?;
+    if blobs.len() != page.rows.len() || receipt.count != page.rows.len() as u64 {
+        return Err(PageFault::Mismatch("count"));
+    }
+    let is_for_this = receipt.instance == trust.instance()
+        && receipt.order_digest == page.order_digest
+        && receipt.generation == page.generation
+        && receipt.range == page.range
+        && receipt.from == Some(page.from)
+        && receipt.to == page.to;
+    if !is_for_this {
+        return Err(PageFault::Mismatch("order, generation, range or patterns"));
+    }
+    if chunk_digest(&page.rows) != receipt.old_digest {
+        return Err(PageFault::Mismatch("old digest"));
+    }
+    let mut rows = page.rows;
+    for (row, blob) in rows.iter_mut().zip(blobs) {
+        row.blob = blob;
+    }
+    match chunk_digest(&rows) == receipt.new_digest {
+        true => Ok(DoneChunk { receipt, signed, rows }),
+        false => Err(PageFault::Mismatch("new digest")),
+    }
+}
+
+/// Digest over the rows of a chunk.
+pub fn chunk_digest(rows: &[WrappedRow]) -> Digest {
+    let mut digest = ChunkDigest::new();
+    for row in rows {
+        digest.row(row.version, row.key, row.attributes, &row.blob);
+    }
+    digest.finish()
+}

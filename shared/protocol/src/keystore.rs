@@ -146,6 +146,10 @@ pub struct KeystoreRow {
     pub active: Option<Generation>,
     /// The generation that is being built, if a rotation has opened one.
     pub open: Option<Generation>,
+    /// Generations whose tables still exist and are not read any more.
+    pub retired: Vec<Generation>,
+    /// Number of the next generation.
+    pub next_number: u32,
     /// The rotation last taken.
     pub rotation: Option<KeystoreRotation>,
     /// The highest epoch seen.
