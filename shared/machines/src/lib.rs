@@ -3,11 +3,13 @@
 //!
 //! - [`unit`]: one crypto unit, its registers and how it answers each command.
 //! - [`rotation`]: the coordinator's brain: what is still lacking, and what to ask next.
+//! - [`conductor`]: a coordinator for one instance: surveys, precheck, the one rotation.
 //! - [`rewrap`]: the reencryptor's brain: which pages are out, when a generation is complete.
 //! - [`gate`]: the rules of the keystore row, used inside its transactions.
 //! - [`trust`], [`envelope`], [`leave`], [`certificate`]: who may say what.
 
 pub mod certificate;
+pub mod conductor;
 pub mod envelope;
 pub mod gate;
 pub mod leave;

@@ -1,0 +1,574 @@
+//! A coordinator's work for one instance: surveys, precheck, the order, and the one rotation that
+//! may be running. Messages and requests in; envelopes, saves, answers and events out.
+
+mod draft;
+mod heard;
+mod survey;
+
+use std::collections::VecDeque;
+
+use crypto::identity::{self, Identity};
+use protocol::api::{PlanView, RotationView};
+use protocol::codec;
+use protocol::command::{Command, KeystoreCommand};
+use protocol::envelope::{Kind, Recipient};
+use protocol::keystore::GateMode;
+use protocol::manifest::SignedManifest;
+use protocol::order::{Order, OrderRef, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
+use protocol::report::{Announcement, Refusal};
+use protocol::{Epoch, MessageId, Pattern, ProcessId, Role, RotationId, UnixMillis};
+use rand::CryptoRng;
+
+pub use self::draft::DraftRequest;
+pub use self::heard::{Heard, HeardOf};
+use self::survey::Survey;
+use crate::envelope::{self, Outgoing, Reader};
+use crate::leave::{self, LeaveRefusal};
+use crate::rotation::desired::Wanted;
+use crate::rotation::precheck::Findings;
+use crate::rotation::record::Record;
+use crate::rotation::{self, Event, Input as RotationInput, Limits, Rotation};
+use crate::trust::{ManifestRefusal, Trust};
+
+/// Names a request until it is answered.
+pub type AskId = u64;
+
+/// A request to start a rotation, or to say what one would come to.
+#[derive(Clone, Debug)]
+pub struct StartAsk {
+    /// A signed order; without one the coordinator writes its own under the standing order.
+    pub order: Option<SignedOrder>,
+    /// What clients may do meanwhile, where the coordinator writes the order.
+    pub mode: GateMode,
+    /// Refuses if the current pattern is another one.
+    pub expect_current: Option<Pattern>,
+    /// Nothing starts.
+    pub dry_run: bool,
+    /// Every page is opened by another unit before the decision.
+    pub verify_all: bool,
+    /// Who asks.
+    pub actor: String,
+    /// W3C trace context of the rotation's root.
+    pub traceparent: Option<String>,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// How does everybody stand?
+    Look,
+    /// Start, join or try out a rotation.
+    Start(Box<StartAsk>),
+    /// The exact bytes of an order, to be signed.
+    Draft(DraftRequest),
+    /// End the rotation before its decision.
+    Abort {
+        /// Which; none for whichever is running.
+        rotation: Option<RotationId>,
+        /// Why, in a sentence.
+        because: String,
+    },
+    /// A new manifest.
+    Manifest(SignedManifest),
+    /// A new standing order.
+    Standing(SignedStandingOrder),
+}
+
+/// What a request comes to.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Everybody has been asked; [`Conductor::heard`] has what they said.
+    Looked(Findings),
+    /// The rotation runs.
+    Started {
+        /// As it stands.
+        rotation: Box<RotationView>,
+        /// It was running already.
+        joined: bool,
+        /// What is worth knowing.
+        warnings: Findings,
+    },
+    /// What a rotation would do.
+    Planned(PlanView, Findings),
+    /// Conditions are not met; nothing has changed.
+    Unmet(Findings),
+    /// Not done; nothing has changed.
+    Refused(Refusal),
+    /// The order to be signed.
+    Drafted(Box<Order>, Vec<u8>, OrderRef),
+    /// The rotation is being ended.
+    Aborting(RotationId),
+    /// The manifest or standing order was taken.
+    Taken,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A message from the coordinator's queue.
+    Message(Vec<u8>),
+    /// A request.
+    Ask(AskId, Ask),
+    /// Time has passed.
+    Tick,
+}
+
+/// An envelope to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// For whom.
+    pub to: ProcessId,
+    /// The name of what it asks, for spans and logs.
+    pub name: &'static str,
+    /// The sealed envelope.
+    pub bytes: Vec<u8>,
+}
+
+/// What shall be done about it, in this order: save, send, answer, tell.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Save the record of the running rotation.
+    pub save: bool,
+    /// Save the chain of manifests, or the standing order.
+    pub save_documents: bool,
+    /// To be published.
+    pub send: Vec<Message>,
+    /// Requests that are answered.
+    pub answers: Vec<(AskId, Answer)>,
+    /// What people and the audit log are told.
+    pub events: Vec<Event>,
+    /// A message could not be taken: the reason for the dead-letter queue.
+    pub dead: Option<&'static str>,
+    /// Take the lease anew: a higher epoch has been seen.
+    pub is_fenced: bool,
+}
+
+/// Times of a conductor.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// How long a survey waits for those who are silent.
+    pub survey_ms: u64,
+    /// For how long units may take an order that the coordinator writes.
+    pub order_valid_s: u32,
+    /// Times of the rotation.
+    pub rotation: Limits,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { survey_ms: 2_000, order_valid_s: 300, rotation: Limits::default() }
+    }
+}
+
+/// A coordinator's work for one instance.
+#[derive(Debug)]
+pub struct Conductor {
+    identity: std::sync::Arc<Identity>,
+    id: ProcessId,
+    trust: Trust,
+    standing: Option<SignedStandingOrder>,
+    times: Times,
+    heard: Heard,
+    survey: Option<Survey>,
+    waiting: VecDeque<(AskId, Ask)>,
+    rotation: Option<Rotation>,
+}
+
+impl Conductor {
+    /// A conductor with what its process has saved. An open rotation is gone on with: everybody is
+    /// surveyed first, so that the epoch is higher than any seen.
+    pub fn new(
+        identity: std::sync::Arc<Identity>,
+        trust: Trust,
+        standing: Option<SignedStandingOrder>,
+        times: Times,
+    ) -> Self {
+        let id = identity::process_id(&identity.public_key());
+        Self {
+            identity,
+            id,
+            trust,
+            standing,
+            times,
+            heard: Heard::default(),
+            survey: None,
+            waiting: VecDeque::new(),
+            rotation: None,
+        }
+    }
+
+    /// Goes on after a start: with the open record, if there is one, else with what units say.
+    pub fn recover<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        record: Option<Record>,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        if self.trust.newest().is_some() {
+            self.survey = Some(Survey::to_recover(record));
+            self.send_survey(now, rng, &mut effects);
+        }
+        effects
+    }
+
+    /// What it believes about the instance.
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The standing order as signed, if there is one.
+    pub const fn standing(&self) -> Option<&SignedStandingOrder> {
+        self.standing.as_ref()
+    }
+
+    /// The standing order, if the newest manifest has not ended it.
+    pub fn standing_order(&self) -> Option<StandingOrder> {
+        leave::verify_standing(self.standing.as_ref()?, &self.trust).ok()
+    }
+
+    /// What everybody last said.
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// The rotation, running or just ended.
+    pub const fn rotation(&self) -> Option<&Rotation> {
+        self.rotation.as_ref()
+    }
+
+    /// The rotation, to be held at a phase by tests.
+    #[cfg(feature = "testing")]
+    pub const fn rotation_mut(&mut self) -> Option<&mut Rotation> {
+        self.rotation.as_mut()
+    }
+
+    /// Whether a rotation is running.
+    pub fn is_rotating(&self) -> bool {
+        self.rotation.as_ref().is_some_and(|rotation| !rotation.is_ended())
+    }
+
+    /// When to come back without any message.
+    pub fn next_tick(&self) -> Option<UnixMillis> {
+        let of_survey = self.survey.as_ref().map(|survey| survey.deadline());
+        let of_rotation = self.rotation.as_ref().and_then(Rotation::next_tick);
+        of_survey.into_iter().chain(of_rotation).min()
+    }
+
+    /// Takes in what happened and says what shall be done.
+    pub fn handle<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R, input: Input) -> Effects {
+        let mut effects = Effects::default();
+        match input {
+            Input::Message(bytes) => self.take_message(now, rng, bytes, &mut effects),
+            Input::Ask(id, ask) => self.waiting.push_back((id, ask)),
+            Input::Tick => self.turn(now, rng, RotationInput::Tick, &mut effects),
+        }
+        self.judge_survey(now, rng, &mut effects);
+        self.next_asks(now, rng, &mut effects);
+        effects
+    }
+
+    fn take_message<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        bytes: Vec<u8>,
+        effects: &mut Effects,
+    ) {
+        let reader = Reader { id: self.id, role: Role::Coordinator };
+        let opened = match envelope::open(&bytes, reader, &self.trust) {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                effects.dead = Some(refusal.reason());
+                return;
+            }
+        };
+        let (kind, sender) = (opened.header.kind, opened.header.sender);
+        let is_vouched = opened.sender_role.is_some();
+        let taken = match kind {
+            Kind::UnitReport => codec::decode(opened.body).map(|report| {
+                let body_is_own = self.heard.take_unit(now, sender, &report);
+                (body_is_own && is_vouched)
+                    .then(|| RotationInput::Unit(Box::new(report), bytes.clone()))
+            }),
+            Kind::KeystoreReport => codec::decode(opened.body).map(|report| {
+                let body_is_own = self.heard.take_keystore(now, sender, &report);
+                (body_is_own && is_vouched)
+                    .then(|| RotationInput::Keystore(Box::new(report), bytes.clone()))
+            }),
+            Kind::Transfers if is_vouched => codec::decode(opened.body)
+                .map(|transfers| Some(RotationInput::Transfers(transfers))),
+            Kind::Announcement => codec::decode(opened.body).map(|announced: Announcement| {
+                self.heard.take_announcement(now, sender, announced);
+                None
+            }),
+            _ => {
+                effects.dead = Some("unexpected-kind");
+                return;
+            }
+        };
+        match taken {
+            Err(error) => effects.dead = Some(error.reason()),
+            Ok(input) => {
+                self.catch_up(now, rng, sender, effects);
+                if let Some(input) = input {
+                    self.turn(now, rng, input, effects);
+                }
+            }
+        }
+    }
+
+    /// Whoever reports an older manifest is handed the chain since.
+    fn catch_up<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        who: ProcessId,
+        effects: &mut Effects,
+    ) {
+        let Some(member) = self.trust.member(who) else { return };
+        let Some(serial) = self.heard.manifest_serial(who) else { return };
+        if serial >= self.trust.serial() {
+            return;
+        }
+        let chain = self.trust.chain()[serial as usize..].to_vec();
+        let message = match member.role {
+            Role::Reencryptor => {
+                self.seal_keystore(now, rng, who, &KeystoreCommand::TakeManifest { chain })
+            }
+            Role::Gateway => {
+                let body = codec::encode(&Command::TakeManifest { chain });
+                self.seal(now, rng, who, Kind::ManifestNotice, "take-manifest", &body)
+            }
+            _ => self.seal_unit(now, rng, who, &Command::TakeManifest { chain }),
+        };
+        effects.send.push(message);
+    }
+
+    /// Hands something to the running rotation.
+    fn turn<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        input: RotationInput,
+        effects: &mut Effects,
+    ) {
+        // While everybody is surveyed after a start, the rotation waits for its new epoch.
+        let Some(rotation) = self.rotation.as_mut().filter(|found| !found.is_ended()) else {
+            return;
+        };
+        let found = rotation.handle(now, input);
+        self.merge(now, rng, found, effects);
+    }
+
+    fn merge<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        found: rotation::Effects,
+        effects: &mut Effects,
+    ) {
+        effects.save |= found.save;
+        effects.events.extend(found.events);
+        effects.is_fenced |= found.fenced_by.is_some();
+        for wanted in &found.send {
+            let message = match wanted {
+                Wanted::Unit(who, command) => self.seal_unit(now, rng, *who, command),
+                Wanted::Keystore(who, command) => self.seal_keystore(now, rng, *who, command),
+            };
+            effects.send.push(message);
+        }
+    }
+
+    /// After the lease was taken anew: surveys everybody and goes on under a higher epoch.
+    pub fn lease_renewed<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R) -> Effects {
+        let record = self.rotation.take().map(|rotation| rotation.record().clone());
+        self.recover(now, rng, record)
+    }
+
+    fn next_asks<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R, effects: &mut Effects) {
+        while self.survey.is_none() {
+            let Some((id, ask)) = self.waiting.pop_front() else { break };
+            self.begin(now, rng, id, ask, effects);
+        }
+    }
+
+    fn begin<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        id: AskId,
+        ask: Ask,
+        effects: &mut Effects,
+    ) {
+        match ask {
+            Ask::Look => self.survey = Some(Survey::to_look(id)),
+            Ask::Draft(request) => self.survey = Some(Survey::to_draft(id, request)),
+            Ask::Start(start) => {
+                if let Some(rotation) = self.rotation.as_ref().filter(|found| !found.is_ended()) {
+                    let rotation = Box::new(rotation.to_view());
+                    let warnings = Findings::default();
+                    let joined = Answer::Started { rotation, joined: true, warnings };
+                    effects.answers.push((id, joined));
+                    return;
+                }
+                self.survey = Some(Survey::to_start(id, *start));
+            }
+            Ask::Abort { rotation, because } => {
+                self.abort(now, rng, id, rotation, because, effects);
+                return;
+            }
+            Ask::Manifest(signed) => {
+                let taken = self.take_manifest(now, rng, &signed, effects);
+                effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                return;
+            }
+            Ask::Standing(signed) => {
+                let taken = self.take_standing(signed, effects);
+                effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                return;
+            }
+        }
+        self.send_survey(now, rng, effects);
+    }
+
+    fn abort<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        id: AskId,
+        which: Option<RotationId>,
+        because: String,
+        effects: &mut Effects,
+    ) {
+        let running = self.rotation.as_mut().filter(|found| {
+            !found.is_ended() && which.is_none_or(|which| which == found.reference().rotation)
+        });
+        let Some(rotation) = running else {
+            let text = "no such rotation is running".to_owned();
+            effects.answers.push((id, refused("not-running", text)));
+            return;
+        };
+        let name = rotation.reference().rotation;
+        let found = rotation.handle(now, RotationInput::Abort { because });
+        let answer = match &found.abort_refused {
+            Some(text) => refused("decided", text.clone()),
+            None => Answer::Aborting(name),
+        };
+        self.merge(now, rng, found, effects);
+        effects.answers.push((id, answer));
+    }
+
+    fn take_manifest<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        signed: &SignedManifest,
+        effects: &mut Effects,
+    ) -> Result<(), ManifestRefusal> {
+        if !self.trust.take(
+            std::slice::from_ref(signed),
+            Some((self.id, Role::Coordinator)),
+            &[],
+        )? {
+            return Ok(());
+        }
+        effects.save_documents = true;
+        let Some(manifest) = self.trust.newest() else { return Ok(()) };
+        let members: Vec<_> = manifest.members.iter().map(|member| member.id).collect();
+        for who in members.into_iter().filter(|who| *who != self.id) {
+            self.heard.expect(who);
+            self.catch_up(now, rng, who, effects);
+        }
+        Ok(())
+    }
+
+    fn take_standing(
+        &mut self,
+        signed: SignedStandingOrder,
+        effects: &mut Effects,
+    ) -> Result<(), LeaveRefusal> {
+        leave::verify_standing(&signed, &self.trust)?;
+        self.standing = Some(signed);
+        effects.save_documents = true;
+        Ok(())
+    }
+
+    fn start_rotation<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        record: Record,
+        effects: &mut Effects,
+    ) -> Result<(), LeaveRefusal> {
+        let Some(manifest) = self.trust.newest().cloned() else { return Ok(()) };
+        let mut rotation = Rotation::new(record, manifest, self.times.rotation)?;
+        let found = rotation.handle(now, RotationInput::Tick);
+        self.rotation = Some(rotation);
+        effects.save = true;
+        self.merge(now, rng, found, effects);
+        Ok(())
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.rotation.as_ref().map(|rotation| rotation.record().epoch).unwrap_or_default()
+    }
+
+    fn seal_unit<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        to: ProcessId,
+        command: &Command,
+    ) -> Message {
+        let body = codec::encode(command);
+        self.seal(now, rng, to, Kind::Command, command.name(), &body)
+    }
+
+    fn seal_keystore<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        to: ProcessId,
+        command: &KeystoreCommand,
+    ) -> Message {
+        let body = codec::encode(command);
+        self.seal(now, rng, to, Kind::KeystoreCommand, command.name(), &body)
+    }
+
+    fn seal<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        to: ProcessId,
+        kind: Kind,
+        name: &'static str,
+        body: &[u8],
+    ) -> Message {
+        let outgoing = Outgoing {
+            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
+            in_answer_to: None,
+            instance: self.trust.instance(),
+            recipient: Recipient::Process(to),
+            manifest_serial: self.trust.serial(),
+            rotation: self.rotation.as_ref().map(|found| found.reference().rotation),
+            epoch: self.epoch(),
+            kind,
+        };
+        Message { to, name, bytes: envelope::seal(&self.identity, &outgoing, body) }
+    }
+}
+
+fn refused(code: &str, text: String) -> Answer {
+    Answer::Refused(Refusal { code: code.to_owned(), text })
+}
+
+fn answer_of(taken: Result<(), String>) -> Answer {
+    taken.map_or_else(|text| refused("not-taken", text), |()| Answer::Taken)
+}
+
+/// Purpose of a start: that of the order given, else a rotation.
+fn purpose_of(start: &StartAsk) -> Purpose {
+    let order = start.order.as_ref().and_then(|order| order.unverified().ok());
+    order.map_or(Purpose::Rotate, |order| order.purpose)
+}

@@ -1,0 +1,55 @@
+//! The invariants of DESIGN.md section 8, one a file, looked at after every event.
+
+mod no_key_lost;
+mod one_end;
+mod one_key_per_order;
+mod order_of_steps;
+
+use machines::unit::state::UnitState;
+
+use crate::store::Store;
+use crate::unit::UnitNode;
+
+pub use self::no_key_lost::every_key_opens;
+
+/// A checker that fired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub checker: &'static str,
+    /// What it saw.
+    pub text: String,
+}
+
+/// What units have saved, read once an event.
+pub struct Saved<'a> {
+    /// The unit's process.
+    pub node: &'a UnitNode,
+    /// What it has saved.
+    pub state: UnitState,
+}
+
+/// All checkers and what they remember.
+#[derive(Default)]
+pub struct Checkers {
+    one_key_per_order: one_key_per_order::Memory,
+}
+
+impl Checkers {
+    /// Looks at everything after an event.
+    pub fn after_event(&mut self, units: &[UnitNode], store: &Store) -> Result<(), Violation> {
+        let saved: Vec<_> =
+            units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
+        no_key_lost::check(&saved, store)?;
+        order_of_steps::check(&saved, store)?;
+        self.one_key_per_order.check(&saved)
+    }
+
+    /// Looks at everything once all has converged.
+    pub fn at_end(&mut self, units: &[UnitNode], store: &Store) -> Result<(), Violation> {
+        let saved: Vec<_> =
+            units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
+        one_end::check(&saved, store)?;
+        every_key_opens(&saved, store)
+    }
+}

@@ -1,0 +1,71 @@
+//! Invariant 1: every key version not purged opens at every moment, in the active generation, with
+//! a register that every unit holds.
+
+use crypto::blob::{BlobHeader, WrapKeys, open_blob};
+use machines::unit::page::binding;
+use protocol::Pattern;
+
+use super::{Saved, Violation};
+use crate::store::Store;
+
+fn fired(text: String) -> Violation {
+    Violation { checker: "no_key_lost", text }
+}
+
+/// Looks at every blob's pattern.
+pub(super) fn check(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation> {
+    let Some(active) = &store.row.active else { return Ok(()) };
+    let held_by_all: Vec<Pattern> = held(saved);
+    let table = store.tables.get(&active.number);
+    for version in store.versions.keys().filter(|version| !store.tombstones.contains(version)) {
+        let Some(stored) = table.and_then(|table| table.get(version)) else {
+            return Err(fired(format!("{version} has no blob in the active generation")));
+        };
+        let pattern = BlobHeader::parse(&stored.row.blob).map(|header| header.pattern);
+        if !pattern.as_ref().is_ok_and(|pattern| held_by_all.contains(pattern)) {
+            return Err(fired(format!("{version} is under a pattern that not every unit holds")));
+        }
+    }
+    Ok(())
+}
+
+/// Patterns that every unit opens blobs with.
+fn held(saved: &[Saved<'_>]) -> Vec<Pattern> {
+    let of_unit = |unit: &Saved<'_>| {
+        let registers = unit.state.registers();
+        let new = registers.new.filter(|new| new.is_committed).map(|new| new.pattern);
+        [registers.current, new, registers.retiring]
+    };
+    let mut all: Vec<Pattern> = Vec::new();
+    if let Some(first) = saved.first() {
+        all.extend(of_unit(first).into_iter().flatten());
+    }
+    all.retain(|pattern| saved.iter().all(|unit| of_unit(unit).contains(&Some(*pattern))));
+    all
+}
+
+/// Opens every blob with the keys of every unit, and wants nothing left of what was purged.
+pub fn every_key_opens(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation> {
+    let Some(active) = &store.row.active else { return Ok(()) };
+    for unit in saved {
+        let Some(current) = &unit.state.current else {
+            return Err(fired(format!("{} has no current master key", unit.node.name)));
+        };
+        let keys = WrapKeys::derive(current);
+        for stored in store.tables.get(&active.number).into_iter().flat_map(|table| table.values())
+        {
+            let bound = binding(store.row.instance, &stored.row);
+            if let Err(error) = open_blob(&keys, &bound, &stored.row.blob) {
+                let (version, name) = (stored.row.version, &unit.node.name);
+                return Err(fired(format!("{version} does not open in {name}: {error}")));
+            }
+        }
+    }
+    for (number, table) in &store.tables {
+        if let Some(version) = table.keys().find(|version| store.purged.contains(version)) {
+            let text = format!("{version} was purged and has a blob in generation {number}");
+            return Err(fired(text));
+        }
+    }
+    Ok(())
+}

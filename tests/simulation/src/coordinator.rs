@@ -1,0 +1,143 @@
+//! The coordinator's process: the shipped conductor and its saved record.
+
+use std::sync::Arc;
+
+use crypto::identity::{self, Identity};
+use crypto::secret::Secret;
+use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Times};
+use machines::rotation::Limits;
+use machines::rotation::record::Record;
+use machines::trust::Trust;
+use protocol::order::SignedStandingOrder;
+use protocol::{ProcessId, UnixMillis};
+use rand_chacha::ChaCha8Rng;
+
+/// The coordinator's process.
+pub struct CoordinatorNode {
+    /// Its id.
+    pub id: ProcessId,
+    /// What it saved of the newest rotation.
+    pub record: Option<Record>,
+    seed: [u8; 32],
+    trust: Trust,
+    standing: Option<SignedStandingOrder>,
+    conductor: Option<Conductor>,
+    next_ask: u64,
+}
+
+impl CoordinatorNode {
+    /// A new one.
+    pub fn new(seed: [u8; 32], trust: Trust) -> Self {
+        let identity = Identity::from_seed(Secret::copied_from(&seed));
+        let id = identity::process_id(&identity.public_key());
+        Self { id, record: None, seed, trust, standing: None, conductor: None, next_ask: 1 }
+    }
+
+    /// Its identity; the rogue holds it too.
+    pub fn identity(&self) -> Identity {
+        Identity::from_seed(Secret::copied_from(&self.seed))
+    }
+
+    /// Whether it runs.
+    pub const fn is_up(&self) -> bool {
+        self.conductor.is_some()
+    }
+
+    /// Gives it a standing order, saved.
+    pub fn keep_standing(&mut self, standing: SignedStandingOrder) {
+        self.standing = Some(standing);
+    }
+
+    /// Starts the process from what it saved.
+    pub fn start(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Effects {
+        let times = Times {
+            survey_ms: 800,
+            order_valid_s: 300,
+            rotation: Limits {
+                silence_abort_ms: 15_000,
+                first_retry_ms: 300,
+                max_retry_ms: 2_000,
+                abort_grace_ms: 1_500,
+            },
+        };
+        let identity = Arc::new(self.identity());
+        let mut conductor =
+            Conductor::new(identity, self.trust.clone(), self.standing.clone(), times);
+        let open = self.record.clone().filter(|record| record.finished_at.is_none());
+        let effects = conductor.recover(now, rng, open);
+        self.conductor = Some(conductor);
+        effects
+    }
+
+    /// Ends the process: what was not saved is gone.
+    pub fn crash(&mut self) {
+        self.conductor = None;
+    }
+
+    /// Hands a message in.
+    pub fn message(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        bytes: Vec<u8>,
+    ) -> Option<Effects> {
+        Some(self.conductor.as_mut()?.handle(now, rng, Input::Message(bytes)))
+    }
+
+    /// Hands a request in.
+    pub fn ask(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng, ask: Ask) -> Option<Effects> {
+        self.next_ask += 1;
+        let id = self.next_ask;
+        Some(self.conductor.as_mut()?.handle(now, rng, Input::Ask(id, ask)))
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Effects> {
+        Some(self.conductor.as_mut()?.handle(now, rng, Input::Tick))
+    }
+
+    /// After a higher epoch was seen: there is one coordinator, so the lease is still its own.
+    pub fn lease_renewed(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Effects> {
+        Some(self.conductor.as_mut()?.lease_renewed(now, rng))
+    }
+
+    /// When it wants to be called.
+    pub fn next_tick(&self) -> Option<UnixMillis> {
+        self.conductor.as_ref()?.next_tick()
+    }
+
+    /// Saves the record of the running rotation.
+    pub fn save(&mut self) {
+        let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
+        if let Some(rotation) = rotation {
+            self.record = Some(rotation.record().clone());
+        }
+    }
+
+    /// Whether a rotation is running, as far as is saved.
+    pub fn is_rotating(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.finished_at.is_none())
+    }
+}
+
+/// What an answer says, for the trace.
+pub fn answer_note(answer: &Answer) -> String {
+    match answer {
+        Answer::Looked(_) => "looked".to_owned(),
+        Answer::Started { rotation, joined: true, .. } => format!("joined {}", rotation.number),
+        Answer::Started { rotation, .. } => format!("started {}", rotation.number),
+        Answer::Planned(..) => "planned".to_owned(),
+        Answer::Unmet(findings) => {
+            let codes: Vec<_> = findings
+                .unmet
+                .iter()
+                .map(|unmet| format!("{} {}", unmet.code, unmet.subject))
+                .collect();
+            format!("unmet: {}", codes.join(", "))
+        }
+        Answer::Refused(refusal) => format!("refused: {}", refusal.text),
+        Answer::Drafted(order, ..) => format!("drafted {}", order.number),
+        Answer::Aborting(_) => "aborting".to_owned(),
+        Answer::Taken => "taken".to_owned(),
+    }
+}

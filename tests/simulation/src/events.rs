@@ -1,0 +1,288 @@
+//! What happens: one event after the other, each with its faults, its line in the trace, and the
+//! checkers after it.
+
+use machines::conductor::{Answer, Ask, Effects, StartAsk};
+use machines::rotation::record::Verdict;
+use machines::unit::Message;
+use protocol::audit::Phase;
+use protocol::keystore::GateMode;
+use protocol::order::SignedOrder;
+use protocol::{ProcessId, UnixMillis};
+use rand::RngExt;
+
+use crate::checkers::Violation;
+use crate::clients;
+use crate::coordinator::answer_note;
+use crate::reencryptor::Handled;
+use crate::world::{Event, World};
+
+/// A request for a rotation.
+pub(crate) fn start_ask(order: Option<SignedOrder>, mode: GateMode) -> StartAsk {
+    StartAsk {
+        order,
+        mode,
+        expect_current: None,
+        dry_run: false,
+        verify_all: false,
+        actor: "sim".to_owned(),
+        traceparent: None,
+    }
+}
+
+impl World {
+    pub(crate) fn after(&mut self, ms: u64, event: Event) {
+        self.at(self.now.plus_ms(ms), event);
+    }
+
+    fn at(&mut self, when: UnixMillis, event: Event) {
+        self.next_event += 1;
+        self.queue.insert((when.max(self.now), self.next_event), event);
+    }
+
+    pub(crate) fn note(&mut self, who: &str, what: &str) {
+        if self.config.keep_trace {
+            let line = format!("{:>7} {who:<12} {what}", self.now.0 - crate::world::EPOCH_MS);
+            self.outcome.trace.push(line);
+        }
+    }
+
+    /// The next event, and the checkers.
+    pub(crate) fn step(&mut self) -> Result<(), Violation> {
+        let Some(((when, _), event)) = self.queue.pop_first() else {
+            let text = "nothing is left to happen".to_owned();
+            return Err(Violation { checker: "converges", text });
+        };
+        self.now = when;
+        self.outcome.events += 1;
+        match event {
+            Event::Deliver(to, bytes) => self.deliver(to, bytes),
+            Event::StartUnit(index) => {
+                self.units[index].start();
+                let name = self.units[index].name.clone();
+                self.note(&name, "starts");
+            }
+            Event::StartReencryptor => {
+                self.reencryptor.is_up = true;
+                self.note("reencryptor", "starts");
+            }
+            Event::StartCoordinator => {
+                self.note("coordinator", "starts");
+                let effects = self.coordinator.start(self.now, &mut self.rng);
+                self.coordinate(effects);
+            }
+            Event::TickCoordinator => {
+                self.next_tick = None;
+                if let Some(effects) = self.coordinator.tick(self.now, &mut self.rng) {
+                    self.coordinate(effects);
+                }
+            }
+            Event::Client(index) => self.client(index),
+            Event::Purge => {
+                if let Some(version) = clients::purge(&mut self.rng, &mut self.store) {
+                    self.note("client", &format!("purged {version}"));
+                }
+                let pause = self.rng.random_range(100..1_500);
+                self.after(pause, Event::Purge);
+            }
+            Event::Rogue => self.rogue_acts(),
+            Event::Request => self.requests(),
+        }
+        self.checkers.after_event(&self.units, &self.store)
+    }
+
+    /// Puts a message on the bus, which drops, doubles, delays and so reorders.
+    fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        self.rogue.see(&bytes);
+        if self.rng.random_bool(self.faults.drop) {
+            self.outcome.faults += 1;
+            return;
+        }
+        if self.rng.random_bool(self.faults.double) {
+            self.outcome.faults += 1;
+            let delay = self.delay();
+            self.after(delay, Event::Deliver(to, bytes.clone()));
+        }
+        let delay = self.delay();
+        self.after(delay, Event::Deliver(to, bytes));
+    }
+
+    fn delay(&mut self) -> u64 {
+        if self.rng.random_bool(self.faults.slow) {
+            self.rng.random_range(1..3_000)
+        } else {
+            self.rng.random_range(1..40)
+        }
+    }
+
+    fn publish_all(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            self.publish(message.to, message.bytes);
+        }
+    }
+
+    fn deliver(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        if to == self.coordinator.id {
+            let effects = self.coordinator.message(self.now, &mut self.rng, bytes);
+            if let Some(effects) = effects {
+                self.coordinate(effects);
+            }
+        } else if to == self.reencryptor.id {
+            self.deliver_reencryptor(to, bytes);
+        } else if let Some(index) = self.units.iter().position(|unit| unit.id == to) {
+            self.deliver_unit(index, &bytes);
+        }
+    }
+
+    fn deliver_unit(&mut self, index: usize, bytes: &[u8]) {
+        let handled = self.units[index].handle(self.now, &mut self.rng, bytes);
+        let name = self.units[index].name.clone();
+        self.note(&name, &handled.note);
+        if self.units[index].is_up() && self.rng.random_bool(self.faults.crash) {
+            // Before the save, in the middle of it (the temporary file is torn, the old one
+            // stands), or after it but before anything was published.
+            if handled.is_changed && self.rng.random_bool(0.5) {
+                self.units[index].save();
+            }
+            self.crash_unit(index);
+            return;
+        }
+        if handled.is_changed {
+            self.units[index].save();
+        }
+        self.publish_all(handled.messages);
+    }
+
+    fn crash_unit(&mut self, index: usize) {
+        self.outcome.faults += 1;
+        self.units[index].crash();
+        let name = self.units[index].name.clone();
+        self.note(&name, "crashes");
+        let pause = self.rng.random_range(50..6_000);
+        self.after(pause, Event::StartUnit(index));
+    }
+
+    fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
+        match handled {
+            Handled::Waits => self.after(15, Event::Deliver(to, bytes)),
+            Handled::Sent(messages, note) => {
+                self.note("reencryptor", &note);
+                if self.reencryptor.is_up && self.rng.random_bool(self.faults.crash) {
+                    self.outcome.faults += 1;
+                    self.reencryptor.crash();
+                    self.note("reencryptor", "crashes");
+                    let pause = self.rng.random_range(50..4_000);
+                    self.after(pause, Event::StartReencryptor);
+                } else {
+                    self.publish_all(messages);
+                }
+            }
+        }
+    }
+
+    /// The coordinator's shell: save, send, answer, tell.
+    pub(crate) fn coordinate(&mut self, effects: Effects) {
+        let is_saved = effects.save || effects.save_documents;
+        if self.rng.random_bool(self.faults.crash) {
+            if is_saved && self.rng.random_bool(0.5) {
+                self.coordinator.save();
+                self.count(&effects);
+            }
+            self.outcome.faults += 1;
+            self.coordinator.crash();
+            self.note("coordinator", "crashes");
+            let pause = self.rng.random_range(50..5_000);
+            self.after(pause, Event::StartCoordinator);
+            return;
+        }
+        if effects.save {
+            self.coordinator.save();
+        }
+        self.count(&effects);
+        for message in effects.send {
+            self.publish(message.to, message.bytes);
+        }
+        for (_, answer) in effects.answers {
+            self.note("coordinator", &answer_note(&answer));
+            if let Answer::Drafted(_, bytes, _) = answer {
+                self.drafted = Some(bytes);
+            }
+        }
+        if effects.is_fenced
+            && let Some(effects) = self.coordinator.lease_renewed(self.now, &mut self.rng)
+        {
+            self.note("coordinator", "is fenced and takes the lease anew");
+            self.coordinate(effects);
+            return;
+        }
+        self.schedule_tick();
+    }
+
+    fn count(&mut self, effects: &Effects) {
+        for event in &effects.events {
+            let text = format!("{}: {}", event.phase, event.text);
+            self.note("coordinator", &text);
+            let is_aborted = self
+                .coordinator
+                .record
+                .as_ref()
+                .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
+            match event.phase {
+                Phase::Done => self.outcome.rotations_done += 1,
+                Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn schedule_tick(&mut self) {
+        let Some(due) = self.coordinator.next_tick() else { return };
+        let due = due.max(self.now.plus_ms(1));
+        if self.next_tick.is_none_or(|next| due < next) {
+            self.next_tick = Some(due);
+            self.at(due, Event::TickCoordinator);
+        }
+    }
+
+    fn client(&mut self, index: usize) {
+        let writer = &mut self.writers[index];
+        let (what, pause) = writer.act(&mut self.rng, self.instance, &self.units, &mut self.store);
+        self.note(&format!("writer-{index}"), what);
+        self.after(pause, Event::Client(index));
+    }
+
+    fn rogue_acts(&mut self) {
+        if self.faults.rogue
+            && let Some((to, what, bytes)) = self.rogue.act(self.now, &mut self.rng)
+        {
+            self.note("rogue", &format!("sends {what}"));
+            let delay = self.delay();
+            self.after(delay, Event::Deliver(to, bytes));
+        }
+        let pause = self.rng.random_range(20..800);
+        self.after(pause, Event::Rogue);
+    }
+
+    pub(crate) fn request(&mut self, ask: Ask) {
+        if let Some(effects) = self.coordinator.ask(self.now, &mut self.rng, ask) {
+            self.coordinate(effects);
+        }
+    }
+
+    /// Somebody asks for a rotation, and now and then for its end.
+    fn requests(&mut self) {
+        if self.coordinator.is_rotating() {
+            if self.faults.drop > 0.0 && self.rng.random_bool(0.08) {
+                self.note("client", "asks to abort");
+                let because = "somebody asked".to_owned();
+                self.request(Ask::Abort { rotation: None, because });
+            }
+        } else {
+            let is_online = self.rng.random_bool(0.4);
+            let mode = if is_online { GateMode::Online } else { GateMode::Strict };
+            self.request(Ask::Start(Box::new(start_ask(None, mode))));
+        }
+        let pause = self.rng.random_range(300..3_000);
+        self.after(pause, Event::Request);
+    }
+}

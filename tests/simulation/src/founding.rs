@@ -1,0 +1,55 @@
+//! The world's manifest.
+
+use crypto::domain;
+use crypto::identity::Identity;
+use crypto::quorum;
+use protocol::codec;
+use protocol::manifest::{AdminSignature, Administrator, Manifest, Member, SignedManifest};
+use protocol::{InstanceId, KeystoreId, ProcessId, PublicKey, Role, UnixMillis};
+
+use crate::coordinator::CoordinatorNode;
+use crate::reencryptor::ReencryptorNode;
+use crate::unit::UnitNode;
+
+/// Names every node, signed by the one administrator.
+pub(crate) fn manifest(
+    instance: InstanceId,
+    keystore: KeystoreId,
+    units: &[UnitNode],
+    reencryptor: &ReencryptorNode,
+    coordinator: &CoordinatorNode,
+    admin: &Identity,
+) -> SignedManifest {
+    let member = |id: ProcessId, name: &str, role: Role, identity: PublicKey| Member {
+        id,
+        name: name.to_owned(),
+        role,
+        identity,
+        location: "[sim]".to_owned(),
+    };
+    let mut members: Vec<_> = units
+        .iter()
+        .map(|unit| member(unit.id, &unit.name, unit.role, unit.identity().public_key()))
+        .collect();
+    let key = reencryptor.identity().public_key();
+    members.push(member(reencryptor.id, "reencryptor", Role::Reencryptor, key));
+    let key = coordinator.identity().public_key();
+    members.push(member(coordinator.id, "coordinator", Role::Coordinator, key));
+    let administrator = Administrator { name: "admin".to_owned(), key: admin.public_key() };
+    let bytes = codec::encode(&Manifest {
+        instance,
+        name: "sim".to_owned(),
+        serial: 1,
+        previous: None,
+        members,
+        keystores: vec![keystore],
+        administrators: vec![administrator],
+        signature_threshold: 1,
+        revocation_threshold: 1,
+        created_at: UnixMillis(0),
+        amendment: None,
+    });
+    let signature = admin.sign(domain::MANIFEST, &bytes);
+    let signatures = vec![AdminSignature { ski: quorum::ski(&admin.public_key()), signature }];
+    SignedManifest { bytes, signatures }
+}

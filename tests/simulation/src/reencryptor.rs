@@ -1,0 +1,331 @@
+//! The reencryptor's process: the shipped judgement around the store.
+
+use std::collections::BTreeMap;
+
+use crypto::identity::{self, Identity};
+use crypto::secret::Secret;
+use machines::envelope::{self, Outgoing, Reader};
+use machines::gate::OpenRequest;
+use machines::leave;
+use machines::rewrap::{self, KeystoreRefusal, PageFault, Received};
+use machines::trust::Trust;
+use machines::unit::Message;
+use protocol::codec;
+use protocol::command::KeystoreCommand;
+use protocol::envelope::{Envelope, Header, Kind, Recipient};
+use protocol::keystore::KeystoreStanding;
+use protocol::order::OrderRef;
+use protocol::page::{PageAnswer, RewrapPage};
+use protocol::report::{Answering, KeystoreReport};
+use protocol::{Epoch, GenerationId, MessageId, ProcessId, Role, UnixMillis};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::store::Store;
+
+/// A page that is out.
+struct PageOut {
+    page: RewrapPage,
+    asked_at: UnixMillis,
+}
+
+/// The re-encryption under way; forgotten in a crash.
+struct Job {
+    order: OrderRef,
+    header: Header,
+    out: BTreeMap<MessageId, PageOut>,
+}
+
+/// The reencryptor's process.
+pub struct ReencryptorNode {
+    /// Its id.
+    pub id: ProcessId,
+    /// Whether it runs.
+    pub is_up: bool,
+    identity: Identity,
+    /// What it believes; saved with every manifest taken.
+    pub trust: Trust,
+    job: Option<Job>,
+    last_clock: UnixMillis,
+}
+
+/// What handling a message came to.
+pub enum Handled {
+    /// These messages are to be published.
+    Sent(Vec<Message>, String),
+    /// A writer holds the row's lock: the same message again a little later.
+    Waits,
+}
+
+/// Pages asked this long ago are asked again.
+const PAGE_RETRY_MS: u64 = 1_500;
+
+impl ReencryptorNode {
+    /// A new one.
+    pub fn new(seed: [u8; 32], trust: Trust) -> Self {
+        let identity = Identity::from_seed(Secret::copied_from(&seed));
+        let id = identity::process_id(&identity.public_key());
+        let last_clock = UnixMillis(0);
+        Self { id, is_up: true, identity, trust, job: None, last_clock }
+    }
+
+    /// Its identity.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Ends the process: pages that are out are forgotten.
+    pub fn crash(&mut self) {
+        self.is_up = false;
+        self.job = None;
+    }
+
+    /// Handles a message.
+    pub fn handle(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        bytes: &[u8],
+    ) -> Handled {
+        if !self.is_up {
+            return Handled::Sent(Vec::new(), "is down".to_owned());
+        }
+        let reader = Reader { id: self.id, role: Role::Reencryptor };
+        if Envelope::parse(bytes).map(|found| found.header.kind) == Ok(Kind::PageAnswer) {
+            return self.take_answer(now, rng, store, reader, bytes);
+        }
+        let received = match rewrap::receive(bytes, reader, &self.trust) {
+            Ok(received) => received,
+            Err(reason) => return Handled::Sent(Vec::new(), format!("dead: {reason}")),
+        };
+        let is_update = !matches!(
+            received.command,
+            KeystoreCommand::Survey | KeystoreCommand::TakeManifest { .. }
+        );
+        if is_update && store.must_wait() {
+            return Handled::Waits;
+        }
+        let name = received.command.name();
+        let (done, mut messages) = match self.obey(now, rng, store, &received) {
+            Ok(messages) => (None, messages),
+            Err(refusal) => (Some(refusal), Vec::new()),
+        };
+        let note = match &done {
+            None => name.to_owned(),
+            Some(refusal) => format!("{name} refused: {refusal}"),
+        };
+        messages.push(self.report(now, rng, store, Some(&received.header), done.as_ref()));
+        Handled::Sent(messages, note)
+    }
+
+    fn obey(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        received: &Received,
+    ) -> Result<Vec<Message>, KeystoreRefusal> {
+        rewrap::may_command(received, &self.trust)?;
+        let epoch = received.header.epoch;
+        match &received.command {
+            KeystoreCommand::Survey => {}
+            KeystoreCommand::TakeManifest { chain } => {
+                self.trust.take(chain, Some((self.id, Role::Reencryptor)), &[])?;
+            }
+            KeystoreCommand::Reencrypt { order, to, .. } => {
+                let (order, reference) = rewrap::judge_order(order, &self.trust)?;
+                let generation = GenerationId::from_uuid(crypto::random::uuid_v4(rng));
+                let request = OpenRequest {
+                    order: reference,
+                    epoch,
+                    from: order.from,
+                    to: *to,
+                    generation,
+                    mode: order.mode,
+                };
+                store.open(&request)?;
+                store.write_empty_chunk();
+                return Ok(self.go_on(now, rng, store, reference, &received.header));
+            }
+            KeystoreCommand::Flip { order, certificate } => {
+                rewrap::judge_flip(&store.row, order, certificate, &self.trust)?;
+                store.flip(order, epoch)?;
+                if !store.read_back() {
+                    return Err(KeystoreRefusal::ReadBack("a chunk differs".to_owned()));
+                }
+                store.mark_flipped(order)?;
+            }
+            KeystoreCommand::Restate { .. } => {
+                return Err(KeystoreRefusal::NotSupported("a hold"));
+            }
+            KeystoreCommand::Drop { order, certificate } => {
+                rewrap::judge_drop(&store.row, order, certificate, &self.trust)?;
+                store.drop_retired(order, epoch)?;
+            }
+            KeystoreCommand::Abort { order } => {
+                let (read, reference) = rewrap::judge_order(order, &self.trust)?;
+                let to = read.from.unwrap_or(protocol::Pattern([0; 32]));
+                store.abort(&reference, (read.from, to), epoch)?;
+                self.job = None;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Asks the pages that are lacking and not out; completes when there is none.
+    fn go_on(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        order: OrderRef,
+        header: &Header,
+    ) -> Vec<Message> {
+        let job = self.job.take().filter(|job| job.order == order);
+        let mut job = job.unwrap_or(Job { order, header: header.clone(), out: BTreeMap::new() });
+        job.header = header.clone();
+        let lacking = store.lacking();
+        job.out.retain(|_, out| {
+            now.since(out.asked_at) < PAGE_RETRY_MS
+                && lacking.iter().any(|(range, _)| *range == out.page.range)
+        });
+        let mut messages = Vec::new();
+        if let (Some(open), Some(active)) = (&store.row.open, &store.row.active) {
+            let units: Vec<_> = self
+                .trust
+                .newest()
+                .into_iter()
+                .flat_map(|manifest| manifest.of_role(Role::OperationalUnit))
+                .map(|member| member.id)
+                .collect();
+            for (range, rows) in lacking {
+                if job.out.values().any(|out| out.page.range == range) {
+                    continue;
+                }
+                let page = RewrapPage {
+                    order_digest: order.digest,
+                    number: order.number,
+                    generation: open.id,
+                    range,
+                    from: active.pattern,
+                    to: open.pattern,
+                    rows,
+                };
+                let unit = units[rng.random_range(0..units.len())];
+                let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
+                let body = codec::encode(&page);
+                let to = Recipient::Role(Role::OperationalUnit);
+                messages.push(self.seal(id, None, (unit, to), Kind::RewrapPage, &body));
+                job.out.insert(id, PageOut { page, asked_at: now });
+            }
+        }
+        let is_complete = store.lacking().is_empty();
+        if is_complete {
+            // Refused only if it was complete before, or another rotation came between.
+            let _ = store.complete(&order);
+        } else {
+            self.job = Some(job);
+        }
+        messages
+    }
+
+    fn take_answer(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        reader: Reader,
+        bytes: &[u8],
+    ) -> Handled {
+        let nothing = |note: &str| Handled::Sent(Vec::new(), note.to_owned());
+        let Ok(opened) = envelope::open(bytes, reader, &self.trust) else {
+            return nothing("page answer refused");
+        };
+        let Ok(answer) = codec::decode::<PageAnswer>(opened.body) else {
+            return nothing("page answer malformed");
+        };
+        let Some(job) = &mut self.job else { return nothing("page answer late") };
+        let Some(out) = opened.header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
+            return nothing("page answer unknown");
+        };
+        let note = match rewrap::judge_answer(out.page, answer, &self.trust) {
+            Ok(done) => {
+                store.write_chunk(&done);
+                "page written".to_owned()
+            }
+            Err(PageFault::Refused(reason)) => format!("page refused: {reason}"),
+            Err(fault) => format!("page fault: {fault}"),
+        };
+        let is_last = store.lacking().is_empty();
+        let (order, header) = (job.order, job.header.clone());
+        let mut messages = Vec::new();
+        if is_last {
+            messages = self.go_on(now, rng, store, order, &header);
+            messages.push(self.report(now, rng, store, Some(&header), None));
+        }
+        Handled::Sent(messages, note)
+    }
+
+    fn report(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &Store,
+        answered: Option<&Header>,
+        refusal: Option<&KeystoreRefusal>,
+    ) -> Message {
+        // The clock in reports tells later from earlier ones: never twice the same.
+        self.last_clock = self.last_clock.plus_ms(1).max(now);
+        let number = store.row.open.as_ref().or(store.row.active.as_ref()).map(|it| it.number);
+        let is_complete = store
+            .row
+            .rotation
+            .as_ref()
+            .is_some_and(|found| found.standing >= KeystoreStanding::Complete);
+        let report = KeystoreReport {
+            reencryptor: self.id,
+            manifest_serial: self.trust.serial(),
+            row: Some(store.row.clone()),
+            receipts_digest: number.filter(|_| is_complete).map(|number| store.receipts(number)),
+            hold_ends: Vec::new(),
+            unopened: Vec::new(),
+            answering: answered.map(|header| Answering {
+                message: header.id,
+                refusal: refusal.map(KeystoreRefusal::to_report),
+            }),
+            clock: self.last_clock,
+        };
+        let to = answered.map_or(self.id, |header| header.sender);
+        let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
+        let body = codec::encode(&report);
+        let whom = (to, Recipient::Process(to));
+        self.seal(id, answered.map(|header| header.id), whom, Kind::KeystoreReport, &body)
+    }
+
+    fn seal(
+        &self,
+        id: MessageId,
+        in_answer_to: Option<MessageId>,
+        (to, recipient): (ProcessId, Recipient),
+        kind: Kind,
+        body: &[u8],
+    ) -> Message {
+        let outgoing = Outgoing {
+            id,
+            in_answer_to,
+            instance: self.trust.instance(),
+            recipient,
+            manifest_serial: self.trust.serial(),
+            rotation: None,
+            epoch: Epoch::default(),
+            kind,
+        };
+        Message { to, bytes: envelope::seal(&self.identity, &outgoing, body) }
+    }
+}
+
+/// Names an order for the trace.
+pub fn order_name(order: &protocol::order::SignedOrder) -> String {
+    leave::read(order).map_or_else(|_| "?".to_owned(), |(_, found)| found.number.to_string())
+}

@@ -1,0 +1,180 @@
+//! A crypto unit's process: the shipped machine, its saved bytes, its clock, its crashes.
+
+use crypto::blob::{BlobBinding, WrapKeys, seal_blob};
+use crypto::identity::Identity;
+use crypto::secret::Secret;
+use machines::envelope;
+use machines::unit::keyring::Keyring;
+use machines::unit::state::UnitState;
+use machines::unit::{Message, Unit, UnitConfig, page};
+use protocol::codec;
+use protocol::envelope::{Envelope, Kind};
+use protocol::page::RewrapPage;
+use protocol::{InstanceId, Pattern, ProcessId, Role, UnixMillis};
+use rand_chacha::ChaCha8Rng;
+
+/// A unit's process.
+pub struct UnitNode {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its id.
+    pub id: ProcessId,
+    /// Milliseconds that its clock is ahead.
+    pub clock_ahead_ms: u64,
+    seed: [u8; 32],
+    saved: Vec<u8>,
+    unit: Option<Unit>,
+    keyring: Keyring,
+}
+
+/// What handling a message came to, before anything is saved.
+pub struct Handled {
+    /// The state has changed.
+    pub is_changed: bool,
+    /// To be published after the save.
+    pub messages: Vec<Message>,
+    /// For the trace.
+    pub note: String,
+}
+
+impl UnitNode {
+    /// A new unit in imprint mode.
+    pub fn new(name: &str, role: Role, seed: [u8; 32], instance: InstanceId) -> Self {
+        let identity = Identity::from_seed(Secret::copied_from(&seed));
+        let id = crypto::identity::process_id(&identity.public_key());
+        let mut node = Self {
+            name: name.to_owned(),
+            role,
+            id,
+            clock_ahead_ms: 0,
+            seed,
+            saved: UnitState::imprint(instance).to_bytes().to_vec(),
+            unit: None,
+            keyring: Keyring::default(),
+        };
+        node.start();
+        node
+    }
+
+    /// Gives it its first manifest, saved.
+    pub fn imprint(&mut self, trust: &machines::trust::Trust) {
+        let mut state = self.saved_state();
+        state.trust = trust.clone();
+        self.saved = state.to_bytes().to_vec();
+        self.start();
+    }
+
+    /// Starts the process from what it saved.
+    pub fn start(&mut self) {
+        let state = match UnitState::from_bytes(&self.saved) {
+            Ok(state) => state,
+            Err(error) => panic!("saved state of {} cannot be read: {error}", self.name),
+        };
+        let config = UnitConfig {
+            name: self.name.clone(),
+            location: "[sim]".to_owned(),
+            role: self.role,
+            instance_name: "sim".to_owned(),
+            pinned_administrators: Vec::new(),
+            is_storage_key_local: false,
+        };
+        let identity = Identity::from_seed(Secret::copied_from(&self.seed));
+        let unit = Unit::new(config, identity, state);
+        self.keyring = unit.keyring(&Keyring::default());
+        self.unit = Some(unit);
+    }
+
+    /// Ends the process: what was not saved is gone.
+    pub fn crash(&mut self) {
+        self.unit = None;
+        self.keyring = Keyring::default();
+    }
+
+    /// Whether it runs.
+    pub const fn is_up(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// Its public key, for the manifest.
+    pub fn identity(&self) -> Identity {
+        Identity::from_seed(Secret::copied_from(&self.seed))
+    }
+
+    /// What it has saved, read.
+    pub fn saved_state(&self) -> UnitState {
+        match UnitState::from_bytes(&self.saved) {
+            Ok(state) => state,
+            Err(error) => panic!("saved state of {} cannot be read: {error}", self.name),
+        }
+    }
+
+    /// Saves the state as it stands.
+    pub fn save(&mut self) {
+        if let Some(unit) = &self.unit {
+            self.saved = unit.state().to_bytes().to_vec();
+            self.keyring = unit.keyring(&self.keyring);
+        }
+    }
+
+    /// Handles a message; nothing is saved yet.
+    pub fn handle(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng, bytes: &[u8]) -> Handled {
+        let now = now.plus_ms(self.clock_ahead_ms);
+        let nothing = |note: String| Handled { is_changed: false, messages: Vec::new(), note };
+        let Some(unit) = &mut self.unit else { return nothing("is down".to_owned()) };
+        let kind = Envelope::parse(bytes).map(|envelope| envelope.header.kind);
+        if kind == Ok(Kind::RewrapPage) {
+            return match page_answer(unit, &self.keyring, now, rng, bytes) {
+                Some(message) => {
+                    Handled { is_changed: false, messages: vec![message], note: "page".to_owned() }
+                }
+                None => nothing("page refused".to_owned()),
+            };
+        }
+        let outcome = unit.handle(now, rng, bytes);
+        let note = match (&outcome.noted, outcome.dead) {
+            (Some((name, None)), _) => (*name).to_owned(),
+            (Some((name, Some(refusal))), _) => format!("{name} refused: {}", refusal.code()),
+            (None, dead) => format!("dead: {}", dead.unwrap_or("?")),
+        };
+        Handled { is_changed: outcome.is_changed, messages: outcome.messages, note }
+    }
+
+    /// Makes blobs for a new key, as a unit answers a gateway; none if it lacks a pattern.
+    pub fn make_blobs(
+        &self,
+        binding: &BlobBinding,
+        key: &[u8],
+        patterns: &[Pattern],
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<Vec<u8>>> {
+        if self.keyring.not_serving.is_some() {
+            return None;
+        }
+        patterns
+            .iter()
+            .map(|pattern| {
+                let keys: &WrapKeys = self.keyring.keys(*pattern)?;
+                seal_blob(keys, binding, key, rng).ok()
+            })
+            .collect()
+    }
+}
+
+fn page_answer(
+    unit: &Unit,
+    keyring: &Keyring,
+    now: UnixMillis,
+    rng: &mut ChaCha8Rng,
+    bytes: &[u8],
+) -> Option<Message> {
+    let opened = envelope::open(bytes, unit.reader(), &unit.state().trust).ok()?;
+    if opened.sender_role != Some(Role::Reencryptor) {
+        return None;
+    }
+    let asked: RewrapPage = codec::decode(opened.body).ok()?;
+    let answer = page::rewrap(keyring, unit.identity(), &asked, rng);
+    let body = codec::encode(&answer);
+    Some(unit.message(now, rng, Some(&opened.header), Kind::PageAnswer, &body))
+}

@@ -1,0 +1,293 @@
+//! The world: one queue of events in the order of their time, and everything that can happen.
+
+use std::collections::BTreeMap;
+
+use crypto::domain;
+use crypto::identity::Identity;
+use machines::conductor::{Ask, DraftRequest};
+use machines::trust::Trust;
+use protocol::codec;
+use protocol::keystore::GateMode;
+use protocol::manifest::AdminSignature;
+use protocol::order::{Authority, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
+use protocol::{InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::checkers::{Checkers, Violation};
+use crate::clients::Writer;
+use crate::coordinator::CoordinatorNode;
+use crate::events::start_ask;
+use crate::founding::manifest;
+use crate::reencryptor::ReencryptorNode;
+use crate::rogue::Rogue;
+use crate::store::{Rules, Store};
+use crate::unit::UnitNode;
+
+/// What a run is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Decides everything.
+    pub seed: u64,
+    /// Rules of the store.
+    pub rules: Rules,
+    /// For how long things go wrong, in milliseconds of the world.
+    pub faulty_ms: u64,
+    /// Whether the trace is kept.
+    pub keep_trace: bool,
+}
+
+impl Config {
+    /// The usual run of a seed.
+    pub const fn of(seed: u64) -> Self {
+        Self { seed, rules: Rules::ALL, faulty_ms: 45_000, keep_trace: false }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The checker that fired, if one did.
+    pub violation: Option<Violation>,
+    /// Everything that happened, a line each.
+    pub trace: Vec<String>,
+    /// Rotations that ended well.
+    pub rotations_done: u32,
+    /// Rotations that were aborted.
+    pub rotations_aborted: u32,
+    /// Crashes, drops, doublings.
+    pub faults: u32,
+    /// Events handled.
+    pub events: u32,
+}
+
+pub(crate) enum Event {
+    Deliver(ProcessId, Vec<u8>),
+    StartUnit(usize),
+    StartReencryptor,
+    StartCoordinator,
+    TickCoordinator,
+    Client(usize),
+    Purge,
+    Rogue,
+    Request,
+}
+
+/// Likelihood of each fault, drawn from the seed, so that seeds differ in kind.
+pub(crate) struct Faults {
+    pub(crate) drop: f64,
+    pub(crate) double: f64,
+    pub(crate) crash: f64,
+    pub(crate) slow: f64,
+    pub(crate) rogue: bool,
+}
+
+impl Faults {
+    const NONE: Self = Self { drop: 0.0, double: 0.0, crash: 0.0, slow: 0.0, rogue: false };
+}
+
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) now: UnixMillis,
+    pub(crate) queue: BTreeMap<(UnixMillis, u64), Event>,
+    pub(crate) next_event: u64,
+    pub(crate) faults: Faults,
+    pub(crate) instance: InstanceId,
+    pub(crate) units: Vec<UnitNode>,
+    pub(crate) reencryptor: ReencryptorNode,
+    pub(crate) coordinator: CoordinatorNode,
+    pub(crate) store: Store,
+    pub(crate) writers: Vec<Writer>,
+    pub(crate) rogue: Rogue,
+    pub(crate) checkers: Checkers,
+    pub(crate) outcome: Outcome,
+    pub(crate) admin: Identity,
+    pub(crate) next_tick: Option<UnixMillis>,
+    pub(crate) drafted: Option<Vec<u8>>,
+}
+
+/// Runs one seed to its end.
+pub fn run(config: Config) -> Outcome {
+    let mut world = World::new(config);
+    if let Err(violation) = world.live() {
+        let line = format!("{} FIRED {}: {}", world.now.0, violation.checker, violation.text);
+        world.outcome.trace.push(line);
+        world.outcome.violation = Some(violation);
+    }
+    world.outcome
+}
+
+pub(crate) const EPOCH_MS: u64 = 1_767_225_600_000;
+
+impl World {
+    fn new(config: Config) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut seed = || {
+            let mut bytes = [0; 32];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        };
+        let instance = InstanceId::named("sim");
+        let keystore = KeystoreId::from_bytes([7; 16]);
+        let names = ["op-1", "op-2", "op-3", "rec-1", "rec-2"];
+        let mut units: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let is_recovery = name.starts_with("rec");
+                let role = if is_recovery { Role::RecoveryUnit } else { Role::OperationalUnit };
+                UnitNode::new(name, role, seed(), instance)
+            })
+            .collect();
+        let imprint = || Trust::imprint(instance);
+        let mut reencryptor = ReencryptorNode::new(seed(), imprint());
+        let coordinator_seed = seed();
+        let coordinator = CoordinatorNode::new(coordinator_seed, imprint());
+        let admin = Identity::from_seed(crypto::secret::Secret::copied_from(&seed()));
+        let signed = manifest(instance, keystore, &units, &reencryptor, &coordinator, &admin);
+        let mut trust = imprint();
+        if let Err(error) = trust.take(std::slice::from_ref(&signed), None, &[]) {
+            panic!("the world's manifest is not sound: {error}");
+        }
+        for unit in &mut units {
+            unit.imprint(&trust);
+            unit.clock_ahead_ms = rng.random_range(0..20_000);
+        }
+        reencryptor.trust = trust.clone();
+        let coordinator = CoordinatorNode::new(coordinator_seed, trust);
+        let ids = units.iter().map(|unit| unit.id).collect();
+        let rogue = Rogue::new(coordinator.identity(), instance, ids, reencryptor.id);
+        let faults = Faults {
+            drop: rng.random_range(0.0..0.12),
+            double: rng.random_range(0.0..0.15),
+            crash: rng.random_range(0.0..0.05),
+            slow: rng.random_range(0.0..0.2),
+            rogue: rng.random_bool(0.5),
+        };
+        let writers = (0..4).map(|index| Writer::new(index == 3)).collect();
+        Self {
+            config,
+            rng,
+            now: UnixMillis(EPOCH_MS),
+            queue: BTreeMap::new(),
+            next_event: 0,
+            faults,
+            instance,
+            units,
+            reencryptor,
+            coordinator,
+            store: Store::new(instance, keystore, config.rules),
+            writers,
+            rogue,
+            checkers: Checkers::default(),
+            outcome: Outcome::default(),
+            admin,
+            next_tick: None,
+            drafted: None,
+        }
+    }
+
+    fn live(&mut self) -> Result<(), Violation> {
+        let faults = std::mem::replace(&mut self.faults, Faults::NONE);
+        let effects = self.coordinator.start(self.now, &mut self.rng);
+        self.coordinate(effects);
+        self.initialise()?;
+        self.faults = faults;
+        self.standing_order();
+        for index in 0..self.writers.len() {
+            self.after(10, Event::Client(index));
+        }
+        self.after(700, Event::Purge);
+        self.after(300, Event::Rogue);
+        self.after(500, Event::Request);
+        let until = self.now.plus_ms(self.config.faulty_ms);
+        while self.now < until {
+            self.step()?;
+        }
+        self.calm_down();
+        self.converge()
+    }
+
+    /// `auto-init`, without faults: a draft, the administrator's signature, the first rotation.
+    fn initialise(&mut self) -> Result<(), Violation> {
+        let request = DraftRequest {
+            purpose: Purpose::Initialise,
+            mode: GateMode::Strict,
+            hold_after_commit_s: 0,
+            hold_before_clear_s: 0,
+            valid_for_s: 600,
+        };
+        self.request(Ask::Draft(request));
+        let mut drafted = None;
+        self.run_until("no draft", |world| {
+            drafted = world.drafted.take();
+            drafted.is_some()
+        })?;
+        let Some(bytes) = drafted else { return Ok(()) };
+        let signatures = vec![self.sign(domain::ORDER, &bytes)];
+        let order = SignedOrder { bytes, authority: Authority::Quorum(signatures) };
+        self.request(Ask::Start(Box::new(start_ask(Some(order), GateMode::Strict))));
+        self.run_until("initialisation does not end", |world| world.outcome.rotations_done == 1)
+    }
+
+    fn standing_order(&mut self) {
+        let standing = StandingOrder {
+            instance: self.instance,
+            manifest_serial: 1,
+            not_more_often_than_s: 0,
+            pause_between_tries_s: 0,
+            hold_after_commit_s: 0,
+            hold_before_clear_s: 0,
+            until: self.now.plus_ms(86_400_000),
+        };
+        let bytes = codec::encode(&standing);
+        let signatures = vec![self.sign(domain::STANDING_ORDER, &bytes)];
+        let signed = SignedStandingOrder { bytes, signatures };
+        self.coordinator.keep_standing(signed.clone());
+        self.request(Ask::Standing(signed));
+    }
+
+    fn sign(&self, signing_domain: &str, bytes: &[u8]) -> AdminSignature {
+        let ski = crypto::quorum::ski(&self.admin.public_key());
+        AdminSignature { ski, signature: self.admin.sign(signing_domain, bytes) }
+    }
+
+    /// Faults stop; whoever is down comes back.
+    fn calm_down(&mut self) {
+        self.faults = Faults::NONE;
+        self.note("world", "faults stop");
+    }
+
+    /// Whatever runs must end, and a rotation asked for now must end well, within a bound.
+    fn converge(&mut self) -> Result<(), Violation> {
+        self.run_until("the rotation does not end once faults stop", |world| {
+            world.all_up() && !world.coordinator.is_rotating()
+        })?;
+        let before = self.outcome.rotations_done;
+        self.run_until("no rotation ends well once faults stop", |world| {
+            world.outcome.rotations_done > before && !world.coordinator.is_rotating()
+        })?;
+        self.checkers.at_end(&self.units, &self.store)
+    }
+
+    fn all_up(&self) -> bool {
+        let units = self.units.iter().all(UnitNode::is_up);
+        units && self.reencryptor.is_up && self.coordinator.is_up()
+    }
+
+    fn run_until(
+        &mut self,
+        otherwise: &str,
+        mut is_reached: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), Violation> {
+        let until = self.now.plus_ms(120_000);
+        while !is_reached(self) {
+            if self.now >= until {
+                let text = otherwise.to_owned();
+                return Err(Violation { checker: "converges", text });
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+}
