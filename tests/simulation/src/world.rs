@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crypto::domain;
 use crypto::identity::Identity;
 use machines::conductor::{Ask, DraftRequest};
+use machines::rotation::record::Verdict;
 use machines::trust::Trust;
 use protocol::codec;
 use protocol::keystore::GateMode;
 use protocol::manifest::AdminSignature;
 use protocol::order::{Authority, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
+use protocol::report::Standing;
 use protocol::{InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -57,6 +59,8 @@ pub struct Outcome {
     pub rotations_aborted: u32,
     /// Crashes, drops, doublings.
     pub faults: u32,
+    /// Rotations that a rogue aborted in some units and promoted in others.
+    pub mixed_ends: u32,
     /// Events handled.
     pub events: u32,
 }
@@ -105,6 +109,7 @@ pub(crate) struct World {
     pub(crate) admin: Identity,
     pub(crate) next_tick: Option<UnixMillis>,
     pub(crate) drafted: Option<Vec<u8>>,
+    pub(crate) has_rogue: bool,
 }
 
 /// Runs one seed to its end.
@@ -164,6 +169,7 @@ impl World {
             slow: rng.random_range(0.0..0.2),
             rogue: rng.random_bool(0.5),
         };
+        let has_rogue = faults.rogue;
         let writers = (0..4).map(|index| Writer::new(index == 3)).collect();
         Self {
             config,
@@ -184,6 +190,7 @@ impl World {
             admin,
             next_tick: None,
             drafted: None,
+            has_rogue,
         }
     }
 
@@ -261,13 +268,41 @@ impl World {
     /// Whatever runs must end, and a rotation asked for now must end well, within a bound.
     fn converge(&mut self) -> Result<(), Violation> {
         self.run_until("the rotation does not end once faults stop", |world| {
-            world.all_up() && !world.coordinator.is_rotating()
+            world.is_mixed() || (world.all_up() && !world.coordinator.is_rotating())
         })?;
+        if self.is_mixed() {
+            // Only a rogue brings it about; nothing is lost, and only administrators end it.
+            self.outcome.mixed_ends += 1;
+            return Ok(());
+        }
         let before = self.outcome.rotations_done;
         self.run_until("no rotation ends well once faults stop", |world| {
             world.outcome.rotations_done > before && !world.coordinator.is_rotating()
         })?;
         self.checkers.at_end(&self.units, &self.store)
+    }
+
+    /// A rotation aborted in one unit and promoted (or decided) in another.
+    fn is_mixed(&self) -> bool {
+        if !self.has_rogue {
+            return false;
+        }
+        let states: Vec<_> = self.units.iter().map(UnitNode::saved_state).collect();
+        let stand = |wanted: &[Standing]| {
+            let mut found = states.iter().filter_map(|state| state.rotation.as_ref());
+            found.find(|taken| wanted.contains(&taken.standing)).map(|taken| taken.reference)
+        };
+        let Some(aborted) = stand(&[Standing::Aborted]) else { return false };
+        let record = self.coordinator.record.as_ref();
+        let is_decided = record.is_some_and(|record| {
+            record.verdict == Verdict::Decided
+                && record.order().is_ok_and(|(_, order)| order == aborted)
+        });
+        is_decided
+            || states.iter().filter_map(|state| state.rotation.as_ref()).any(|taken| {
+                taken.reference == aborted
+                    && matches!(taken.standing, Standing::Promoted | Standing::Cleared)
+            })
     }
 
     fn all_up(&self) -> bool {

@@ -155,6 +155,10 @@ impl View<'_> {
         })
     }
 
+    fn keystore_epoch(&self, reencryptor: ProcessId) -> Option<Epoch> {
+        Some(self.keystores.get(&reencryptor)?.report.row.as_ref()?.epoch)
+    }
+
     /// One reencryptor for each keystore of the manifest: the one that reported it, else any.
     pub fn reencryptors(&self) -> Vec<ProcessId> {
         let members: Vec<_> =
@@ -324,8 +328,10 @@ fn aborting(view: &View<'_>) -> Desired {
         .unit_ids()
         .filter(|unit| !is_told(unit))
         .map(|unit| Wanted::Unit(unit, Command::Abort { order: order() }));
+    // Only at this epoch: an abort of before may have been followed by another generation.
     let is_ended = |id: &ProcessId| {
-        view.keystore_rotation(*id).is_some_and(|found| found.standing == KeystoreStanding::Aborted)
+        let standing = view.keystore_rotation(*id).map(|found| found.standing);
+        view.keystore_epoch(*id) == Some(view.epoch) && standing == Some(KeystoreStanding::Aborted)
     };
     let keystores = view
         .reencryptors()

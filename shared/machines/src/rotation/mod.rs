@@ -239,6 +239,17 @@ impl Rotation {
             self.units.insert(unit, Held { report, envelope });
         }
         self.note_refusal(now, unit, refusal, effects);
+        self.note_ended(now, unit, effects);
+    }
+
+    /// What one unit has ended can only be ended in all of them.
+    fn note_ended(&mut self, now: UnixMillis, unit: ProcessId, effects: &mut Effects) {
+        let found = self.units.get(&unit).and_then(|held| held.report.in_order(&self.reference));
+        let has_ended = found.is_some_and(|found| found.standing == Standing::Aborted);
+        if has_ended && self.record.verdict == Verdict::Open && self.pending_abort.is_none() {
+            let because = format!("{} has ended the rotation", self.name_of(unit));
+            self.ask_abort(now, because, effects);
+        }
     }
 
     fn take_keystore(
@@ -379,7 +390,7 @@ impl Rotation {
                     Phase::Inspect => found.wanted,
                     _ => Vec::new(),
                 };
-                Desired { phase: Phase::Aborting, wanted, may_decide: false }
+                Desired { phase: self.record.phase(), wanted, may_decide: false }
             }
             _ => found,
         }

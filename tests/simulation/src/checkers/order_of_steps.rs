@@ -34,9 +34,6 @@ pub(super) fn check(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation>
         {
             return fired(format!("{name} cleared before the flip was read back"));
         }
-        if is_later && matches!(taken.standing, Standing::Promoted | Standing::Cleared) {
-            return fired(format!("{name} promoted an order that the keystore never opened"));
-        }
     }
     Ok(())
 }
