@@ -1,0 +1,146 @@
+//! Reading keys: metadata, the blob in the active generation, and the scan of a check.
+
+use protocol::{InstanceId, KeyId, UnixMillis, VersionId};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{SqliteKeystore, database, held, table};
+use crate::{KeyMeta, KeyState, KeystoreError, ListQuery, ScanRow, StoredBlob};
+
+const META: &str = "SELECT k.key, k.name, k.attributes, k.state, k.created_at, k.created_by,
+    k.deleted_at, (SELECT v.version FROM key_versions v WHERE v.instance = k.instance
+    AND v.key = k.key ORDER BY v.created_at DESC, v.version DESC LIMIT 1) FROM keys k
+    WHERE k.instance = ?1 AND NOT EXISTS
+    (SELECT 1 FROM tombstones t WHERE t.instance = k.instance AND t.key = k.key)";
+
+fn meta(row: &Row<'_>) -> rusqlite::Result<KeyMeta> {
+    let state: i64 = row.get(3)?;
+    let at = |value: i64| UnixMillis(value as u64);
+    Ok(KeyMeta {
+        key: KeyId::from_bytes(row.get(0)?),
+        name: row.get(1)?,
+        attributes: row.get(2)?,
+        state: KeyState::from_number(state)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(3, state))?,
+        created_at: at(row.get(4)?),
+        created_by: row.get(5)?,
+        deleted_at: row.get::<_, Option<i64>>(6)?.map(at),
+        version: VersionId::from_bytes(row.get(7)?),
+    })
+}
+
+impl SqliteKeystore {
+    /// Metadata of keys, newest first, and how many there are in all.
+    pub async fn list(
+        &self,
+        instance: InstanceId,
+        query: ListQuery,
+    ) -> Result<(Vec<KeyMeta>, u64), KeystoreError> {
+        self.read(move |tx| {
+            let states: Vec<String> = match query.states.is_empty() {
+                true => vec![KeyState::Active.number().to_string()],
+                false => query.states.iter().map(|state| state.number().to_string()).collect(),
+            };
+            let filter = format!(
+                "{META} AND k.state IN ({}) AND (?2 IS NULL OR instr(k.name, ?2) > 0)",
+                states.join(",")
+            );
+            let total: i64 = tx
+                .query_row(
+                    &format!("SELECT count(*) FROM ({filter})"),
+                    params![instance.bytes(), query.search],
+                    |row| row.get(0),
+                )
+                .map_err(database)?;
+            let sql = format!("{filter} ORDER BY k.created_at DESC, k.key LIMIT ?3 OFFSET ?4");
+            let mut found = tx.prepare(&sql).map_err(database)?;
+            let keys = found
+                .query_map(params![instance.bytes(), query.search, query.limit, query.offset], meta)
+                .and_then(Iterator::collect)
+                .map_err(database)?;
+            Ok((keys, total as u64))
+        })
+        .await
+    }
+
+    /// Metadata of one key.
+    pub async fn key(&self, instance: InstanceId, key: KeyId) -> Result<KeyMeta, KeystoreError> {
+        self.read(move |tx| {
+            tx.query_row(
+                &format!("{META} AND k.key = ?2"),
+                params![instance.bytes(), key.bytes()],
+                meta,
+            )
+            .optional()
+            .map_err(database)?
+            .ok_or(KeystoreError::NoKey(key))
+        })
+        .await
+    }
+
+    /// The blob of a key's version in the active generation, in one snapshot with its pattern.
+    pub async fn blob(
+        &self,
+        instance: InstanceId,
+        key: KeyId,
+        version: VersionId,
+    ) -> Result<StoredBlob, KeystoreError> {
+        self.read(move |tx| {
+            let row = held(tx, instance)?;
+            let active = row.active.ok_or(machines::gate::GateRefusal::NotInitialised)?;
+            let sql = format!(
+                "SELECT key, attributes, blob FROM {} WHERE version = ?1 AND key = ?2",
+                table(instance, active.number)
+            );
+            tx.query_row(&sql, params![version.bytes(), key.bytes()], |found| {
+                Ok(StoredBlob {
+                    version,
+                    key: KeyId::from_bytes(found.get(0)?),
+                    attributes: found.get(1)?,
+                    pattern: active.pattern,
+                    blob: found.get(2)?,
+                })
+            })
+            .optional()
+            .map_err(database)?
+            .ok_or(KeystoreError::NoKey(key))
+        })
+        .await
+    }
+
+    /// Versions that ought to be there, after `after` in the order of their ids, each with its
+    /// blob in the active generation, or none if the row is missing.
+    pub async fn scan(
+        &self,
+        instance: InstanceId,
+        after: VersionId,
+        limit: u32,
+    ) -> Result<Vec<ScanRow>, KeystoreError> {
+        self.read(move |tx| {
+            let row = held(tx, instance)?;
+            let active = row.active.ok_or(machines::gate::GateRefusal::NotInitialised)?;
+            let sql = format!(
+                "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob
+                 FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
+                 LEFT JOIN {} w ON w.version = v.version
+                 WHERE v.instance = ?1 AND v.version > ?2 AND NOT EXISTS
+                 (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
+                 ORDER BY v.version LIMIT ?3",
+                table(instance, active.number)
+            );
+            let mut found = tx.prepare(&sql).map_err(database)?;
+            found
+                .query_map(params![instance.bytes(), after.bytes(), limit], |row| {
+                    Ok(ScanRow {
+                        version: VersionId::from_bytes(row.get(0)?),
+                        key: KeyId::from_bytes(row.get(1)?),
+                        name: row.get(2)?,
+                        attributes: row.get(3)?,
+                        blob: row.get(4)?,
+                    })
+                })
+                .and_then(Iterator::collect)
+                .map_err(database)
+        })
+        .await
+    }
+}
