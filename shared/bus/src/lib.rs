@@ -1,1 +1,244 @@
-//! To be written.
+//! Messages in, messages out: RabbitMQ and its in-memory twin behind one type, and the one driver
+//! loop. Bytes only: what is in a message is `protocol`'s, whether to believe it `machines`'.
+
+pub mod amqp;
+pub mod backoff;
+pub mod driver;
+pub mod memory;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::topology;
+
+pub use amqp::AmqpBus;
+pub use memory::MemoryBus;
+
+/// What kind of queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Orders and requests: a durable quorum queue; what is refused goes to the dead queue.
+    Durable,
+    /// Commands, reports, pages: a durable classic queue, bounded; all of it can be asked again.
+    Transient,
+}
+
+/// A queue and the exchange that leads to it, under its own name as routing key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Its name.
+    pub name: String,
+    /// What kind.
+    pub kind: QueueKind,
+    /// The exchange it is bound to.
+    pub exchange: &'static str,
+}
+
+impl QueueSpec {
+    /// The queue of a process, or the shared page queue.
+    pub const fn transient(name: String) -> Self {
+        Self { name, kind: QueueKind::Transient, exchange: topology::DIRECT }
+    }
+
+    /// A queue that any coordinator reads.
+    pub fn durable(name: &str) -> Self {
+        Self { name: name.to_owned(), kind: QueueKind::Durable, exchange: topology::REQUESTS }
+    }
+}
+
+/// What travels besides the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// AMQP's message id.
+    pub message_id: Option<String>,
+    /// What it answers.
+    pub correlation_id: Option<String>,
+    /// Where an answer shall go, by the default exchange.
+    pub reply_to: Option<String>,
+    /// MIME type of the body.
+    pub content_type: Option<String>,
+    /// Headers; `traceparent` and `keyhelm-reason` ride here.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// A message to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The exchange; empty for the default one.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// Whether it must reach a queue: else it is an event for whoever listens.
+    pub is_mandatory: bool,
+    /// Whether it outlives a restart of the broker.
+    pub is_persistent: bool,
+    /// What travels besides the body.
+    pub properties: Properties,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Outgoing {
+    /// A transient message to the queue of this name.
+    pub fn to_queue(queue: String, body: Vec<u8>) -> Self {
+        Self {
+            exchange: topology::DIRECT.to_owned(),
+            routing_key: queue,
+            is_mandatory: true,
+            is_persistent: false,
+            properties: Properties::default(),
+            body: body.into(),
+        }
+    }
+
+    /// A message to a queue that any coordinator reads.
+    pub fn to_coordinators(queue: &str, body: Vec<u8>) -> Self {
+        Self {
+            exchange: topology::REQUESTS.to_owned(),
+            is_persistent: true,
+            ..Self::to_queue(queue.to_owned(), body)
+        }
+    }
+}
+
+/// A message as a handler sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The queue it came from.
+    pub queue: Arc<str>,
+    /// What travels besides the body.
+    pub properties: Properties,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why a message is not known to have reached its queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// No queue takes it.
+    #[error("no queue takes {0}")]
+    Unroutable(String),
+    /// The broker refused it, or its queue is full.
+    #[error("the broker refused it: {0}")]
+    Refused(String),
+    /// The broker is away.
+    #[error("the broker is away: {0}")]
+    Unavailable(String),
+}
+
+/// Why there is no bus or consumer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BusError {
+    /// The broker said no, for good.
+    #[error("broker: {0}")]
+    Broker(String),
+    /// No such queue.
+    #[error("there is no queue {0}")]
+    NoQueue(String),
+}
+
+/// RabbitMQ or its in-memory twin.
+#[derive(Clone, Debug)]
+pub enum Bus {
+    /// In this process.
+    Memory(MemoryBus),
+    /// RabbitMQ.
+    Amqp(AmqpBus),
+}
+
+impl Bus {
+    /// Makes the queue where there is none, its exchange and its binding too.
+    pub async fn declare(&self, queue: &QueueSpec) -> Result<(), BusError> {
+        match self {
+            Self::Memory(bus) => {
+                bus.declare(queue);
+                Ok(())
+            }
+            Self::Amqp(bus) => bus.declare(queue).await,
+        }
+    }
+
+    /// Takes messages from a queue, at most `prefetch` of them unacknowledged.
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, BusError> {
+        match self {
+            Self::Memory(bus) => bus.consume(queue, prefetch).map(Consumer::Memory),
+            Self::Amqp(bus) => bus.consume(queue, prefetch).await.map(Consumer::Amqp),
+        }
+    }
+
+    /// Publishes a message and waits for the broker's confirm.
+    pub async fn publish(&self, message: &Outgoing) -> Result<(), PublishError> {
+        match self {
+            Self::Memory(bus) => bus.publish(message),
+            Self::Amqp(bus) => bus.publish(message).await,
+        }
+    }
+}
+
+/// Takes messages from one queue.
+#[derive(Debug)]
+pub enum Consumer {
+    /// In this process.
+    Memory(memory::MemoryConsumer),
+    /// RabbitMQ.
+    Amqp(amqp::AmqpConsumer),
+}
+
+impl Consumer {
+    /// The next message; none when the bus is closed for good. Safe to drop while it waits.
+    pub async fn receive(&mut self) -> Option<Delivery> {
+        match self {
+            Self::Memory(consumer) => consumer.receive().await.map(Delivery::Memory),
+            Self::Amqp(consumer) => consumer.receive().await.map(Delivery::Amqp),
+        }
+    }
+}
+
+/// A message that is not acknowledged yet; dropped, it is delivered again.
+#[derive(Debug)]
+pub enum Delivery {
+    /// In this process.
+    Memory(memory::MemoryDelivery),
+    /// RabbitMQ.
+    Amqp(amqp::AmqpDelivery),
+}
+
+impl Delivery {
+    /// The message.
+    pub const fn received(&self) -> &Received {
+        match self {
+            Self::Memory(delivery) => delivery.received(),
+            Self::Amqp(delivery) => delivery.received(),
+        }
+    }
+
+    /// Done with: it is not delivered again.
+    pub async fn ack(self) {
+        match self {
+            Self::Memory(delivery) => delivery.ack(),
+            Self::Amqp(delivery) => delivery.ack().await,
+        }
+    }
+
+    /// Cannot be taken: it goes to the dead queue with the reason in a header, and is done with.
+    pub async fn bury(self, bus: &Bus, reason: &str) {
+        let received = self.received();
+        let mut properties = received.properties.clone();
+        properties.headers.insert(topology::REASON_HEADER.to_owned(), reason.to_owned());
+        let dead = Outgoing {
+            exchange: topology::DEAD.to_owned(),
+            routing_key: received.queue.to_string(),
+            is_mandatory: false,
+            is_persistent: true,
+            properties,
+            body: received.body.clone(),
+        };
+        tracing::warn!(queue = %received.queue, reason, "a message could not be taken");
+        match bus.publish(&dead).await {
+            Ok(()) => self.ack().await,
+            // Not acknowledged: it comes back, and is buried then.
+            Err(error) => tracing::warn!(%error, "the dead queue could not be reached"),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! THE loop of every process: receive, handle, **save, publish (confirmed), acknowledge**, in this
+//! order and nowhere else. A crash anywhere before the last step means redelivery.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::{Bus, Consumer, Outgoing, PublishError, Received};
+
+/// The state could not be made durable: the process ends without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the state could not be saved, so nothing was answered: {0}")]
+pub struct SaveError(pub String);
+
+/// What handling something came to.
+#[derive(Default)]
+pub struct Outcome {
+    /// Something must be saved before anything is published.
+    pub is_changed: bool,
+    /// To be published after the save.
+    pub publish: Vec<Outgoing>,
+    /// The message cannot be taken: the reason for the dead queue.
+    pub dead: Option<&'static str>,
+    /// Local requests that are answered after the save.
+    pub after_save: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// What a process does with its messages.
+#[async_trait::async_trait]
+pub trait Handler: Send {
+    /// A request from inside the process (an HTTP handler); `()` where there are none.
+    type Ask: Send;
+
+    /// Verifies, decodes, validates and decides.
+    async fn handle(&mut self, received: &Received) -> Outcome;
+
+    /// Does a local request.
+    async fn ask(&mut self, ask: Self::Ask) -> Outcome;
+
+    /// Does what time has brought.
+    async fn tick(&mut self) -> Outcome;
+
+    /// In how long [`Self::tick`] wants to be called.
+    fn next_tick(&self) -> Option<Duration>;
+
+    /// Makes durable what was decided.
+    async fn save(&mut self) -> Result<(), SaveError>;
+}
+
+/// Runs a process's handler until `shutdown`; what is in hand then is finished.
+pub async fn run<H: Handler>(
+    bus: &Bus,
+    consumer: &mut Consumer,
+    asks: &mut mpsc::Receiver<H::Ask>,
+    handler: &mut H,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), SaveError> {
+    tokio::pin!(shutdown);
+    let mut has_asks = true;
+    loop {
+        let timer = handler.next_tick();
+        let wait = async {
+            match timer {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = &mut shutdown => return Ok(()),
+            delivery = consumer.receive() => {
+                let Some(delivery) = delivery else { return Ok(()) };
+                let outcome = handler.handle(delivery.received()).await;
+                let dead = outcome.dead;
+                finish(bus, handler, outcome).await?;
+                match dead {
+                    None => delivery.ack().await,
+                    Some(reason) => delivery.bury(bus, reason).await,
+                }
+            }
+            ask = asks.recv(), if has_asks => match ask {
+                Some(ask) => {
+                    let outcome = handler.ask(ask).await;
+                    finish(bus, handler, outcome).await?;
+                }
+                None => has_asks = false,
+            },
+            () = wait => {
+                let outcome = handler.tick().await;
+                finish(bus, handler, outcome).await?;
+            }
+        }
+    }
+}
+
+async fn finish<H: Handler>(bus: &Bus, handler: &mut H, outcome: Outcome) -> Result<(), SaveError> {
+    if outcome.is_changed {
+        handler.save().await?;
+    }
+    for answer in outcome.after_save {
+        answer();
+    }
+    for message in &outcome.publish {
+        match bus.publish(message).await {
+            Ok(()) => {}
+            // Everything can be asked again, so what is lost here is healed by a repeat.
+            Err(PublishError::Unroutable(queue)) => {
+                tracing::debug!(queue, "nobody is there to take a message");
+            }
+            Err(error) => tracing::warn!(%error, "a message was not confirmed"),
+        }
+    }
+    Ok(())
+}
