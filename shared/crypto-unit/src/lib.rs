@@ -1,1 +1,222 @@
-//! To be written.
+//! The process around the unit machine, the same for recovery and operational units: its folder,
+//! its queue, its sessions, and, where it is an operational unit, the pages that it re-wraps.
+
+mod pages;
+mod sessions;
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::driver::{Handler, Outcome, SaveError};
+use bus::{Bus, Outgoing, QueueSpec, Received};
+use crypto::identity::Identity;
+use crypto::random::{ProcessRng, process_rng};
+use crypto::secret::Secret;
+use ledger::Folder;
+use machines::envelope;
+use machines::trust::Trust;
+use machines::unit::keyring::Keyring;
+use machines::unit::state::UnitState;
+use machines::unit::{Message, Unit, UnitConfig, UnitOutcome};
+use protocol::codec;
+use protocol::envelope::{Envelope, Kind};
+use protocol::{InstanceId, Role, topology};
+use service::Shutdown;
+
+use self::sessions::Sessions;
+
+const STATE: &str = "unit.sealed";
+
+/// What page workers see of the unit as of its last save.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) trust: Trust,
+}
+
+pub(crate) type Shared = Arc<RwLock<Arc<Served>>>;
+
+/// Runs a crypto unit until `shutdown`; everything that it answered is saved.
+pub async fn run(
+    bus: Bus,
+    folder: Folder,
+    config: UnitConfig,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let mut rng = process_rng();
+    let instance = InstanceId::named(&config.instance_name);
+    let identity = folder.identity(&mut rng)?;
+    let aad = state_aad(instance, &identity);
+    let state = match folder.load(STATE, &aad)? {
+        Some(bytes) => UnitState::from_bytes(&bytes).context("the unit's state")?,
+        None => UnitState::imprint(instance),
+    };
+    let page_identity = Arc::new(copy_of(&identity));
+    let role = config.role;
+    let unit = Unit::new(config, identity, state);
+    let queue = topology::process_queue(instance, unit.id());
+    bus.declare(&QueueSpec::transient(queue.clone())).await?;
+    let mut consumer = bus.consume(&queue, 16).await?;
+    let keyring = Arc::new(unit.keyring(&Keyring::default()));
+    let served = Served { keyring, trust: unit.state().trust.clone() };
+    let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
+    let pages = match role {
+        Role::OperationalUnit => {
+            let queue = topology::page_queue(instance);
+            bus.declare(&QueueSpec::transient(queue.clone())).await?;
+            let consumer = bus.consume(&queue, 2).await?;
+            let (bus, shared) = (bus.clone(), shared.clone());
+            Some(tokio::spawn(pages::run(bus, consumer, shared, page_identity, shutdown.clone())))
+        }
+        _ => None,
+    };
+    announce(&bus, &unit, &mut rng).await;
+    let sessions = Sessions::new(service::now(), &mut rng);
+    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared };
+    let (_asks, mut none) = tokio::sync::mpsc::channel(1);
+    let stop = shutdown.clone();
+    let stop = async move { stop.requested().await };
+    let ended = bus::driver::run(&bus, &mut consumer, &mut none, &mut handler, stop).await;
+    shutdown.trigger();
+    if let Some(pages) = pages {
+        pages.await.context("page worker")?;
+    }
+    Ok(ended?)
+}
+
+/// Says that the unit is there. A coordinator that is not there yet hears it when it starts: the
+/// queue is durable.
+async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
+    let body = codec::encode(&unit.announcement());
+    let sealed = unit.broadcast(service::now(), rng, Kind::Announcement, &body);
+    let queue = topology::ANNOUNCEMENT_QUEUE;
+    if let Err(error) = bus.declare(&QueueSpec::durable(queue)).await {
+        tracing::warn!(%error, "the announcement queue could not be made");
+    }
+    if let Err(error) = bus.publish(&Outgoing::to_coordinators(queue, sealed)).await {
+        tracing::warn!(%error, "the unit could not announce itself");
+    }
+}
+
+fn state_aad(instance: InstanceId, identity: &Identity) -> Vec<u8> {
+    let id = crypto::identity::process_id(&identity.public_key());
+    [b"unit".as_slice(), instance.bytes(), id.bytes()].concat()
+}
+
+fn copy_of(identity: &Identity) -> Identity {
+    Identity::from_seed(Secret::copied_from(identity.danger_seed().expose()))
+}
+
+struct UnitHandler {
+    unit: Unit,
+    folder: Folder,
+    aad: Vec<u8>,
+    rng: ProcessRng,
+    sessions: Sessions,
+    shared: Shared,
+}
+
+impl UnitHandler {
+    fn addressed(&self, message: Message) -> Outgoing {
+        let trust = &self.unit.state().trust;
+        Outgoing::to_queue(queue_of(trust, message.to), message.bytes)
+    }
+
+    fn noted(&self, outcome: UnitOutcome) -> Outcome {
+        let unit = self.unit.config().name.as_str();
+        match &outcome.noted {
+            Some((command, Some(refusal))) => {
+                tracing::info!(unit, command, reason = refusal.code(), %refusal, "refused");
+            }
+            Some((command, None)) => tracing::debug!(unit, command, "done"),
+            None => {}
+        }
+        Outcome {
+            is_changed: outcome.is_changed,
+            publish: outcome.messages.into_iter().map(|it| self.addressed(it)).collect(),
+            dead: outcome.dead,
+            after_save: Vec::new(),
+        }
+    }
+
+    fn session(&mut self, received: &Received, kind: Kind) -> Outcome {
+        let reader = self.unit.reader();
+        let opened = envelope::open(&received.body, reader, &self.unit.state().trust);
+        let opened = match opened {
+            Ok(opened) if opened.sender_role == Some(Role::Gateway) => opened,
+            Ok(_) => return Outcome { dead: Some("not-a-gateway"), ..Outcome::default() },
+            Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
+        };
+        let keyring = match self.shared.read() {
+            Ok(served) => served.keyring.clone(),
+            Err(poisoned) => poisoned.into_inner().keyring.clone(),
+        };
+        let answered = self.sessions.handle(
+            service::now(),
+            &mut self.rng,
+            self.unit.id(),
+            &opened.header,
+            kind,
+            opened.body,
+            &keyring,
+        );
+        match answered {
+            Ok((kind, body)) => {
+                let (unit, rng) = (&self.unit, &mut self.rng);
+                let message = unit.message(service::now(), rng, Some(&opened.header), kind, &body);
+                Outcome { publish: vec![self.addressed(message)], ..Outcome::default() }
+            }
+            Err(reason) => Outcome { dead: Some(reason), ..Outcome::default() },
+        }
+    }
+}
+
+/// A coordinator serves many instances from one queue; everybody else has one an instance.
+pub(crate) fn queue_of(trust: &Trust, to: protocol::ProcessId) -> String {
+    let is_member = trust.member(to).map(|member| member.role);
+    match is_member {
+        Some(Role::Coordinator) | None => topology::coordinator_queue(to),
+        Some(_) => topology::process_queue(trust.instance(), to),
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for UnitHandler {
+    type Ask = ();
+
+    async fn handle(&mut self, received: &Received) -> Outcome {
+        let kind = Envelope::parse(&received.body).map(|envelope| envelope.header.kind);
+        if let Ok(kind @ (Kind::SessionAsk | Kind::SealedRequest)) = kind {
+            return self.session(received, kind);
+        }
+        let outcome = self.unit.handle(service::now(), &mut self.rng, &received.body);
+        self.noted(outcome)
+    }
+
+    async fn ask(&mut self, (): ()) -> Outcome {
+        Outcome::default()
+    }
+
+    async fn tick(&mut self) -> Outcome {
+        Outcome::default()
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn save(&mut self) -> Result<(), SaveError> {
+        let bytes = self.unit.state().to_bytes();
+        self.folder
+            .save(STATE, &self.aad, &bytes, &mut self.rng)
+            .map_err(|error| SaveError(error.to_string()))?;
+        let mut shared = match self.shared.write() {
+            Ok(shared) => shared,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let keyring = Arc::new(self.unit.keyring(&shared.keyring));
+        *shared = Arc::new(Served { keyring, trust: self.unit.state().trust.clone() });
+        Ok(())
+    }
+}

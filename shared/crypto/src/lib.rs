@@ -23,3 +23,8 @@ pub mod transfer;
 mod xchacha;
 
 pub use locked::lock_status;
+
+/// Takes bytes over that shall be wiped when they are dropped.
+pub fn wiped(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
+    zeroize::Zeroizing::new(bytes)
+}

@@ -5,7 +5,7 @@
 //! anew: what was received is what is signed.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
-use bincode::{Decode, Encode};
+pub use bincode::{Decode, Encode};
 
 /// Most bytes that one encoded value may have, and most that a hostile length may make us allocate.
 pub const LIMIT_BYTES: usize = 4 * 1024 * 1024;

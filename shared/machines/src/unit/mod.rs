@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod keyring;
+pub mod keys;
 pub mod page;
 pub mod refusal;
 pub mod state;
@@ -239,6 +240,27 @@ impl Unit {
             kind,
         };
         Message { to, bytes: envelope::seal(&self.identity, &outgoing, body) }
+    }
+
+    /// Seals a body to any coordinator.
+    pub fn broadcast<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        kind: Kind,
+        body: &[u8],
+    ) -> Vec<u8> {
+        let outgoing = Outgoing {
+            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
+            in_answer_to: None,
+            instance: self.state.trust.instance(),
+            recipient: Recipient::Role(Role::Coordinator),
+            manifest_serial: self.state.trust.serial(),
+            rotation: None,
+            epoch: self.state.epoch,
+            kind,
+        };
+        envelope::seal(&self.identity, &outgoing, body)
     }
 
     /// Without a manifest a unit answers a survey and takes a manifest, which prove themselves; with

@@ -1,0 +1,87 @@
+//! Taking pages off the shared queue, beside the unit's commands.
+
+use std::sync::Arc;
+
+use bus::{Bus, Consumer, Outgoing, Received};
+use crypto::identity::Identity;
+use crypto::random::process_rng;
+use machines::envelope::{self, Outgoing as Sealing, Reader};
+use machines::unit::page;
+use protocol::codec;
+use protocol::envelope::{Kind, Recipient};
+use protocol::page::{PageAnswer, RewrapPage};
+use protocol::{Epoch, MessageId, Role};
+use service::Shutdown;
+
+use crate::{Served, Shared, queue_of};
+
+/// Answers pages until `shutdown`.
+pub(crate) async fn run(
+    bus: Bus,
+    mut consumer: Consumer,
+    shared: Shared,
+    identity: Arc<Identity>,
+    shutdown: Shutdown,
+) {
+    loop {
+        let delivery = tokio::select! {
+            () = shutdown.requested() => return,
+            delivery = consumer.receive() => delivery,
+        };
+        let Some(delivery) = delivery else { return };
+        let served = match shared.read() {
+            Ok(served) => served.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        let (received, identity) = (delivery.received().clone(), identity.clone());
+        let worked =
+            tokio::task::spawn_blocking(move || answer(&served, &identity, &received)).await;
+        match worked {
+            Ok(Ok(message)) => {
+                if let Err(error) = bus.publish(&message).await {
+                    tracing::warn!(%error, "the answer to a page was not confirmed");
+                }
+                delivery.ack().await;
+            }
+            Ok(Err(reason)) => delivery.bury(&bus, reason).await,
+            Err(error) => {
+                tracing::error!(%error, "a page worker failed");
+                delivery.bury(&bus, "worker-failed").await;
+            }
+        }
+    }
+}
+
+fn answer(
+    served: &Served,
+    identity: &Identity,
+    received: &Received,
+) -> Result<Outgoing, &'static str> {
+    let id = crypto::identity::process_id(&identity.public_key());
+    let reader = Reader { id, role: Role::OperationalUnit };
+    let trust = &served.trust;
+    let opened =
+        envelope::open(&received.body, reader, trust).map_err(|refusal| refusal.reason())?;
+    if opened.sender_role != Some(Role::Reencryptor) {
+        return Err("not-a-reencryptor");
+    }
+    if opened.header.kind != Kind::RewrapPage {
+        return Err("unexpected-kind");
+    }
+    let asked: RewrapPage = codec::decode(opened.body).map_err(|error| error.reason())?;
+    let mut rng = process_rng();
+    let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
+    let to = opened.header.sender;
+    let sealing = Sealing {
+        id: MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut rng)),
+        in_answer_to: Some(opened.header.id),
+        instance: trust.instance(),
+        recipient: Recipient::Process(to),
+        manifest_serial: trust.serial(),
+        rotation: opened.header.rotation,
+        epoch: Epoch::default(),
+        kind: Kind::PageAnswer,
+    };
+    let sealed = envelope::seal(identity, &sealing, &codec::encode(&answer));
+    Ok(Outgoing::to_queue(queue_of(trust, to), sealed))
+}
