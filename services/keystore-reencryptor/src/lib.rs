@@ -1,1 +1,272 @@
-//! To be written.
+//! Streams the wrapped keys of a keystore through operational units into a new generation. It owns
+//! the keystore row and its generations, and never sees a plaintext key.
+
+mod commands;
+mod job;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::driver::{Handler, Outcome, SaveError};
+use bus::{Bus, Outgoing, QueueSpec, Received};
+use crypto::identity::{self, Identity};
+use crypto::random::{ProcessRng, process_rng};
+use keystore::SqliteKeystore;
+use ledger::Folder;
+use machines::envelope::{self, Outgoing as Sealing, Reader};
+use machines::rewrap::{self, KeystoreRefusal};
+use machines::trust::Trust;
+use protocol::codec;
+use protocol::envelope::{Envelope, Header, Kind, Recipient};
+use protocol::keystore::KeystoreStanding;
+use protocol::manifest::{Member, SignedManifest};
+use protocol::page::PageAnswer;
+use protocol::report::{Announcement, Answering, KeystoreReport};
+use protocol::topology::{self, PROTOCOL_VERSION};
+use protocol::{Digest, Epoch, InstanceId, KeystoreId, MessageId, ProcessId, Role, UnixMillis};
+use service::Shutdown;
+use tokio::sync::mpsc;
+
+use self::job::{Job, JobEvent};
+
+const TRUST: &str = "trust.sealed";
+const TRUST_AAD: &[u8] = b"reencryptor trust";
+
+/// What a reencryptor is told by its configuration.
+#[derive(Clone, Debug)]
+pub struct ReencryptorConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub location: String,
+    /// Name of its instance.
+    pub instance_name: String,
+    /// Key versions in a page.
+    pub rows_per_page: u32,
+    /// Pages that are out at once.
+    pub pages_in_flight: usize,
+}
+
+/// Runs a reencryptor until `shutdown`.
+pub async fn run(
+    bus: Bus,
+    folder: Folder,
+    store: SqliteKeystore,
+    config: ReencryptorConfig,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let mut rng = process_rng();
+    let instance = InstanceId::named(&config.instance_name);
+    let identity = Arc::new(folder.identity(&mut rng)?);
+    let id = identity::process_id(&identity.public_key());
+    let chain: Vec<SignedManifest> = match folder.load(TRUST, TRUST_AAD)? {
+        Some(bytes) => codec::decode(&bytes)?,
+        None => Vec::new(),
+    };
+    let trust = Trust::from_saved(instance, chain)?;
+    let keystore = KeystoreId::from_uuid(crypto::random::uuid_v4(&mut rng));
+    let row = store.ensure(instance, keystore).await?;
+    let queue = topology::process_queue(instance, id);
+    bus.declare(&QueueSpec::transient(queue.clone())).await?;
+    bus.declare(&QueueSpec::transient(topology::page_queue(instance))).await?;
+    bus.declare(&QueueSpec::durable(topology::ANNOUNCEMENT_QUEUE)).await?;
+    let mut consumers = [bus.consume(&queue, 64).await?];
+    let (events, mut asks) = mpsc::channel(64);
+    let mut handler = Reencryptor {
+        config,
+        identity,
+        id,
+        instance,
+        folder,
+        store,
+        bus: bus.clone(),
+        trust: Arc::new(trust),
+        rng,
+        last_clock: UnixMillis(0),
+        job: None,
+        events,
+    };
+    let announced = handler.announcement(row.keystore);
+    let queue = topology::ANNOUNCEMENT_QUEUE;
+    if let Err(error) = bus.publish(&Outgoing::to_coordinators(queue, announced)).await {
+        tracing::warn!(%error, "the reencryptor could not announce itself");
+    }
+    let stop = async move { shutdown.requested().await };
+    Ok(bus::driver::run(&bus, &mut consumers, &mut asks, &mut handler, stop).await?)
+}
+
+pub(crate) struct Reencryptor {
+    config: ReencryptorConfig,
+    identity: Arc<Identity>,
+    id: ProcessId,
+    instance: InstanceId,
+    folder: Folder,
+    store: SqliteKeystore,
+    bus: Bus,
+    trust: Arc<Trust>,
+    rng: ProcessRng,
+    last_clock: UnixMillis,
+    job: Option<Job>,
+    events: mpsc::Sender<JobEvent>,
+}
+
+impl Reencryptor {
+    fn announcement(&mut self, keystore: KeystoreId) -> Vec<u8> {
+        let body = codec::encode(&Announcement {
+            member: Member {
+                id: self.id,
+                name: self.config.name.clone(),
+                role: Role::Reencryptor,
+                identity: self.identity.public_key(),
+                location: self.config.location.clone(),
+            },
+            instance_name: self.config.instance_name.clone(),
+            keystore: Some(keystore),
+            manifest_serial: self.trust.serial(),
+            protocol_version: PROTOCOL_VERSION,
+        });
+        self.seal(None, Recipient::Role(Role::Coordinator), Kind::Announcement, &body)
+    }
+
+    fn seal(
+        &mut self,
+        answered: Option<&Header>,
+        recipient: Recipient,
+        kind: Kind,
+        body: &[u8],
+    ) -> Vec<u8> {
+        let sealing = Sealing {
+            id: MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut self.rng)),
+            in_answer_to: answered.map(|header| header.id),
+            instance: self.instance,
+            recipient,
+            manifest_serial: self.trust.serial(),
+            rotation: answered.and_then(|header| header.rotation),
+            epoch: Epoch::default(),
+            kind,
+        };
+        envelope::seal(&self.identity, &sealing, body)
+    }
+
+    /// The report, as the keystore stands now.
+    async fn report(
+        &mut self,
+        answered: &Header,
+        is_asked: bool,
+        refusal: Option<&KeystoreRefusal>,
+    ) -> Outgoing {
+        let row = match self.store.row(self.instance).await {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::error!(%error, "the keystore row could not be read");
+                None
+            }
+        };
+        let receipts_digest = match &row {
+            Some(row) => self.receipts_digest(row).await,
+            None => None,
+        };
+        // The clock in reports tells later from earlier ones: never twice the same.
+        self.last_clock = self.last_clock.plus_ms(1).max(service::now());
+        let report = KeystoreReport {
+            reencryptor: self.id,
+            manifest_serial: self.trust.serial(),
+            row,
+            receipts_digest,
+            hold_ends: Vec::new(),
+            unopened: match refusal {
+                Some(KeystoreRefusal::Unopened { first, .. }) => vec![first.clone()],
+                _ => Vec::new(),
+            },
+            answering: is_asked.then(|| Answering {
+                message: answered.id,
+                refusal: refusal.map(KeystoreRefusal::to_report),
+            }),
+            clock: self.last_clock,
+        };
+        let to = answered.sender;
+        let body = codec::encode(&report);
+        let sealed = self.seal(Some(answered), Recipient::Process(to), Kind::KeystoreReport, &body);
+        Outgoing::to_queue(topology::coordinator_queue(to), sealed)
+    }
+
+    /// Chained digest of all receipts of the rotation's generation, once it is complete.
+    async fn receipts_digest(&self, row: &protocol::keystore::KeystoreRow) -> Option<Digest> {
+        let rotation = row.rotation.as_ref()?;
+        let is_built = matches!(
+            rotation.standing,
+            KeystoreStanding::Complete | KeystoreStanding::Switched | KeystoreStanding::Flipped
+        );
+        let generation = row.open.as_ref().or(row.active.as_ref()).filter(|_| is_built)?;
+        let chunks = self.store.chunks(self.instance, generation.number).await.ok()?;
+        let receipts = chunks.iter().filter_map(|chunk| chunk.done.as_ref());
+        Some(crypto::digest::receipt_chain(receipts.map(|done| done.receipt.as_slice())))
+    }
+
+    async fn take_answer(&mut self, received: &Received) -> Outcome {
+        let reader = Reader { id: self.id, role: Role::Reencryptor };
+        let opened = match envelope::open(&received.body, reader, &self.trust) {
+            Ok(opened) => opened,
+            Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
+        };
+        let answer: PageAnswer = match codec::decode(opened.body) {
+            Ok(answer) => answer,
+            Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
+        };
+        if let (Some(job), Some(page)) = (&self.job, opened.header.in_answer_to) {
+            job.take_answer(page, answer).await;
+        }
+        Outcome::default()
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Reencryptor {
+    type Ask = JobEvent;
+
+    async fn handle(&mut self, received: &Received) -> Outcome {
+        let kind = Envelope::parse(&received.body).map(|envelope| envelope.header.kind);
+        if kind == Ok(Kind::PageAnswer) {
+            return self.take_answer(received).await;
+        }
+        let reader = Reader { id: self.id, role: Role::Reencryptor };
+        let command = match rewrap::receive(&received.body, reader, &self.trust) {
+            Ok(command) => command,
+            Err(reason) => return Outcome { dead: Some(reason), ..Outcome::default() },
+        };
+        let name = command.command.name();
+        let refusal = match self.obey(&command).await {
+            Ok(()) => None,
+            Err(refusal) => {
+                tracing::info!(command = name, reason = %refusal, "refused");
+                Some(refusal)
+            }
+        };
+        let report = self.report(&command.header, true, refusal.as_ref()).await;
+        Outcome { publish: vec![report], ..Outcome::default() }
+    }
+
+    /// The job has come further, or to its end.
+    async fn ask(&mut self, event: JobEvent) -> Outcome {
+        let (header, refusal) = match event {
+            JobEvent::Progress(header) => (header, None),
+            JobEvent::Ended(header, refusal) => (header, refusal),
+        };
+        let is_refused = refusal.is_some();
+        let report = self.report(&header, is_refused, refusal.as_ref()).await;
+        Outcome { publish: vec![report], ..Outcome::default() }
+    }
+
+    async fn tick(&mut self) -> Outcome {
+        Outcome::default()
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Every command has saved what it did in its own transaction.
+    async fn save(&mut self) -> Result<(), SaveError> {
+        Ok(())
+    }
+}

@@ -4,9 +4,10 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::mpsc;
 
-use crate::{Bus, Consumer, Outgoing, PublishError, Received};
+use crate::{Bus, Consumer, Delivery, Outgoing, PublishError, Received};
 
 /// The state could not be made durable: the process ends without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,10 @@ pub trait Handler: Send {
     async fn save(&mut self) -> Result<(), SaveError>;
 }
 
-/// Runs a process's handler until `shutdown`; what is in hand then is finished.
+/// Runs a process's handler over its queues (at least one) until `shutdown`; what is in hand then is finished.
 pub async fn run<H: Handler>(
     bus: &Bus,
-    consumer: &mut Consumer,
+    consumers: &mut [Consumer],
     asks: &mut mpsc::Receiver<H::Ask>,
     handler: &mut H,
     shutdown: impl Future<Output = ()>,
@@ -69,7 +70,7 @@ pub async fn run<H: Handler>(
         tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
-            delivery = consumer.receive() => {
+            delivery = receive_any(consumers) => {
                 let Some(delivery) = delivery else { return Ok(()) };
                 let outcome = handler.handle(delivery.received()).await;
                 let dead = outcome.dead;
@@ -94,7 +95,18 @@ pub async fn run<H: Handler>(
     }
 }
 
-async fn finish<H: Handler>(bus: &Bus, handler: &mut H, outcome: Outcome) -> Result<(), SaveError> {
+/// The next message of any queue; none when one of them is closed for good.
+async fn receive_any(consumers: &mut [Consumer]) -> Option<Delivery> {
+    let waiting = consumers.iter_mut().map(|consumer| Box::pin(consumer.receive()));
+    select_all(waiting).await.0
+}
+
+/// Saves, then publishes and answers, what a handler has decided.
+pub async fn finish<H: Handler>(
+    bus: &Bus,
+    handler: &mut H,
+    outcome: Outcome,
+) -> Result<(), SaveError> {
     if outcome.is_changed {
         handler.save().await?;
     }

@@ -57,7 +57,7 @@ pub async fn run(
     let unit = Unit::new(config, identity, state);
     let queue = topology::process_queue(instance, unit.id());
     bus.declare(&QueueSpec::transient(queue.clone())).await?;
-    let mut consumer = bus.consume(&queue, 16).await?;
+    let mut consumers = [bus.consume(&queue, 16).await?];
     let keyring = Arc::new(unit.keyring(&Keyring::default()));
     let served = Served { keyring, trust: unit.state().trust.clone() };
     let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
@@ -77,7 +77,7 @@ pub async fn run(
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
     let stop = async move { stop.requested().await };
-    let ended = bus::driver::run(&bus, &mut consumer, &mut none, &mut handler, stop).await;
+    let ended = bus::driver::run(&bus, &mut consumers, &mut none, &mut handler, stop).await;
     shutdown.trigger();
     if let Some(pages) = pages {
         pages.await.context("page worker")?;

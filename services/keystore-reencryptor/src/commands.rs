@@ -1,0 +1,151 @@
+//! What a reencryptor does for each command: judged by `machines::rewrap`, done in the keystore.
+
+use keystore::KeystoreError;
+use machines::gate::OpenRequest;
+use machines::rewrap::{self, KeystoreRefusal, Received};
+use protocol::codec;
+use protocol::command::KeystoreCommand;
+use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::order::OrderRef;
+use protocol::{GenerationId, Pattern, Role};
+
+use crate::job::{Job, JobSetting};
+use crate::{Reencryptor, TRUST, TRUST_AAD};
+
+/// An error of the database is not a refusal for good: it is asked again.
+pub(crate) fn refusal_of(error: KeystoreError) -> KeystoreRefusal {
+    match error {
+        KeystoreError::Gate(refusal) => KeystoreRefusal::Gate(refusal),
+        error => KeystoreRefusal::Busy(error.to_string()),
+    }
+}
+
+impl Reencryptor {
+    pub(crate) async fn obey(&mut self, received: &Received) -> Result<(), KeystoreRefusal> {
+        rewrap::may_command(received, &self.trust)?;
+        let epoch = received.header.epoch;
+        match &received.command {
+            KeystoreCommand::Survey => Ok(()),
+            KeystoreCommand::TakeManifest { chain } => self.take_manifest(chain),
+            KeystoreCommand::Reencrypt { .. } => self.reencrypt(received).await,
+            KeystoreCommand::Flip { order, certificate } => {
+                let row = self.row().await?;
+                rewrap::judge_flip(&row, order, certificate, &self.trust)?;
+                self.flip(*order, epoch).await
+            }
+            KeystoreCommand::Restate { .. } => Err(KeystoreRefusal::NotSupported("a hold")),
+            KeystoreCommand::Drop { order, certificate } => {
+                let row = self.row().await?;
+                rewrap::judge_drop(&row, order, certificate, &self.trust)?;
+                let dropped = self.store.drop_retired(self.instance, *order, epoch).await;
+                dropped.map(|_| ()).map_err(refusal_of)
+            }
+            KeystoreCommand::Abort { order } => {
+                let (order, reference) = rewrap::judge_order(order, &self.trust)?;
+                self.job = None;
+                // What it would have led to was never known to whoever aborts before a generation.
+                let from_to = (order.from, Pattern([0; 32]));
+                let ended = self.store.abort(self.instance, reference, from_to, epoch).await;
+                ended.map(|_| ()).map_err(refusal_of)
+            }
+        }
+    }
+
+    async fn row(&self) -> Result<KeystoreRow, KeystoreRefusal> {
+        let row = self.store.row(self.instance).await.map_err(refusal_of)?;
+        row.ok_or_else(|| KeystoreRefusal::Busy("the keystore has no row".to_owned()))
+    }
+
+    fn take_manifest(
+        &mut self,
+        chain: &[protocol::manifest::SignedManifest],
+    ) -> Result<(), KeystoreRefusal> {
+        let mut trust = (*self.trust).clone();
+        if !trust.take(chain, Some((self.id, Role::Reencryptor)), &[])? {
+            return Ok(());
+        }
+        let bytes = codec::encode(&trust.chain().to_vec());
+        self.folder
+            .save(TRUST, TRUST_AAD, &bytes, &mut self.rng)
+            .map_err(|error| KeystoreRefusal::Busy(error.to_string()))?;
+        self.trust = trust.into();
+        Ok(())
+    }
+
+    /// Opens the generation where it is not open, and sees to it that a job fills it.
+    async fn reencrypt(&mut self, received: &Received) -> Result<(), KeystoreRefusal> {
+        let KeystoreCommand::Reencrypt { order, to, verify_all } = &received.command else {
+            return Ok(());
+        };
+        if *verify_all {
+            return Err(KeystoreRefusal::NotSupported("verification of every page"));
+        }
+        let (order, reference) = rewrap::judge_order(order, &self.trust)?;
+        let request = OpenRequest {
+            order: reference,
+            epoch: received.header.epoch,
+            from: order.from,
+            to: *to,
+            generation: GenerationId::from_uuid(crypto::random::uuid_v4(&mut self.rng)),
+            mode: order.mode,
+        };
+        let rows_per_page = self.config.rows_per_page;
+        let row = self
+            .store
+            .open_generation(self.instance, request, rows_per_page)
+            .await
+            .map_err(refusal_of)?;
+        let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
+        let is_running = self.job.as_ref().is_some_and(|job| job.is_for(&reference));
+        if standing != Some(KeystoreStanding::Open) || is_running {
+            return Ok(());
+        }
+        let setting = JobSetting {
+            instance: self.instance,
+            identity: self.identity.clone(),
+            trust: self.trust.clone(),
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            order: reference,
+            header: received.header.clone(),
+            pages_in_flight: self.config.pages_in_flight,
+            events: self.events.clone(),
+        };
+        self.job = Some(Job::start(setting, row));
+        Ok(())
+    }
+
+    /// Moves the active row, then reads the new generation back before *flipped* is saved.
+    async fn flip(
+        &mut self,
+        order: OrderRef,
+        epoch: protocol::Epoch,
+    ) -> Result<(), KeystoreRefusal> {
+        let row = self.store.flip(self.instance, order, epoch).await.map_err(refusal_of)?;
+        let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
+        if standing != Some(KeystoreStanding::Switched) {
+            return Ok(());
+        }
+        self.read_back(&row).await?;
+        self.store.mark_flipped(self.instance, order).await.map_err(refusal_of)?;
+        Ok(())
+    }
+
+    /// The rows of the new generation must give, chunk by chunk, the digests that units signed.
+    async fn read_back(&self, row: &KeystoreRow) -> Result<(), KeystoreRefusal> {
+        let Some(active) = &row.active else { return Ok(()) };
+        let (instance, number) = (self.instance, active.number);
+        let chunks = self.store.chunks(instance, number).await.map_err(refusal_of)?;
+        for chunk in chunks {
+            // Versions created since opening are in no chunk and have no receipt.
+            let rows = self.store.rows(instance, number, chunk.range, number).await;
+            let rows = rows.map_err(refusal_of)?;
+            let signed = chunk.done.as_ref().map(|done| done.new_digest);
+            if signed != Some(rewrap::chunk_digest(&rows)) {
+                let text = format!("the chunk after version {}", chunk.range.after);
+                return Err(KeystoreRefusal::ReadBack(text));
+            }
+        }
+        Ok(())
+    }
+}
