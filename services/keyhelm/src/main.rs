@@ -1,2 +1,5 @@
-//! To be written.
-fn main() {}
+//! The `keyhelm` program: see `keyhelm --help`.
+
+fn main() -> std::process::ExitCode {
+    keyhelm::cli::main()
+}

@@ -13,13 +13,6 @@ pub fn process_rng() -> ProcessRng {
     rand::make_rng()
 }
 
-/// A source that gives the same bytes for the same seed. Not for production.
-#[cfg(feature = "testing")]
-pub fn seeded_rng(seed: u64) -> impl CryptoRng + Clone + Send {
-    use rand::SeedableRng;
-    rand_chacha::ChaCha20Rng::seed_from_u64(seed)
-}
-
 /// A version 7 UUID of this moment.
 pub fn uuid_v7<R: CryptoRng + ?Sized>(now: UnixMillis, rng: &mut R) -> Uuid {
     let mut random = [0; 10];

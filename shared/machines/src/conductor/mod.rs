@@ -237,12 +237,6 @@ impl Conductor {
         self.rotation.as_ref()
     }
 
-    /// The rotation, to be held at a phase by tests.
-    #[cfg(feature = "testing")]
-    pub const fn rotation_mut(&mut self) -> Option<&mut Rotation> {
-        self.rotation.as_mut()
-    }
-
     /// Whether a rotation is running.
     pub fn is_rotating(&self) -> bool {
         self.rotation.as_ref().is_some_and(|rotation| !rotation.is_ended())

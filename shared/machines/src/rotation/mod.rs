@@ -9,6 +9,8 @@ pub mod precheck;
 pub mod record;
 mod view;
 
+pub use self::view::{phase_text, record_view};
+
 use std::collections::BTreeMap;
 
 use protocol::audit::Phase;
@@ -122,7 +124,6 @@ pub struct Rotation {
     last_heard: BTreeMap<ProcessId, UnixMillis>,
     pending_abort: Option<PendingAbort>,
     reseals: u32,
-    held: Option<Phase>,
 }
 
 impl Rotation {
@@ -143,7 +144,6 @@ impl Rotation {
             last_heard: BTreeMap::new(),
             pending_abort: None,
             reseals: 0,
-            held: None,
         })
     }
 
@@ -176,12 +176,6 @@ impl Rotation {
     /// Keeps the trace context of the rotation's root.
     pub fn set_traceparent(&mut self, traceparent: String) {
         self.record.traceparent = Some(traceparent);
-    }
-
-    /// Asks nothing in this phase until it is released: a fail point for tests.
-    #[cfg(feature = "testing")]
-    pub fn hold(&mut self, phase: Option<Phase>) {
-        self.held = phase;
     }
 
     /// Takes in what happened and says what shall be done.
@@ -363,7 +357,7 @@ impl Rotation {
         for _ in 0..Phase::ALL.len() {
             let found = self.desired();
             let is_new_phase = self.enter(now, found.phase, effects);
-            if found.may_decide && self.held != Some(Phase::Promote) {
+            if found.may_decide {
                 self.record.verdict = Verdict::Decided;
                 effects.save = true;
                 let text = "decided: from here it only goes forward".to_owned();
@@ -427,7 +421,7 @@ impl Rotation {
             self.asked.clear();
         }
         effects.save = true;
-        effects.events.push(Event { phase, text: view::phase_text(phase).to_owned() });
+        effects.events.push(Event { phase, text: phase_text(phase).to_owned() });
         true
     }
 
@@ -479,12 +473,8 @@ impl Rotation {
 
     /// Sends what was never asked, was asked as something else, or has waited long enough.
     fn send_due(&mut self, now: UnixMillis, found: Desired, effects: &mut Effects) {
-        let is_held = self.held == Some(found.phase);
         let mut still = BTreeMap::new();
         for wanted in found.wanted {
-            if is_held {
-                continue;
-            }
             let (who, name) = (wanted.to(), wanted.name());
             let before = self.asked.remove(&who).filter(|asked| asked.name == name);
             let is_due = before

@@ -1,0 +1,6 @@
+//! A whole cluster in one process: the same services over the in-memory bus and SQLite.
+
+pub mod cluster;
+pub mod demo;
+pub mod founding;
+pub mod proof;

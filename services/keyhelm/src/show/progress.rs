@@ -1,0 +1,85 @@
+//! A rotation as it goes: a bar with rate and time left on a terminal, a line a phase elsewhere.
+
+use std::collections::BTreeSet;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::api::RotationView;
+use protocol::audit::Phase;
+
+use super::time::{count, seconds};
+
+/// Shows a rotation's progress on standard error.
+pub struct Progress {
+    bar: ProgressBar,
+    told: BTreeSet<Phase>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress {
+    /// Nothing is shown yet.
+    pub fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        let template = "  {msg:<62} {bar:24} {pos}/{len} keys {per_sec} {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { bar, told: BTreeSet::new() }
+    }
+
+    /// Shows the rotation as it stands.
+    pub fn show(&mut self, view: &RotationView) {
+        for (phase, _) in &view.phases {
+            if self.told.insert(*phase) && self.bar.is_hidden() {
+                eprintln!("  {}", text(*phase));
+            }
+        }
+        self.bar.set_message(text(view.phase));
+        self.bar.set_length(view.keys_total);
+        self.bar.set_position(view.keys_done);
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn text(phase: Phase) -> &'static str {
+    machines::rotation::phase_text(phase)
+}
+
+/// How long each phase took.
+pub fn time_by_phase(view: &RotationView) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(["PHASE", "TIME"]);
+    for pair in view.phases.windows(2) {
+        let ((phase, from), (_, until)) = (pair[0], pair[1]);
+        table.add_row([phase.name().to_owned(), seconds(until.since(from))]);
+    }
+    table.to_string()
+}
+
+/// The last line of a rotation that ended well.
+pub fn done_line(view: &RotationView) -> String {
+    let took = view.finished_at.map_or(0, |at| at.since(view.started_at));
+    let refused = view.gate_closed_ms.unwrap_or(0);
+    let shown = |pattern: Option<protocol::Pattern>| {
+        pattern.map_or_else(|| "none".to_owned(), |found| format!("{}...", found.short()))
+    };
+    format!(
+        "OK  Master key rotated: {} keys, 0 failed, {} of {} crypto units, {} (key creation refused \
+         for {}). Pattern {} -> {}.",
+        count(view.keys_total),
+        view.units_done,
+        view.units_total,
+        seconds(took),
+        seconds(refused),
+        shown(view.from),
+        shown(view.to),
+    )
+}
