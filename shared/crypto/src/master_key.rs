@@ -62,3 +62,17 @@ pub(crate) fn expand(ikm: &[u8], info: &[u8], out: &mut [u8; 32]) {
         panic!("HKDF refused 32 bytes");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 5869, test case 3: no salt, no info; the first block of its 42 bytes.
+    #[test]
+    fn expands_the_published_vector() {
+        let mut out = [0; 32];
+        expand(&[0x0b; 22], &[], &mut out);
+        let expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
+        assert_eq!(hex::encode(out), expected);
+    }
+}

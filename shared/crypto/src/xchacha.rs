@@ -64,3 +64,55 @@ fn subkey(key: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> (Option<LessSafeKey>, No
     inner[4..].copy_from_slice(&nonce[16..]);
     (made, Nonce::assume_unique_for_key(inner))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
+    #[test]
+    fn seals_and_opens_the_published_vector() {
+        let mut key = [0; 32];
+        key.iter_mut().zip(0x80..).for_each(|(byte, value)| *byte = value);
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.iter_mut().zip(0x40..).for_each(|(byte, value)| *byte = value);
+        let aad = hex::decode("50515253c0c1c2c3c4c5c6c7").expect("hex");
+        let text = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip \
+                     for the future, sunscreen would be it.";
+        let mut sealed = Vec::new();
+        seal_into(&key, &nonce, &aad, text, &mut sealed);
+        assert_eq!(
+            hex::encode(&sealed),
+            "bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb731c7f1b0b4aa6440bf3\
+             a82f4eda7e39ae64c6708c54c216cb96b72e1213b4522f8c9ba40db5d945b11b69b982c1bb9e3f3fac2b\
+             c369488f76b2383565d3fff921f9664c97637da9768812f615c68b13b52ec0875924c1c7987947deafd8\
+             780acf49"
+        );
+        let opened = open(&key, &nonce, &aad, &sealed);
+        assert_eq!(opened.as_ref().map(|text| text.as_slice()), Ok(text.as_slice()));
+    }
+
+    /// The fast path and the `chacha20poly1305` crate give the same bytes for any input.
+    #[test]
+    fn agrees_with_the_reference() {
+        use chacha20poly1305::aead::{Aead, Payload};
+        use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+        use rand::{Rng, SeedableRng};
+        let mut rng = rand::rngs::StdRng::seed_from_u64(7);
+        for length in 0..200 {
+            let (mut key, mut nonce) = ([0; 32], [0; NONCE_BYTES]);
+            let (mut aad, mut text) = (vec![0; length / 2], vec![0; length]);
+            rng.fill_bytes(&mut key);
+            rng.fill_bytes(&mut nonce);
+            rng.fill_bytes(&mut aad);
+            rng.fill_bytes(&mut text);
+            let mut sealed = Vec::new();
+            seal_into(&key, &nonce, &aad, &text, &mut sealed);
+            let reference = XChaCha20Poly1305::new(&key.into());
+            let expected = reference
+                .encrypt(&nonce.into(), Payload { msg: &text, aad: &aad })
+                .expect("the reference seals");
+            assert_eq!(sealed, expected, "length {length}");
+        }
+    }
+}

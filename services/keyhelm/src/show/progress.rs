@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use protocol::api::RotationView;
 use protocol::audit::Phase;
 
-use super::time::{count, seconds};
+use super::time::{count, milliseconds, seconds};
 
 /// Shows a rotation's progress on standard error.
 pub struct Progress {
@@ -59,7 +59,7 @@ pub fn time_by_phase(view: &RotationView) -> String {
     table.load_style(comfy_table::presets::NOTHING).set_header(["PHASE", "TIME"]);
     for pair in view.phases.windows(2) {
         let ((phase, from), (_, until)) = (pair[0], pair[1]);
-        table.add_row([phase.name().to_owned(), seconds(until.since(from))]);
+        table.add_row([phase.name().to_owned(), milliseconds(until.since(from))]);
     }
     table.to_string()
 }

@@ -5,6 +5,11 @@ pub fn seconds(ms: u64) -> String {
     format!("{}.{:02} s", ms / 1000, ms % 1000 / 10)
 }
 
+/// Milliseconds.
+pub fn milliseconds(ms: u64) -> String {
+    format!("{} ms", count(ms))
+}
+
 /// A count with commas.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
