@@ -31,12 +31,15 @@ pub struct CoordinatorConfig {
     pub times: Times,
 }
 
+/// Looks at an instance's conductor; none if the instance is not known.
+pub type Look = Box<dyn FnOnce(Option<&Conductor>) + Send>;
+
 /// A request from inside the process.
 pub enum LocalAsk {
     /// For an instance's conductor.
     Conduct(InstanceId, Box<Ask>, oneshot::Sender<Answer>),
-    /// Looks at an instance's conductor; none if the instance is not known.
-    See(InstanceId, Box<dyn FnOnce(Option<&Conductor>) + Send>),
+    /// Looks at an instance's conductor.
+    See(InstanceId, Look),
 }
 
 /// The coordinator's process has stopped.

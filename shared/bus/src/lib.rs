@@ -163,7 +163,10 @@ impl Bus {
     pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Consumer, BusError> {
         match self {
             Self::Memory(bus) => bus.consume(queue, prefetch).map(Consumer::Memory),
-            Self::Amqp(bus) => bus.consume(queue, prefetch).await.map(Consumer::Amqp),
+            Self::Amqp(bus) => {
+                let consumer = bus.consume(queue, prefetch).await?;
+                Ok(Consumer::Amqp(Box::new(consumer)))
+            }
         }
     }
 
@@ -182,7 +185,7 @@ pub enum Consumer {
     /// In this process.
     Memory(memory::MemoryConsumer),
     /// RabbitMQ.
-    Amqp(amqp::AmqpConsumer),
+    Amqp(Box<amqp::AmqpConsumer>),
 }
 
 impl Consumer {
@@ -190,7 +193,10 @@ impl Consumer {
     pub async fn receive(&mut self) -> Option<Delivery> {
         match self {
             Self::Memory(consumer) => consumer.receive().await.map(Delivery::Memory),
-            Self::Amqp(consumer) => consumer.receive().await.map(Delivery::Amqp),
+            Self::Amqp(consumer) => {
+                let delivery = consumer.receive().await?;
+                Some(Delivery::Amqp(Box::new(delivery)))
+            }
         }
     }
 }
@@ -201,12 +207,12 @@ pub enum Delivery {
     /// In this process.
     Memory(memory::MemoryDelivery),
     /// RabbitMQ.
-    Amqp(amqp::AmqpDelivery),
+    Amqp(Box<amqp::AmqpDelivery>),
 }
 
 impl Delivery {
     /// The message.
-    pub const fn received(&self) -> &Received {
+    pub fn received(&self) -> &Received {
         match self {
             Self::Memory(delivery) => delivery.received(),
             Self::Amqp(delivery) => delivery.received(),

@@ -361,13 +361,12 @@ pub fn may_use(row: &KeystoreRow) -> Result<(), GateRefusal> {
 /// Whether a purge writes only a tombstone: from opening until flipped or aborted the set, its
 /// count and its digests stand still.
 pub fn purge_is_tombstone(row: &KeystoreRow) -> bool {
-    let is_between = row.rotation.as_ref().is_some_and(|rotation| {
+    row.rotation.as_ref().is_some_and(|rotation| {
         matches!(
             rotation.standing,
             KeystoreStanding::Open | KeystoreStanding::Complete | KeystoreStanding::Switched
         )
-    });
-    is_between
+    })
 }
 
 /// Number that a version created now is born under: in no chunk of a generation of that number.
