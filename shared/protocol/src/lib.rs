@@ -12,6 +12,7 @@ pub mod codec;
 pub mod command;
 pub mod envelope;
 pub mod ids;
+pub mod key_api;
 pub mod keystore;
 pub mod manifest;
 pub mod order;

@@ -1,0 +1,111 @@
+//! Tokens: believed, refused, and by whom.
+
+#![allow(clippy::unwrap_used)]
+
+use crypto::random::process_rng;
+use identity::{AUDIENCE, Claims, Issuer, Role, TokenRefusal, Verifier};
+use protocol::{InstanceId, UnixMillis};
+
+const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+fn claims() -> Claims {
+    Claims {
+        iss: "test".to_owned(),
+        sub: "alice".to_owned(),
+        aud: AUDIENCE.to_owned(),
+        iat: NOW.0 / 1000,
+        exp: NOW.0 / 1000 + 60,
+        jti: "one".to_owned(),
+        roles: vec![Role::Writer],
+        instances: vec!["prod".to_owned()],
+    }
+}
+
+fn issuer(folder: &std::path::Path, name: &str) -> Issuer {
+    Issuer::create(&folder.join(name), &mut process_rng()).unwrap()
+}
+
+#[test]
+fn a_token_is_believed_until_it_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = issuer(folder.path(), "key.pem");
+    let verifier = Verifier::from_jwks(&issuer.jwks()).unwrap();
+    let token = issuer.issue(&claims()).unwrap();
+    assert_eq!(verifier.verify(&token, NOW).unwrap(), claims());
+    assert_eq!(verifier.verify(&token, NOW.plus_ms(60_000)), Err(TokenRefusal::Expired));
+    let early = UnixMillis(NOW.0 - 31_000);
+    assert_eq!(verifier.verify(&token, early), Err(TokenRefusal::TooEarly));
+    assert_eq!(verifier.verify("", NOW), Err(TokenRefusal::Absent));
+}
+
+#[test]
+fn changed_foreign_and_unsigned_tokens_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, foreign) = (issuer(folder.path(), "own"), issuer(folder.path(), "foreign"));
+    let verifier = Verifier::from_jwks(&own.jwks()).unwrap();
+    let token = own.issue(&claims()).unwrap();
+    for at in 0..token.len() {
+        let mut bytes = token.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(bytes).unwrap();
+        // The last letter of a part has bits that mean nothing; the decoder refuses them all.
+        assert!(verifier.verify(&changed, NOW).is_err(), "letter {at} changed");
+    }
+    let foreign = foreign.issue(&claims()).unwrap();
+    assert!(matches!(verifier.verify(&foreign, NOW), Err(TokenRefusal::UnknownKey(_))));
+    let body = token.split('.').nth(1).unwrap();
+    // {"alg":"none"}
+    let unsigned = format!("eyJhbGciOiJub25lIn0.{body}.");
+    assert!(matches!(verifier.verify(&unsigned, NOW), Err(TokenRefusal::Invalid(_))));
+    let other = own.issue(&Claims { aud: "else".to_owned(), ..claims() }).unwrap();
+    assert!(matches!(verifier.verify(&other, NOW), Err(TokenRefusal::Invalid(_))));
+}
+
+#[test]
+fn a_new_key_in_the_file_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (issuer(folder.path(), "first"), issuer(folder.path(), "second"));
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, first.jwks()).unwrap();
+    let verifier = Verifier::from_file(&path).unwrap();
+    let token = second.issue(&claims()).unwrap();
+    assert!(matches!(verifier.verify(&token, NOW), Err(TokenRefusal::UnknownKey(_))));
+    std::fs::write(&path, second.jwks()).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+    assert_eq!(verifier.verify(&token, NOW).unwrap(), claims());
+}
+
+#[test]
+fn roles_include_one_another_as_documented() {
+    let may = |role: Role| Claims { roles: vec![role], ..claims() };
+    assert!(may(Role::Manager).has_any(&[Role::Reader]));
+    assert!(may(Role::Writer).has_any(&[Role::ReaderPlus]));
+    assert!(!may(Role::Reader).has_any(&[Role::ReaderPlus]));
+    assert!(!may(Role::Manager).has_any(&[Role::KeyPurge, Role::CryptoUnitAdministrator]));
+    assert!(!may(Role::KeyPurge).has_any(&[Role::Reader]));
+    assert!(!may(Role::CryptoUnitAdministrator).has_any(&[Role::Reader, Role::Manager]));
+}
+
+#[test]
+fn a_token_covers_its_instances_by_name_by_id_or_all() {
+    let prod = InstanceId::named("prod");
+    assert!(claims().covers(prod));
+    assert!(!claims().covers(InstanceId::named("test")));
+    let of = |entry: &str| Claims { instances: vec![entry.to_owned()], ..claims() };
+    assert!(of("*").covers(prod));
+    assert!(of(&prod.to_string()).covers(prod));
+}
+
+#[test]
+fn the_private_key_is_for_its_owner_alone_and_never_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let issuer = Issuer::create(&path, &mut process_rng()).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(Issuer::create(&path, &mut process_rng()).is_err());
+    assert_eq!(Issuer::from_file(&path).unwrap().jwks(), issuer.jwks());
+    std::fs::write(&path, "no key").unwrap();
+    assert!(Issuer::from_file(&path).is_err());
+}
