@@ -1,0 +1,98 @@
+//! The hash chain of the audit log, pure. Each entry's hash covers the one before it, and the head
+//! (number and hash of the last entry) is kept beside the log, so that a lost end is seen too.
+
+use crypto::{digest, domain};
+use protocol::api::AuditView;
+use protocol::{Digest, UnixMillis};
+
+use super::{RecordsError, malformed};
+
+/// What is appended.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) at: UnixMillis,
+    pub(super) actor: String,
+    pub(super) action: String,
+    /// JSON, kept as the text that was hashed.
+    pub(super) details: String,
+}
+
+/// An entry as saved.
+#[derive(Clone, Debug)]
+pub(super) struct AuditRow {
+    pub(super) seq: u64,
+    pub(super) entry: Entry,
+    pub(super) hash: [u8; 32],
+}
+
+/// The end of the chain; the default is that of an empty log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) seq: u64,
+    pub(super) hash: [u8; 32],
+}
+
+impl Head {
+    /// The entry after this end.
+    pub(super) fn next(&self, entry: Entry) -> AuditRow {
+        let seq = self.seq + 1;
+        let hash = hash(&self.hash, seq, &entry).0;
+        AuditRow { seq, entry, hash }
+    }
+}
+
+/// Reads a log from its beginning and verifies each entry.
+#[derive(Debug)]
+pub(super) struct Reader {
+    end: Head,
+    after: u64,
+    entries: Vec<AuditView>,
+}
+
+impl Reader {
+    /// Verifies everything, keeps the entries after a number.
+    pub(super) fn new(after: u64) -> Self {
+        Self { end: Head::default(), after, entries: Vec::new() }
+    }
+
+    /// Takes the next entry, in the order of their numbers.
+    pub(super) fn take(&mut self, row: AuditRow) -> Result<(), RecordsError> {
+        let expected = self.end.next(row.entry);
+        if row.seq != expected.seq || row.hash != expected.hash {
+            return Err(RecordsError::AuditBroken(expected.seq));
+        }
+        self.end = Head { seq: row.seq, hash: row.hash };
+        if row.seq > self.after {
+            self.entries.push(view(expected)?);
+        }
+        Ok(())
+    }
+
+    /// The entries, if the log ends where it did when it was last written.
+    pub(super) fn finish(self, head: Head) -> Result<Vec<AuditView>, RecordsError> {
+        if self.end == head {
+            return Ok(self.entries);
+        }
+        let first_wrong = match self.end.seq == head.seq {
+            true => head.seq,
+            false => self.end.seq.min(head.seq) + 1,
+        };
+        Err(RecordsError::AuditBroken(first_wrong))
+    }
+}
+
+/// An entry as people see it.
+pub(super) fn view(row: AuditRow) -> Result<AuditView, RecordsError> {
+    let AuditRow { seq, entry: Entry { at, actor, action, details }, hash } = row;
+    let details =
+        serde_json::from_str(&details).map_err(|error| malformed("audit entry", &error))?;
+    Ok(AuditView { seq, at, actor, action, details, hash: Digest(hash) })
+}
+
+fn hash(before: &[u8; 32], seq: u64, entry: &Entry) -> Digest {
+    let Entry { at, actor, action, details } = entry;
+    let (seq, at) = (seq.to_le_bytes(), at.0.to_le_bytes());
+    let parts: [&[u8]; 6] =
+        [before, &seq, &at, actor.as_bytes(), action.as_bytes(), details.as_bytes()];
+    digest::sha256(domain::AUDIT, &parts)
+}

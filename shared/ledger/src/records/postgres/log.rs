@@ -1,0 +1,98 @@
+//! The audit log and its head.
+
+use deadpool_postgres::Transaction;
+use futures_util::{TryStreamExt, pin_mut};
+use protocol::api::AuditView;
+use protocol::{InstanceId, UnixMillis};
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::{PostgresRecords, database, get, write};
+use crate::RecordsError;
+use crate::records::audit::{AuditRow, Entry, Head, Reader};
+use crate::records::lease::Lease;
+use crate::records::malformed;
+
+impl PostgresRecords {
+    pub(in crate::records) async fn append(
+        &self,
+        held: Option<Lease>,
+        instance: InstanceId,
+        entry: Entry,
+    ) -> Result<AuditRow, RecordsError> {
+        let mut client = self.client().await?;
+        let tx = write(&mut client, held).await?;
+        let row = load_head(&tx, instance).await?.next(entry);
+        let (seq, hash) = (row.seq as i64, row.hash.as_slice());
+        let Entry { at, actor, action, details } = &row.entry;
+        tx.execute(
+            "INSERT INTO coordinator_audit (instance, seq, at, actor, action, details, hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[&instance.uuid(), &seq, &(at.0 as i64), actor, action, details, &hash],
+        )
+        .await
+        .map_err(database)?;
+        tx.execute(
+            "INSERT INTO coordinator_audit_heads (instance, seq, hash) VALUES ($1, $2, $3)
+             ON CONFLICT (instance) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+            &[&instance.uuid(), &seq, &hash],
+        )
+        .await
+        .map_err(database)?;
+        tx.commit().await.map_err(database)?;
+        Ok(row)
+    }
+
+    pub(in crate::records) async fn audit_log(
+        &self,
+        instance: InstanceId,
+        after: u64,
+    ) -> Result<Vec<AuditView>, RecordsError> {
+        let mut client = self.client().await?;
+        // One snapshot for the entries and the head.
+        let tx = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await
+            .map_err(database)?;
+        let head = load_head(&tx, instance).await?;
+        let rows = tx
+            .query_raw(
+                "SELECT seq, at, actor, action, details, hash FROM coordinator_audit
+                 WHERE instance = $1 ORDER BY seq",
+                [instance.uuid()],
+            )
+            .await
+            .map_err(database)?;
+        pin_mut!(rows);
+        let mut reader = Reader::new(after);
+        while let Some(row) = rows.try_next().await.map_err(database)? {
+            reader.take(audit_row(&row)?)?;
+        }
+        reader.finish(head)
+    }
+}
+
+async fn load_head(tx: &Transaction<'_>, instance: InstanceId) -> Result<Head, RecordsError> {
+    let sql = "SELECT seq, hash FROM coordinator_audit_heads WHERE instance = $1";
+    let Some(row) = tx.query_opt(sql, &[&instance.uuid()]).await.map_err(database)? else {
+        return Ok(Head::default());
+    };
+    Ok(Head { seq: get::<i64>(&row, 0)? as u64, hash: hash(&row, 1)? })
+}
+
+fn audit_row(row: &Row) -> Result<AuditRow, RecordsError> {
+    let entry = Entry {
+        at: UnixMillis(get::<i64>(row, 1)? as u64),
+        actor: get(row, 2)?,
+        action: get(row, 3)?,
+        details: get(row, 4)?,
+    };
+    Ok(AuditRow { seq: get::<i64>(row, 0)? as u64, entry, hash: hash(row, 5)? })
+}
+
+fn hash(row: &Row, index: usize) -> Result<[u8; 32], RecordsError> {
+    let bytes: Vec<u8> = get(row, index)?;
+    bytes.try_into().map_err(|_| malformed("hash of the audit log", &"it has not 32 bytes"))
+}

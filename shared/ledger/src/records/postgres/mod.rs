@@ -1,0 +1,225 @@
+//! The coordinator's store in PostgreSQL. Every write is a transaction that first holds the row of
+//! the lease: writers queue at it, whoever takes the lease waits for the writes in flight, and the
+//! chain of the audit log never forks.
+
+mod lease;
+mod log;
+mod pool;
+mod schema;
+
+use std::fmt;
+
+use deadpool_postgres::{Object, Pool, Transaction};
+use protocol::{InstanceId, RotationId, UnixMillis};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSqlOwned, ToSql};
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::lease::{Lease, LeaseRow};
+use super::rows::RotationRow;
+use super::{MAX_REQUESTS, RecordsError};
+
+/// The store of one PostgreSQL database.
+#[derive(Clone)]
+pub(super) struct PostgresRecords {
+    pool: Pool,
+}
+
+impl fmt::Debug for PostgresRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The pool knows the password.
+        f.debug_struct("PostgresRecords").finish_non_exhaustive()
+    }
+}
+
+impl PostgresRecords {
+    pub(super) async fn connect(url: &str) -> Result<Self, RecordsError> {
+        let store = Self { pool: pool::open(url)? };
+        schema::migrate(&mut store.client().await?).await?;
+        Ok(store)
+    }
+
+    async fn client(&self) -> Result<Object, RecordsError> {
+        self.pool.get().await.map_err(pool::error)
+    }
+
+    /// At most one value of one column.
+    async fn optional<T: FromSqlOwned>(
+        &self,
+        sql: &str,
+        keys: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<T>, RecordsError> {
+        let client = self.client().await?;
+        let row = client.query_opt(sql, keys).await.map_err(database)?;
+        row.map(|row| get(&row, 0)).transpose()
+    }
+
+    pub(super) async fn save(
+        &self,
+        held: Option<Lease>,
+        row: RotationRow,
+    ) -> Result<(), RecordsError> {
+        let mut client = self.client().await?;
+        let tx = write(&mut client, held).await?;
+        tx.execute(
+            "INSERT INTO coordinator_rotations
+             (instance, rotation, record, is_decided, is_aborted, finished_at)
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
+             is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
+             finished_at = excluded.finished_at",
+            &[
+                &row.instance.uuid(),
+                &row.rotation.uuid(),
+                &row.bytes,
+                &row.is_decided,
+                &row.is_aborted,
+                &row.finished_at,
+            ],
+        )
+        .await
+        .map_err(database)?;
+        tx.commit().await.map_err(database)
+    }
+
+    pub(super) async fn list(
+        &self,
+        instance: InstanceId,
+        limit: u32,
+    ) -> Result<Vec<Vec<u8>>, RecordsError> {
+        let client = self.client().await?;
+        let rows = client
+            .query(
+                "SELECT record FROM coordinator_rotations WHERE instance = $1
+                 ORDER BY rotation DESC LIMIT $2",
+                &[&instance.uuid(), &i64::from(limit)],
+            )
+            .await
+            .map_err(database)?;
+        rows.iter().map(|row| get(row, 0)).collect()
+    }
+
+    pub(super) async fn unfinished(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<Vec<u8>>, RecordsError> {
+        let sql = "SELECT record FROM coordinator_rotations
+                   WHERE instance = $1 AND finished_at IS NULL";
+        self.optional(sql, &[&instance.uuid()]).await
+    }
+
+    pub(super) async fn rotation(
+        &self,
+        rotation: RotationId,
+    ) -> Result<Option<Vec<u8>>, RecordsError> {
+        let sql = "SELECT record FROM coordinator_rotations WHERE rotation = $1";
+        self.optional(sql, &[&rotation.uuid()]).await
+    }
+
+    pub(super) async fn save_documents(
+        &self,
+        held: Option<Lease>,
+        instance: InstanceId,
+        name: String,
+        documents: Vec<(&'static str, Vec<u8>)>,
+    ) -> Result<(), RecordsError> {
+        let mut client = self.client().await?;
+        let tx = write(&mut client, held).await?;
+        for (kind, bytes) in documents {
+            tx.execute(
+                "INSERT INTO coordinator_documents (instance, kind, name, bytes)
+                 VALUES ($1, $2, $3, $4) ON CONFLICT (instance, kind)
+                 DO UPDATE SET bytes = excluded.bytes, name = excluded.name",
+                &[&instance.uuid(), &kind, &name, &bytes],
+            )
+            .await
+            .map_err(database)?;
+        }
+        tx.commit().await.map_err(database)
+    }
+
+    pub(super) async fn document(
+        &self,
+        instance: InstanceId,
+        kind: &'static str,
+    ) -> Result<Option<Vec<u8>>, RecordsError> {
+        let sql = "SELECT bytes FROM coordinator_documents WHERE instance = $1 AND kind = $2";
+        self.optional(sql, &[&instance.uuid(), &kind]).await
+    }
+
+    pub(super) async fn instances(&self) -> Result<Vec<(InstanceId, String)>, RecordsError> {
+        let client = self.client().await?;
+        let sql = "SELECT DISTINCT instance, name FROM coordinator_documents ORDER BY name";
+        let rows = client.query(sql, &[]).await.map_err(database)?;
+        rows.iter().map(|row| Ok((InstanceId::from_uuid(get(row, 0)?), get(row, 1)?))).collect()
+    }
+
+    pub(super) async fn answered(&self, request: String) -> Result<Option<String>, RecordsError> {
+        self.optional("SELECT answer FROM coordinator_requests WHERE id = $1", &[&request]).await
+    }
+
+    pub(super) async fn remember(
+        &self,
+        held: Option<Lease>,
+        request: String,
+        at: UnixMillis,
+        answer: String,
+    ) -> Result<(), RecordsError> {
+        let mut client = self.client().await?;
+        let tx = write(&mut client, held).await?;
+        tx.execute(
+            "INSERT INTO coordinator_requests (id, at, answer) VALUES ($1, $2, $3)
+             ON CONFLICT (id) DO NOTHING",
+            &[&request, &(at.0 as i64), &answer],
+        )
+        .await
+        .map_err(database)?;
+        tx.execute(
+            "DELETE FROM coordinator_requests WHERE id IN (SELECT id FROM coordinator_requests
+             ORDER BY at DESC, id DESC OFFSET $1)",
+            &[&i64::from(MAX_REQUESTS)],
+        )
+        .await
+        .map_err(database)?;
+        tx.commit().await.map_err(database)
+    }
+}
+
+/// Begins a transaction that holds the row of the lease until its end. READ COMMITTED whatever the
+/// server's default: what comes after the wait for the row must see what was waited for.
+async fn exclusive(client: &mut Object) -> Result<(Transaction<'_>, LeaseRow), RecordsError> {
+    let tx = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .map_err(database)?;
+    let row = lease::hold(&tx).await?;
+    Ok((tx, row))
+}
+
+/// The same for whoever holds the lease.
+async fn write(client: &mut Object, held: Option<Lease>) -> Result<Transaction<'_>, RecordsError> {
+    let (tx, row) = exclusive(client).await?;
+    row.check(held)?;
+    Ok(tx)
+}
+
+/// One column of a row.
+fn get<T: FromSqlOwned>(row: &Row, index: usize) -> Result<T, RecordsError> {
+    row.try_get(index).map_err(database)
+}
+
+/// The database's refusals that are rules of ours, by their name; the rest in its own words.
+fn database(error: tokio_postgres::Error) -> RecordsError {
+    let Some(refusal) = error.as_db_error() else {
+        return RecordsError::Database(error.to_string());
+    };
+    match (refusal.code(), refusal.constraint()) {
+        (&SqlState::UNIQUE_VIOLATION, Some("coordinator_one_open")) => RecordsError::AnotherOpen,
+        (&SqlState::CHECK_VIOLATION, Some("coordinator_verdict_stands")) => {
+            RecordsError::VerdictStands
+        }
+        (code, _) => RecordsError::Database(format!("{} ({})", refusal.message(), code.code())),
+    }
+}

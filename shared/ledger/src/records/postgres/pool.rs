@@ -1,0 +1,67 @@
+//! Connections to PostgreSQL and the settings that every one of ours has.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use tokio_postgres::{Config, NoTls};
+
+use super::database;
+use crate::RecordsError;
+
+/// A coordinator writes one thing at a time; the others are for people who read.
+const MAX_CONNECTIONS: usize = 4;
+
+/// How long a connection may take to come about, or to become free.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A coordinator that stands still, or whose network is gone, in the midst of a write holds the
+/// row of the lease: the server ends its transaction, so that another can take the lease. And what
+/// was committed is on the disk: a verdict is published as soon as it is saved.
+const SETTINGS: &str = "
+    SET idle_in_transaction_session_timeout = '10s';
+    SET lock_timeout = '15s';
+    SET statement_timeout = '60s';
+    SELECT set_config('synchronous_commit', 'on', FALSE)
+        WHERE current_setting('synchronous_commit') = 'off';
+";
+
+/// A pool for a URL; nothing is connected yet.
+pub(super) fn open(url: &str) -> Result<Pool, RecordsError> {
+    // The parser's own message repeats parts of the URL, which may be parts of the password.
+    let mut config: Config =
+        url.parse().map_err(|_| RecordsError::Url("it is no URL of PostgreSQL"))?;
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(TIMEOUT);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("keyhelm-coordinator");
+    }
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let prepare = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
+        Box::pin(async move { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
+    });
+    Pool::builder(Manager::from_config(config, NoTls, recycling))
+        .max_size(MAX_CONNECTIONS)
+        .runtime(Runtime::Tokio1)
+        .create_timeout(Some(TIMEOUT))
+        .wait_timeout(Some(TIMEOUT))
+        .post_create(prepare)
+        .build()
+        .map_err(|error| RecordsError::Database(error.to_string()))
+}
+
+/// Why there is no connection.
+pub(super) fn error(error: PoolError) -> RecordsError {
+    match error {
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            database(error)
+        }
+        PoolError::Timeout(_) => {
+            let text = format!("no connection within {} s", TIMEOUT.as_secs());
+            RecordsError::Database(text)
+        }
+        error => RecordsError::Database(error.to_string()),
+    }
+}

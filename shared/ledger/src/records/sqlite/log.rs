@@ -1,0 +1,82 @@
+//! The audit log and its head.
+
+use protocol::api::AuditView;
+use protocol::{InstanceId, UnixMillis};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{SqliteRecords, database};
+use crate::RecordsError;
+use crate::records::audit::{AuditRow, Entry, Head, Reader};
+use crate::records::lease::Lease;
+
+impl SqliteRecords {
+    pub(in crate::records) async fn append(
+        &self,
+        held: Option<Lease>,
+        instance: InstanceId,
+        entry: Entry,
+    ) -> Result<AuditRow, RecordsError> {
+        self.write(held, move |tx| {
+            let row = load_head(tx, instance)?.next(entry);
+            let (seq, Entry { at, actor, action, details }) = (row.seq as i64, &row.entry);
+            tx.execute(
+                "INSERT INTO coordinator_audit
+                 (instance, seq, at, actor, action, details, hash)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![instance.bytes(), seq, at.0 as i64, actor, action, details, row.hash],
+            )
+            .map_err(database)?;
+            tx.execute(
+                "INSERT INTO coordinator_audit_heads (instance, seq, hash) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (instance) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+                params![instance.bytes(), seq, row.hash],
+            )
+            .map_err(database)?;
+            Ok(row)
+        })
+        .await
+    }
+
+    pub(in crate::records) async fn audit_log(
+        &self,
+        instance: InstanceId,
+        after: u64,
+    ) -> Result<Vec<AuditView>, RecordsError> {
+        self.read(move |tx| {
+            let mut found = tx
+                .prepare(
+                    "SELECT seq, at, actor, action, details, hash FROM coordinator_audit
+                     WHERE instance = ?1 ORDER BY seq",
+                )
+                .map_err(database)?;
+            let rows = found.query_map([instance.bytes()], audit_row).map_err(database)?;
+            let mut reader = Reader::new(after);
+            for row in rows {
+                reader.take(row.map_err(database)?)?;
+            }
+            reader.finish(load_head(tx, instance)?)
+        })
+        .await
+    }
+}
+
+fn load_head(tx: &Transaction<'_>, instance: InstanceId) -> Result<Head, RecordsError> {
+    tx.query_row(
+        "SELECT seq, hash FROM coordinator_audit_heads WHERE instance = ?1",
+        [instance.bytes()],
+        |row| Ok(Head { seq: row.get::<_, i64>(0)? as u64, hash: row.get(1)? }),
+    )
+    .optional()
+    .map(Option::unwrap_or_default)
+    .map_err(database)
+}
+
+fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    let entry = Entry {
+        at: UnixMillis(row.get::<_, i64>(1)? as u64),
+        actor: row.get(2)?,
+        action: row.get(3)?,
+        details: row.get(4)?,
+    };
+    Ok(AuditRow { seq: row.get::<_, i64>(0)? as u64, entry, hash: row.get(5)? })
+}
