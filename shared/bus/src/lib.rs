@@ -148,6 +148,19 @@ pub enum Bus {
 }
 
 impl Bus {
+    /// Connects to RabbitMQ. A broker that is not there yet is waited for; none if `stop` comes
+    /// first.
+    pub async fn connect(
+        url: &str,
+        name: &str,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, BusError> {
+        tokio::select! {
+            () = stop => Ok(None),
+            bus = AmqpBus::connect(url, name) => Ok(Some(Self::Amqp(bus?))),
+        }
+    }
+
     /// Makes the queue where there is none, its exchange and its binding too.
     pub async fn declare(&self, queue: &QueueSpec) -> Result<(), BusError> {
         match self {

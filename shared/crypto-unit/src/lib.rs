@@ -2,7 +2,10 @@
 //! its queue, its sessions, and, where it is an operational unit, the pages that it re-wraps.
 
 mod pages;
+pub mod process;
 mod sessions;
+#[cfg(feature = "testing")]
+mod testing;
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -190,6 +193,8 @@ impl Handler for UnitHandler {
         if let Ok(kind @ (Kind::SessionAsk | Kind::SealedRequest)) = kind {
             return self.session(received, kind);
         }
+        #[cfg(feature = "testing")]
+        testing::reseed(&mut self.rng, self.unit.state().counter);
         let outcome = self.unit.handle(service::now(), &mut self.rng, &received.body);
         self.noted(outcome)
     }

@@ -23,6 +23,8 @@ struct Arguments {
 /// What a service is, for `--help` and `--version`.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
+    /// Its name.
+    pub name: &'static str,
     /// One sentence.
     pub about: &'static str,
     /// Its version, and anything that sets this build apart.
@@ -37,7 +39,7 @@ where
     F: FnOnce(S, Shutdown) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let command = Arguments::command().name(S::PROCESS).about(about.about).version(about.version);
+    let command = Arguments::command().name(about.name).about(about.about).version(about.version);
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
@@ -45,7 +47,7 @@ where
     let settings: S = match settings::load(arguments.config.as_deref(), std::env::vars()) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("{}: {error}", S::PROCESS);
+            eprintln!("{}: {error}", about.name);
             return ExitCode::from(2);
         }
     };
@@ -57,7 +59,7 @@ where
     match started(about, settings, main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}: {error:#}", S::PROCESS);
+            tracing::error!("{}: {error:#}", about.name);
             ExitCode::from(1)
         }
     }
@@ -73,9 +75,9 @@ where
     let shutdown = Shutdown::new();
     runtime.block_on(async {
         shutdown.on_signals()?;
-        tracing::info!(version = about.version, "{} starts", S::PROCESS);
+        tracing::info!(version = about.version, "{} starts", about.name);
         main(settings, shutdown).await?;
-        tracing::info!("{} has stopped, everything is saved", S::PROCESS);
+        tracing::info!("{} has stopped, everything is saved", about.name);
         Ok(())
     })
 }
