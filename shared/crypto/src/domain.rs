@@ -26,8 +26,6 @@ pub const AUDIT: &str = "keyhelm audit v1";
 pub const PROCESS_ID: &str = "keyhelm process id v1";
 /// Fingerprints of identity keys, as people compare them.
 pub const FINGERPRINT: &str = "keyhelm fingerprint v1";
-/// Subject key identifiers of administrators.
-pub const SKI: &str = "keyhelm subject key identifier v1";
 
 /// Verification pattern out of a master key.
 pub(crate) const PATTERN: &[u8] = b"keyhelm pattern v1";

@@ -1,8 +1,9 @@
 //! Signatures of administrators.
 
 use protocol::{PublicKey, Signature, Ski};
+use sha2::{Digest, Sha256};
 
-use crate::{digest, domain, identity};
+use crate::identity;
 
 /// What is lacking.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,9 +24,10 @@ pub enum QuorumError {
     },
 }
 
-/// An administrator's subject key identifier.
+/// An administrator's subject key identifier: SHA-256 of the public key, and nothing else, so that
+/// any tool can compute it.
 pub fn ski(key: &PublicKey) -> Ski {
-    Ski(digest::sha256(domain::SKI, &[&key.0]).0)
+    Ski(Sha256::digest(key.0).into())
 }
 
 /// Wants at least `threshold` distinct administrators' signatures; one that is unknown or invalid
