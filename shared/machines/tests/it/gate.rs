@@ -1,0 +1,284 @@
+//! Goal: the keystore row only goes the way of a rotation, and a refusal leaves it as it was.
+//! Method: at every point of that way, everything that could be asked of it.
+
+use machines::gate::{self, Change, GateRefusal, OpenRequest};
+use protocol::keystore::{GateMode, GenerationState, KeystoreRow, KeystoreStanding};
+use protocol::order::OrderRef;
+use protocol::page::ChunkRange;
+use protocol::{
+    Digest, Epoch, GenerationId, InstanceId, KeystoreId, OrderNumber, Pattern, RotationId,
+    VersionId,
+};
+
+const A: Pattern = Pattern([1; 32]);
+const B: Pattern = Pattern([2; 32]);
+const EPOCH: Epoch = Epoch { manifest_serial: 1, number: 5 };
+const WHOLE: &[(ChunkRange, u64)] = &[(ChunkRange::WHOLE, 3)];
+
+fn order(number: u64) -> OrderRef {
+    OrderRef {
+        rotation: RotationId::from_bytes([number as u8; 16]),
+        number: OrderNumber { manifest_serial: 1, number },
+        digest: Digest([number as u8; 32]),
+    }
+}
+
+fn request(number: u64, from: Option<Pattern>, to: Pattern) -> OpenRequest {
+    let generation = GenerationId::from_bytes([number as u8; 16]);
+    OpenRequest { order: order(number), epoch: EPOCH, from, to, generation, mode: GateMode::Strict }
+}
+
+/// A row under pattern A, its initialisation dropped.
+fn initialised() -> KeystoreRow {
+    let instance = InstanceId::from_bytes([1; 16]);
+    let mut row = gate::new_row(instance, KeystoreId::from_bytes([2; 16]));
+    gate::open(&mut row, &request(1, None, A), 0).unwrap();
+    let none = [(ChunkRange::WHOLE, 0)];
+    gate::complete(&mut row, &order(1), &none).unwrap();
+    gate::flip(&mut row, &order(1), EPOCH, &none, 0).unwrap();
+    gate::mark_flipped(&mut row, &order(1)).unwrap();
+    gate::drop_retired(&mut row, &order(1), EPOCH).unwrap();
+    row.version_count = 3;
+    row
+}
+
+/// Rotation 2 at this standing.
+fn at(standing: KeystoreStanding) -> KeystoreRow {
+    use KeystoreStanding::{Aborted, Complete, Dropped, Flipped, Switched};
+    let mut row = initialised();
+    gate::open(&mut row, &request(2, Some(A), B), 3).unwrap();
+    if standing == Aborted {
+        gate::abort(&mut row, &order(2), (Some(A), B), EPOCH).unwrap();
+        return row;
+    }
+    type Step = fn(&mut KeystoreRow);
+    let steps: [(KeystoreStanding, Step); 4] = [
+        (Complete, |row| _ = gate::complete(row, &order(2), WHOLE).unwrap()),
+        (Switched, |row| _ = gate::flip(row, &order(2), EPOCH, WHOLE, 0).unwrap()),
+        (Flipped, |row| _ = gate::mark_flipped(row, &order(2)).unwrap()),
+        (Dropped, |row| _ = gate::drop_retired(row, &order(2), EPOCH).unwrap()),
+    ];
+    for (point, step) in steps {
+        if standing >= point {
+            step(&mut row);
+        }
+    }
+    assert_eq!(row.rotation.as_ref().unwrap().standing, standing);
+    row
+}
+
+const STANDINGS: [KeystoreStanding; 6] = [
+    KeystoreStanding::Open,
+    KeystoreStanding::Complete,
+    KeystoreStanding::Switched,
+    KeystoreStanding::Flipped,
+    KeystoreStanding::Dropped,
+    KeystoreStanding::Aborted,
+];
+
+type Ask = fn(&mut KeystoreRow, &OrderRef) -> Result<Change, GateRefusal>;
+
+fn open_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    gate::open(row, &OpenRequest { order: *order, ..request(2, Some(A), B) }, 3)
+}
+
+fn complete_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    gate::complete(row, order, WHOLE)
+}
+
+fn flip_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    gate::flip(row, order, EPOCH, WHOLE, 0)
+}
+
+fn drop_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    gate::drop_retired(row, order, EPOCH).map(|(change, _)| change)
+}
+
+fn abort_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    gate::abort(row, order, (Some(A), B), EPOCH).map(|(change, _)| change)
+}
+
+/// `n` done now, `b` done before, `-` refused; one letter for each of [`STANDINGS`].
+const TABLE: &[(&str, Ask, &str)] = &[
+    ("open", open_it, "bbbbbn"),
+    ("complete", complete_it, "nbbbb-"),
+    ("flip", flip_it, "-nbbb-"),
+    ("mark flipped", gate::mark_flipped, "--nbb-"),
+    ("drop", drop_it, "---nb-"),
+    ("abort", abort_it, "nn---b"),
+];
+
+#[test]
+fn at_every_standing_only_the_next_step_is_done_and_earlier_ones_were_done_before() {
+    for (name, ask, expected) in TABLE {
+        for (standing, expected) in STANDINGS.into_iter().zip(expected.chars()) {
+            let mut row = at(standing);
+            let before = row.clone();
+            let found = ask(&mut row, &order(2));
+            let shown = match found {
+                Ok(Change::Now) => 'n',
+                Ok(Change::Before) => 'b',
+                Err(_) => '-',
+            };
+            assert_eq!(shown, expected, "{name} at {}: {found:?}", standing.name());
+            assert_eq!(row == before, shown != 'n', "{name} at {}", standing.name());
+        }
+    }
+}
+
+#[test]
+fn another_order_a_lower_one_and_a_fenced_epoch_do_nothing() {
+    let other_digest = OrderRef { digest: Digest([9; 32]), ..order(2) };
+    for standing in STANDINGS {
+        for (name, ask, _) in TABLE {
+            let mut row = at(standing);
+            let before = row.clone();
+            for other in [other_digest, order(1)] {
+                assert!(ask(&mut row, &other).is_err(), "{name} at {}", standing.name());
+                assert_eq!(row, before, "{name} at {}", standing.name());
+            }
+        }
+        let mut row = at(standing);
+        row.epoch.number += 1;
+        let before = row.clone();
+        for ask in [open_it, flip_it, drop_it, abort_it] {
+            let refused = ask(&mut row, &order(2)).unwrap_err();
+            assert!(matches!(refused, GateRefusal::StaleEpoch { .. }), "{refused:?}");
+            assert_eq!(row, before);
+        }
+    }
+}
+
+#[test]
+fn the_next_rotation_waits_for_the_end_of_this_one() {
+    for standing in STANDINGS {
+        let mut row = at(standing);
+        let is_ended = standing >= KeystoreStanding::Flipped;
+        let from = row.active.as_ref().unwrap().pattern;
+        let next = gate::open(&mut row, &request(3, Some(from), Pattern([3; 32])), 3);
+        assert_eq!(next.is_ok(), is_ended, "open at {}", standing.name());
+        let mut row = at(standing);
+        let next = gate::abort(&mut row, &order(3), (Some(from), from), EPOCH);
+        assert_eq!(next.is_ok(), is_ended, "abort at {}", standing.name());
+        if is_ended {
+            let late = gate::open(&mut row, &request(2, Some(A), B), 3);
+            assert!(matches!(late, Err(GateRefusal::OrderSpent { .. })), "{late:?}");
+        }
+    }
+}
+
+#[test]
+fn a_generation_opens_only_over_the_pattern_that_the_order_goes_from() {
+    let mut row = initialised();
+    for (from, to) in [(None, B), (Some(B), A), (Some(A), A)] {
+        let refused = gate::open(&mut row, &request(2, from, to), 3).unwrap_err();
+        assert_eq!(refused, GateRefusal::OtherPattern(Some(A)));
+    }
+    let mut first = gate::new_row(row.instance, row.keystore);
+    first.version_count = 1;
+    let refused = gate::open(&mut first, &request(1, None, A), 0).unwrap_err();
+    assert_eq!(refused, GateRefusal::NotEmpty(1));
+    // Asked again with another pattern: one generation has one pattern for life.
+    gate::open(&mut row, &request(2, Some(A), B), 3).unwrap();
+    let refused = gate::open(&mut row, &request(2, Some(A), Pattern([3; 32])), 3).unwrap_err();
+    assert_eq!(refused, GateRefusal::OtherPattern(Some(B)));
+    // After an abort of the keystore alone, another generation under another number.
+    let number = row.open.as_ref().unwrap().number;
+    gate::abort(&mut row, &order(2), (Some(A), B), EPOCH).unwrap();
+    gate::open(&mut row, &request(2, Some(A), B), 3).unwrap();
+    assert_eq!(row.open.as_ref().unwrap().number, number + 1, "a number is never used again");
+}
+
+fn range(after: u8, upto: u8) -> ChunkRange {
+    let id = |byte| VersionId::from_bytes([byte; 16]);
+    ChunkRange { after: id(after), upto: id(upto) }
+}
+
+#[test]
+fn chunks_must_tile_the_key_space_and_sum_to_the_set() {
+    let right = [(range(0, 10), 1), (range(10, 20), 0), (range(20, 0xff), 2)];
+    assert_eq!(gate::tiles(&right, 3), Ok(()));
+    let wrong: &[&[(ChunkRange, u64)]] = &[
+        &[],
+        &right[..2],
+        &right[1..],
+        &[right[0], right[2]],
+        &[right[0], right[0], right[1], right[2]],
+        &[right[1], right[0], right[2]],
+        &[(range(0, 11), 1), right[1], right[2]],
+        &[(range(0, 9), 1), right[1], right[2]],
+        &[(range(1, 10), 1), right[1], right[2]],
+        &[right[0], right[1], (range(20, 0xfe), 2)],
+        &[right[0], right[1], (range(20, 0xff), 1)],
+        &[right[0], right[1], (range(20, 0xff), 3)],
+    ];
+    for chunks in wrong {
+        assert!(gate::tiles(chunks, 3).is_err(), "{chunks:?}");
+        for standing in [KeystoreStanding::Open, KeystoreStanding::Complete] {
+            let mut row = at(standing);
+            let before = row.clone();
+            let refused = match standing {
+                KeystoreStanding::Open => gate::complete(&mut row, &order(2), chunks),
+                _ => gate::flip(&mut row, &order(2), EPOCH, chunks, 0),
+            };
+            assert!(matches!(refused, Err(GateRefusal::NotComplete(_))), "{refused:?}");
+            assert_eq!(row, before);
+        }
+    }
+    let mut row = at(KeystoreStanding::Complete);
+    let lacking = gate::flip(&mut row, &order(2), EPOCH, WHOLE, 1);
+    assert!(matches!(lacking, Err(GateRefusal::NotComplete(_))), "{lacking:?}");
+    assert_eq!(row, at(KeystoreStanding::Complete));
+}
+
+#[test]
+fn a_write_supplies_a_blob_for_each_generation_and_the_gate_is_shut_in_strict_mode() {
+    let ids = |row: &KeystoreRow| -> Vec<GenerationId> {
+        let targets = gate::write_targets(row).unwrap();
+        targets.iter().map(|target| target.id).collect()
+    };
+    let mut row = initialised();
+    let before = ids(&row);
+    assert_eq!(before.len(), 1);
+    assert_eq!(gate::born_under(&row), 0);
+    gate::open(&mut row, &request(2, Some(A), B), 3).unwrap();
+    assert_eq!(gate::born_under(&row), row.open.as_ref().unwrap().number);
+    let shut = gate::may_write(&row, &before);
+    assert!(matches!(shut, Err(GateRefusal::GateClosed(_))), "{shut:?}");
+    assert!(gate::may_use(&row).is_err());
+    row.mode = GateMode::Online;
+    let both = ids(&row);
+    assert_eq!(both.len(), 2);
+    assert!(gate::may_use(&row).is_ok());
+    assert!(gate::may_write(&row, &both).is_ok());
+    for lacking in [&both[..1], &both[1..], &[], &[both[0], both[0]]] {
+        let refused = gate::may_write(&row, lacking).unwrap_err();
+        assert_eq!(refused, GateRefusal::GenerationsChanged);
+    }
+    for standing in STANDINGS {
+        let mut row = at(standing);
+        row.mode = GateMode::Online;
+        let is_open = matches!(standing, KeystoreStanding::Open | KeystoreStanding::Complete);
+        assert_eq!(gate::write_targets(&row).unwrap().len(), if is_open { 2 } else { 1 });
+        let is_still = is_open || standing == KeystoreStanding::Switched;
+        assert_eq!(gate::purge_is_tombstone(&row), is_still, "{}", standing.name());
+    }
+    let row = gate::new_row(row.instance, row.keystore);
+    assert_eq!(gate::write_targets(&row).unwrap_err(), GateRefusal::NotInitialised);
+}
+
+#[test]
+fn a_flip_retires_the_old_generation_and_a_drop_lets_go_of_it() {
+    let mut row = at(KeystoreStanding::Switched);
+    let active = row.active.as_ref().unwrap();
+    assert_eq!((active.pattern, active.state), (B, GenerationState::Active));
+    let [old] = row.retired.as_slice() else { panic!("{row:?}") };
+    assert_eq!((old.pattern, old.state), (A, GenerationState::Retired));
+    let refused = gate::drop_retired(&mut row, &order(2), EPOCH).unwrap_err();
+    assert_eq!(refused, GateRefusal::NotReadBack);
+    gate::mark_flipped(&mut row, &order(2)).unwrap();
+    let (change, dropped) = gate::drop_retired(&mut row, &order(2), EPOCH).unwrap();
+    assert_eq!((change, dropped.len()), (Change::Now, 1));
+    assert_eq!(dropped[0].pattern, A);
+    assert!(row.retired.is_empty());
+}

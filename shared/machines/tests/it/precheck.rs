@@ -1,0 +1,392 @@
+//! Goal: a person sees every reason why a rotation does not start, at once, each with its mend.
+//! Method: a survey in which all is well, broken in one way, in two, in three, and in all.
+
+use std::sync::LazyLock;
+
+use machines::rotation::precheck::{Findings, MAX_SKEW_MS, Surveyed, precheck};
+use protocol::api::Unmet;
+use protocol::keystore::{
+    Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
+};
+use protocol::manifest::Manifest;
+use protocol::order::{OrderRef, Purpose};
+use protocol::report::{KeystoreReport, NewRegister, Standing, UnitReport, UnitRotation};
+use protocol::topology::PROTOCOL_VERSION;
+use protocol::{
+    Digest, GenerationId, KeystoreId, OrderNumber, Pattern, ProcessId, Role, RotationId,
+};
+
+use crate::world::{NOW, World};
+
+const CURRENT: Pattern = Pattern([1; 32]);
+const OTHER: Pattern = Pattern([2; 32]);
+const ROTATION: RotationId = RotationId::from_bytes([0x42; 16]);
+
+/// Everything that answered; each break has a unit or keystore of its own.
+#[derive(Clone)]
+struct Survey {
+    manifest: Manifest,
+    units: Vec<UnitReport>,
+    keystores: Vec<KeystoreReport>,
+    purpose: Purpose,
+    expect_current: Option<Pattern>,
+}
+
+const UNITS: usize = 20;
+const KEYSTORES: usize = 4;
+
+impl Survey {
+    /// All is well, for a rotation or for an initialisation.
+    fn well(purpose: Purpose) -> Self {
+        let world = World::initialised();
+        let report = world.units[0].report(NOW, None);
+        let mut manifest = world.units[0].state().trust.newest().unwrap().clone();
+        let member = manifest.members[0].clone();
+        let is_first = purpose == Purpose::Initialise;
+        let (mut members, mut units) = (Vec::new(), Vec::new());
+        for number in 0..UNITS {
+            let mut member = member.clone();
+            member.id = ProcessId::from_bytes([number as u8 + 1; 16]);
+            member.name = format!("unit-{number}");
+            member.role = if number % 2 == 0 { Role::OperationalUnit } else { Role::RecoveryUnit };
+            let mut report = UnitReport { unit: member.id, role: member.role, ..report.clone() };
+            report.registers.current = (!is_first).then_some(CURRENT);
+            report.rotation = None;
+            members.push(member);
+            units.push(report);
+        }
+        manifest.members = members;
+        manifest.keystores = (0..KEYSTORES).map(keystore_id).collect();
+        let keystores = (0..KEYSTORES)
+            .map(|number| {
+                let mut row = machines::gate::new_row(manifest.instance, keystore_id(number));
+                row.active = (!is_first).then(|| generation(CURRENT, GenerationState::Active));
+                keystore_report(row)
+            })
+            .collect();
+        Self { manifest, units, keystores, purpose, expect_current: None }
+    }
+
+    fn find(&self) -> Findings {
+        precheck(&Surveyed {
+            manifest: Some(&self.manifest),
+            units: self.units.iter().map(|report| (report, NOW)).collect(),
+            keystores: self.keystores.iter().map(|report| (report, NOW)).collect(),
+            purpose: self.purpose,
+            expect_current: self.expect_current,
+        })
+    }
+
+    fn unit(&mut self, number: usize) -> &mut UnitReport {
+        let id = self.manifest.members[number].id;
+        self.units.iter_mut().find(|report| report.unit == id).unwrap()
+    }
+
+    fn silence_unit(&mut self, number: usize) {
+        let id = self.manifest.members[number].id;
+        self.units.retain(|report| report.unit != id);
+    }
+
+    fn row(&mut self, number: usize) -> &mut KeystoreRow {
+        let mut rows = self.keystores.iter_mut().filter_map(|report| report.row.as_mut());
+        rows.find(|row| row.keystore == keystore_id(number)).unwrap()
+    }
+}
+
+fn keystore_id(number: usize) -> KeystoreId {
+    KeystoreId::from_bytes([number as u8 + 1; 16])
+}
+
+fn generation(pattern: Pattern, state: GenerationState) -> Generation {
+    let id = GenerationId::from_bytes([3; 16]);
+    Generation { number: 1, id, pattern, state, set_count: 0, done_count: 0 }
+}
+
+fn keystore_report(row: KeystoreRow) -> KeystoreReport {
+    KeystoreReport {
+        reencryptor: ProcessId::from_bytes([0xaa; 16]),
+        manifest_serial: 1,
+        row: Some(row),
+        receipts_digest: None,
+        hold_ends: Vec::new(),
+        unopened: Vec::new(),
+        answering: None,
+        clock: NOW,
+    }
+}
+
+static BOUND: LazyLock<UnitRotation> = LazyLock::new(|| {
+    let mut world = World::initialised();
+    let run = world.inspected(Purpose::Rotate, 2);
+    let mut rotation = world.units[0].report(NOW, None).rotation.unwrap();
+    rotation.order = OrderRef { rotation: ROTATION, ..run.reference };
+    rotation
+});
+
+/// A unit's rotation in this standing.
+fn in_rotation(standing: Standing) -> UnitRotation {
+    UnitRotation { standing, ..BOUND.clone() }
+}
+
+struct Break {
+    code: &'static str,
+    subject: &'static str,
+    mend: &'static str,
+    /// A piece of the sentence.
+    says: &'static str,
+    how: fn(&mut Survey),
+}
+
+const BREAKS: &[Break] = &[
+    Break {
+        code: "silent",
+        subject: "unit-1",
+        mend: "start recovery-unit unit-1",
+        says: "does not answer",
+        how: |it| it.silence_unit(1),
+    },
+    Break {
+        code: "protocol-version",
+        subject: "unit-2",
+        mend: "upgrade operational-unit unit-2",
+        says: "speaks protocol",
+        how: |it| it.unit(2).facts.protocol_version = PROTOCOL_VERSION + 1,
+    },
+    Break {
+        code: "clock-skew",
+        subject: "unit-3",
+        mend: "set the clock of unit-3",
+        says: "31 s off",
+        how: |it| it.unit(3).facts.clock = NOW.plus_ms(MAX_SKEW_MS + 1_000),
+    },
+    Break {
+        code: "clock-skew",
+        subject: "unit-4",
+        mend: "set the clock of unit-4",
+        says: "45 s off",
+        how: |it| it.unit(4).facts.clock.0 -= 45_000,
+    },
+    Break {
+        code: "imprint-mode",
+        subject: "unit-5",
+        mend: "keyhelm cryptounit-enroll unit-5",
+        says: "imprint mode",
+        how: |it| {
+            let unit = it.unit(5);
+            unit.facts.is_imprint = true;
+            unit.registers.current = None;
+            unit.manifest_serial = 0;
+        },
+    },
+    Break {
+        code: "manifest-differs",
+        subject: "unit-6",
+        mend: "keyhelm cryptounit-enroll unit-6",
+        says: "thresholds and administrators may differ",
+        how: |it| it.unit(6).manifest_serial = 9,
+    },
+    Break {
+        code: "bound",
+        subject: "unit-7",
+        mend: "keyhelm abort 42424242-4242-4242-4242-424242424242",
+        says: "is bound to rotation 42424242-",
+        how: |it| it.unit(7).rotation = Some(in_rotation(Standing::Bound)),
+    },
+    Break {
+        code: "bound",
+        subject: "unit-8",
+        mend: "keyhelm rotations 42424242-4242-4242-4242-424242424242",
+        says: "is bound to rotation 42424242-",
+        how: |it| {
+            let unit = it.unit(8);
+            unit.rotation = Some(in_rotation(Standing::Promoted));
+            unit.registers.retiring = Some(OTHER);
+        },
+    },
+    Break {
+        code: "new-not-empty",
+        subject: "unit-9",
+        mend: "keyhelm cryptounit-retire unit-9",
+        says: "is Full Uncommitted, not Empty",
+        how: |it| {
+            it.unit(9).registers.new = Some(NewRegister { pattern: OTHER, is_committed: false });
+        },
+    },
+    Break {
+        code: "new-not-empty",
+        subject: "unit-10",
+        mend: "keyhelm cryptounit-retire unit-10",
+        says: "is Full Committed, not Empty",
+        how: |it| {
+            it.unit(10).registers.new = Some(NewRegister { pattern: OTHER, is_committed: true });
+            it.unit(10).rotation = Some(in_rotation(Standing::Aborted));
+        },
+    },
+    Break {
+        code: "retiring-not-empty",
+        subject: "unit-11",
+        mend: "keyhelm cryptounit-retire unit-11",
+        says: "is Retiring, not Empty",
+        how: |it| {
+            it.unit(11).registers.retiring = Some(OTHER);
+            it.unit(11).rotation = Some(in_rotation(Standing::Cleared));
+        },
+    },
+    Break {
+        code: "current-empty",
+        subject: "unit-12",
+        mend: "keyhelm cryptounit-retire unit-12",
+        says: "is Empty, not Valid",
+        how: |it| it.unit(12).registers.current = None,
+    },
+    Break {
+        code: "current-differs",
+        subject: "unit-13",
+        mend: "keyhelm cryptounit-retire unit-13",
+        says: "has pattern 02020202..., that of most units 01010101...",
+        how: |it| it.unit(13).registers.current = Some(OTHER),
+    },
+    Break {
+        code: "current-differs",
+        subject: "unit-14",
+        mend: "keyhelm cryptounit-retire unit-14",
+        says: "has pattern 03030303...",
+        how: |it| it.unit(14).registers.current = Some(Pattern([3; 32])),
+    },
+    Break {
+        code: "unexpected-pattern",
+        subject: "instance",
+        mend: "keyhelm cryptounit-mks",
+        says: "as expected",
+        how: |it| it.expect_current = Some(OTHER),
+    },
+    Break {
+        code: "keystore-silent",
+        subject: "keystore 01010101-0101-0101-0101-010101010101",
+        mend: "start keystore-reencryptor",
+        says: "no reencryptor answers",
+        how: |it| {
+            let is_first = |report: &KeystoreReport| {
+                report.row.as_ref().is_some_and(|row| row.keystore == keystore_id(0))
+            };
+            it.keystores.retain(|report| !is_first(report));
+        },
+    },
+    Break {
+        code: "keystore-open",
+        subject: "keystore 02020202-0202-0202-0202-020202020202",
+        mend: "keyhelm abort 42424242-4242-4242-4242-424242424242",
+        says: "is being re-encrypted",
+        how: |it| {
+            let row = it.row(1);
+            row.open = Some(generation(OTHER, GenerationState::Building));
+            row.rotation = Some(KeystoreRotation {
+                rotation: ROTATION,
+                number: OrderNumber { manifest_serial: 1, number: 2 },
+                order_digest: Digest([4; 32]),
+                standing: KeystoreStanding::Open,
+                from: Some(CURRENT),
+                to: OTHER,
+            });
+        },
+    },
+    Break {
+        code: "keystore-differs",
+        subject: "keystore 03030303-0303-0303-0303-030303030303",
+        mend: "restore the keystore that belongs to these units",
+        says: "which no unit holds as current",
+        how: |it| it.row(2).active = Some(generation(OTHER, GenerationState::Active)),
+    },
+    Break {
+        code: "keystore-differs",
+        subject: "keystore 04040404-0404-0404-0404-040404040404",
+        mend: "restore the keystore that belongs to these units",
+        says: "under pattern none",
+        how: |it| it.row(3).active = None,
+    },
+];
+
+fn named(findings: &Findings) -> Vec<(&str, &str, &str)> {
+    let mut all = Vec::new();
+    for Unmet { code, subject, mend, .. } in &findings.unmet {
+        all.push((code.as_str(), subject.as_str(), mend.as_str()));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Breaks these, and wants exactly these named.
+fn check(well: &Survey, broken: &[&Break]) {
+    let mut survey = well.clone();
+    for one in broken {
+        (one.how)(&mut survey);
+    }
+    let findings = survey.find();
+    let mut expected: Vec<_> = broken.iter().map(|it| (it.code, it.subject, it.mend)).collect();
+    expected.sort_unstable();
+    assert_eq!(named(&findings), expected);
+    for one in broken {
+        let is_it = |unmet: &&Unmet| unmet.subject == one.subject;
+        let text = &findings.unmet.iter().find(is_it).unwrap().text;
+        assert!(text.contains(one.says), "{}: {text}", one.code);
+    }
+    assert!(findings.warnings.is_empty());
+}
+
+#[test]
+fn each_condition_is_named_with_subject_and_mend() {
+    let well = Survey::well(Purpose::Rotate);
+    check(&well, &[]);
+    for one in BREAKS {
+        check(&well, &[one]);
+    }
+}
+
+#[test]
+fn two_and_three_and_all_at_once_are_all_named() {
+    let well = Survey::well(Purpose::Rotate);
+    for (index, one) in BREAKS.iter().enumerate() {
+        for (other, two) in BREAKS.iter().enumerate().skip(index + 1) {
+            check(&well, &[one, two]);
+            for three in &BREAKS[other + 1..] {
+                check(&well, &[one, two, three]);
+            }
+        }
+    }
+    check(&well, &BREAKS.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn an_initialisation_wants_everything_empty() {
+    let well = Survey::well(Purpose::Initialise);
+    assert_eq!(named(&well.find()), []);
+    let mut full = well.clone();
+    full.unit(3).registers.current = Some(CURRENT);
+    full.row(1).version_count = 12;
+    let keystore = "keystore 02020202-0202-0202-0202-020202020202";
+    let expected = [
+        ("current-not-empty", "unit-3", "keyhelm auto-mk-rotate"),
+        ("keystore-not-empty", keystore, "give the instance an empty keystore"),
+    ];
+    assert_eq!(named(&full.find()), expected);
+}
+
+#[test]
+fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    let surveyed = Surveyed {
+        manifest: None,
+        units: survey.units.iter().map(|report| (report, NOW)).collect(),
+        keystores: Vec::new(),
+        purpose: Purpose::Initialise,
+        expect_current: None,
+    };
+    let expected = [("not-initialised", "instance", "keyhelm auto-init")];
+    assert_eq!(named(&precheck(&surveyed)), expected);
+    survey.unit(0).facts.is_storage_key_local = true;
+    survey.unit(1).facts.clock = NOW.plus_ms(MAX_SKEW_MS);
+    let findings = survey.find();
+    assert_eq!(named(&findings), [], "half a minute of skew is still none");
+    let [warning] = findings.warnings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((warning.code.as_str(), warning.subject.as_str()), ("local-storage-key", "unit-0"));
+}
