@@ -37,6 +37,12 @@ pub enum FolderError {
         /// Why.
         source: StateError,
     },
+    /// It has been used before, and the storage key is gone or was not given.
+    #[error(
+        "{0} holds sealed files but no storage key: put storage.key back, or configure the file \
+         that it was sealed with; nothing was written"
+    )]
+    NoStorageKey(PathBuf),
     /// The storage key's file.
     #[error(transparent)]
     StorageKey(#[from] StateError),
@@ -77,8 +83,15 @@ impl Folder {
         let local = path.join(STORAGE_KEY);
         let storage_key = match storage_key_file {
             Some(file) => StorageKey::from_file(file)?,
-            None if local.exists() => StorageKey::from_file(&local)?,
+            // Where it cannot be seen whether there is one, none is made: that would replace it.
+            None if local.try_exists().map_err(|source| io(&local, source))? => {
+                StorageKey::from_file(&local)?
+            }
             None => {
+                let sealed = path.join(IDENTITY);
+                if sealed.try_exists().map_err(|source| io(&sealed, source))? {
+                    return Err(FolderError::NoStorageKey(path.to_owned()));
+                }
                 let key = StorageKey::generate(rng);
                 write_durably(path, STORAGE_KEY, key.danger_hex().as_bytes())?;
                 key

@@ -213,7 +213,14 @@ fn get<T: FromSqlOwned>(row: &Row, index: usize) -> Result<T, RecordsError> {
 /// The database's refusals that are rules of ours, by their name; the rest in its own words.
 fn database(error: tokio_postgres::Error) -> RecordsError {
     let Some(refusal) = error.as_db_error() else {
-        return RecordsError::Database(error.to_string());
+        // The library's own message is general; what the system said is beneath it.
+        let mut text = error.to_string();
+        let mut beneath = std::error::Error::source(&error);
+        while let Some(cause) = beneath {
+            text = format!("{text}: {cause}");
+            beneath = cause.source();
+        }
+        return RecordsError::Database(text);
     };
     match (refusal.code(), refusal.constraint()) {
         (&SqlState::UNIQUE_VIOLATION, Some("coordinator_one_open")) => RecordsError::AnotherOpen,

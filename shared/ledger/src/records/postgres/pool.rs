@@ -16,6 +16,9 @@ const MAX_CONNECTIONS: usize = 4;
 /// How long a connection may take to come about, or to become free.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For how long a server may leave bytes unanswered before its connection is given up.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A coordinator that stands still, or whose network is gone, in the midst of a write holds the
 /// row of the lease: the server ends its transaction, so that another can take the lease. And what
 /// was committed is on the disk: a verdict is published as soon as it is saved.
@@ -34,6 +37,10 @@ pub(super) fn open(url: &str) -> Result<Pool, RecordsError> {
         url.parse().map_err(|_| RecordsError::Url("it is no URL of PostgreSQL"))?;
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(TIMEOUT);
+    }
+    // A server that has vanished is noticed now, and not after the system's two hours.
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE).keepalives_idle(SILENCE);
     }
     if config.get_application_name().is_none() {
         config.application_name("keyhelm-coordinator");

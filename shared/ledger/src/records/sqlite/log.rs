@@ -64,7 +64,7 @@ fn load_head(tx: &Transaction<'_>, instance: InstanceId) -> Result<Head, Records
     tx.query_row(
         "SELECT seq, hash FROM coordinator_audit_heads WHERE instance = ?1",
         [instance.bytes()],
-        |row| Ok(Head { seq: row.get::<_, i64>(0)? as u64, hash: row.get(1)? }),
+        |row| Ok(Head { seq: row.get::<_, i64>(0)? as u64, hash: hash(row, 1)? }),
     )
     .optional()
     .map(Option::unwrap_or_default)
@@ -78,5 +78,11 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
         action: row.get(3)?,
         details: row.get(4)?,
     };
-    Ok(AuditRow { seq: row.get::<_, i64>(0)? as u64, entry, hash: row.get(5)? })
+    Ok(AuditRow { seq: row.get::<_, i64>(0)? as u64, entry, hash: hash(row, 5)? })
+}
+
+/// One that has been changed to another length is no entry's.
+fn hash(row: &Row<'_>, index: usize) -> rusqlite::Result<[u8; 32]> {
+    let bytes: Vec<u8> = row.get(index)?;
+    Ok(bytes.try_into().unwrap_or_default())
 }
