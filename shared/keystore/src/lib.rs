@@ -5,10 +5,14 @@
 //! Deliberately absent: ciphers (blobs are opaque bytes with a pattern in their header) and any
 //! decision about a rotation.
 
+mod either;
 pub mod keys;
+pub mod postgres;
 pub mod sqlite;
 
+pub use either::Keystore;
 pub use keys::{KeyMeta, KeyState, ListQuery, NewBlob, NewKey, ScanRow, StoredBlob};
+pub use postgres::PostgresKeystore;
 pub use sqlite::SqliteKeystore;
 
 use machines::gate::GateRefusal;

@@ -66,6 +66,14 @@ impl SqliteKeystore {
         .await
     }
 
+    /// The keystore's row as it was saved last: nothing is counted.
+    pub async fn saved_row(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<KeystoreRow>, KeystoreError> {
+        self.read(move |tx| load(tx, instance)).await
+    }
+
     /// Runs `work` in a transaction that holds the write lock from its first statement.
     async fn write<T: Send + 'static>(
         &self,

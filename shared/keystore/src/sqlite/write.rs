@@ -60,6 +60,7 @@ impl SqliteKeystore {
         now: UnixMillis,
     ) -> Result<(), KeystoreError> {
         self.write(move |tx| {
+            held(tx, instance)?;
             match state_of(tx, instance, key)? {
                 KeyState::Active => {}
                 state => {

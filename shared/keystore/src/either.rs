@@ -1,0 +1,238 @@
+//! One keystore over either database, chosen by its address.
+
+use std::path::Path;
+
+use machines::gate::OpenRequest;
+use protocol::keystore::KeystoreRow;
+use protocol::order::OrderRef;
+use protocol::page::{ChunkRange, WrappedRow};
+use protocol::{Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
+
+use crate::{
+    ChunkRecord, KeyMeta, KeystoreError, ListQuery, NewKey, PostgresKeystore, ScanRow,
+    SqliteKeystore, StoredBlob, WrittenChunk,
+};
+
+/// A keystore in either database, with the same rules. Clones share what they have open.
+#[derive(Clone, Debug)]
+pub enum Keystore {
+    /// One file.
+    Sqlite(SqliteKeystore),
+    /// A database server.
+    Postgres(PostgresKeystore),
+}
+
+impl From<SqliteKeystore> for Keystore {
+    fn from(store: SqliteKeystore) -> Self {
+        Self::Sqlite(store)
+    }
+}
+
+impl From<PostgresKeystore> for Keystore {
+    fn from(store: PostgresKeystore) -> Self {
+        Self::Postgres(store)
+    }
+}
+
+/// Calls the same method of whichever store it is.
+macro_rules! either {
+    ($store:ident, $method:ident($($argument:ident),*)) => {
+        match $store {
+            Self::Sqlite(store) => store.$method($($argument),*).await,
+            Self::Postgres(store) => store.$method($($argument),*).await,
+        }
+    };
+}
+
+impl Keystore {
+    /// Opens `sqlite:PATH` (the file is made where there is none) or
+    /// `postgres://user:password@host:port/database`, and brings the schema up to date. Fails if
+    /// the database is away; the caller tries again.
+    pub async fn open(url: &str) -> Result<Self, KeystoreError> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return SqliteKeystore::open(Path::new(path)).await.map(Self::Sqlite);
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return PostgresKeystore::open(url).await.map(Self::Postgres);
+        }
+        // The address is not shown: it may hold a password.
+        let text = "its address begins with neither sqlite: nor postgres://".to_owned();
+        Err(KeystoreError::Database(text))
+    }
+
+    /// Makes the keystore's row where there is none.
+    pub async fn ensure(
+        &self,
+        instance: InstanceId,
+        keystore: KeystoreId,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, ensure(instance, keystore))
+    }
+
+    /// The keystore's row, with the counts as they are; none if the instance is not known.
+    pub async fn row(&self, instance: InstanceId) -> Result<Option<KeystoreRow>, KeystoreError> {
+        either!(self, row(instance))
+    }
+
+    /// The keystore's row as it was saved last. Nothing is counted: for a writer that asks which
+    /// blobs it must supply.
+    pub async fn saved_row(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<KeystoreRow>, KeystoreError> {
+        either!(self, saved_row(instance))
+    }
+
+    /// Metadata of keys, newest first, and how many there are in all.
+    pub async fn list(
+        &self,
+        instance: InstanceId,
+        query: ListQuery,
+    ) -> Result<(Vec<KeyMeta>, u64), KeystoreError> {
+        either!(self, list(instance, query))
+    }
+
+    /// Metadata of one key.
+    pub async fn key(&self, instance: InstanceId, key: KeyId) -> Result<KeyMeta, KeystoreError> {
+        either!(self, key(instance, key))
+    }
+
+    /// The blob of a key's version in the active generation, in one snapshot with its pattern.
+    pub async fn blob(
+        &self,
+        instance: InstanceId,
+        key: KeyId,
+        version: VersionId,
+    ) -> Result<StoredBlob, KeystoreError> {
+        either!(self, blob(instance, key, version))
+    }
+
+    /// Versions that ought to be there, after `after` in the order of their ids, each with its
+    /// blob in the active generation, or none if the row is missing.
+    pub async fn scan(
+        &self,
+        instance: InstanceId,
+        after: VersionId,
+        limit: u32,
+    ) -> Result<Vec<ScanRow>, KeystoreError> {
+        either!(self, scan(instance, after, limit))
+    }
+
+    /// Writes keys, all or none: each supplies a blob for every generation open for writing, or
+    /// the caller starts again at the unit.
+    pub async fn create(
+        &self,
+        instance: InstanceId,
+        keys: Vec<NewKey>,
+    ) -> Result<(), KeystoreError> {
+        either!(self, create(instance, keys))
+    }
+
+    /// Deletes a key: it is refused for use, and its blob is carried through rotations.
+    pub async fn delete(
+        &self,
+        instance: InstanceId,
+        key: KeyId,
+        now: UnixMillis,
+    ) -> Result<(), KeystoreError> {
+        either!(self, delete(instance, key, now))
+    }
+
+    /// Ends a key for everybody at once. Between the opening of a generation and *flipped* only a
+    /// tombstone is written, so that no page in flight brings a blob back and the set stands still.
+    pub async fn purge(&self, instance: InstanceId, key: KeyId) -> Result<(), KeystoreError> {
+        either!(self, purge(instance, key))
+    }
+
+    /// Opens a generation: the gate closes, the set is counted, the table is made and the chunks
+    /// are planned, all in one transaction.
+    pub async fn open_generation(
+        &self,
+        instance: InstanceId,
+        request: OpenRequest,
+        rows_per_chunk: u32,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, open_generation(instance, request, rows_per_chunk))
+    }
+
+    /// Marks the new generation complete, if its chunks tile the key space and sum to the set.
+    pub async fn complete(
+        &self,
+        instance: InstanceId,
+        order: OrderRef,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, complete(instance, order))
+    }
+
+    /// Moves the active row to the new generation and opens the gate.
+    pub async fn flip(
+        &self,
+        instance: InstanceId,
+        order: OrderRef,
+        epoch: Epoch,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, flip(instance, order, epoch))
+    }
+
+    /// Saves that the flip was read back, and applies the tombstones.
+    pub async fn mark_flipped(
+        &self,
+        instance: InstanceId,
+        order: OrderRef,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, mark_flipped(instance, order))
+    }
+
+    /// Ends a rotation before its flip: its table goes, tombstones are applied, the gate opens.
+    pub async fn abort(
+        &self,
+        instance: InstanceId,
+        order: OrderRef,
+        from_to: (Option<Pattern>, Pattern),
+        epoch: Epoch,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, abort(instance, order, from_to, epoch))
+    }
+
+    /// Lets go of retired generations. A table that is being read at the moment is dropped as soon
+    /// as it can be.
+    pub async fn drop_retired(
+        &self,
+        instance: InstanceId,
+        order: OrderRef,
+        epoch: Epoch,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        either!(self, drop_retired(instance, order, epoch))
+    }
+
+    /// Every chunk of a generation, written or not, in ascending order.
+    pub async fn chunks(
+        &self,
+        instance: InstanceId,
+        number: u32,
+    ) -> Result<Vec<ChunkRecord>, KeystoreError> {
+        either!(self, chunks(instance, number))
+    }
+
+    /// The rows of a chunk out of generation `number`, but those born under generation `not_born`.
+    pub async fn rows(
+        &self,
+        instance: InstanceId,
+        number: u32,
+        range: ChunkRange,
+        not_born: u32,
+    ) -> Result<Vec<WrappedRow>, KeystoreError> {
+        either!(self, rows(instance, number, range, not_born))
+    }
+
+    /// Writes chunks, each once: the record first (written before: done already), then its blobs.
+    /// Nothing is written unless generation `number` is the one being built.
+    pub async fn write_chunks(
+        &self,
+        instance: InstanceId,
+        number: u32,
+        chunks: Vec<(ChunkRange, WrittenChunk, Vec<WrappedRow>)>,
+    ) -> Result<(), KeystoreError> {
+        either!(self, write_chunks(instance, number, chunks))
+    }
+}

@@ -1,0 +1,227 @@
+//! The keystore in PostgreSQL. A write queues at the instance's advisory lock (shared), then holds
+//! the keystore row `FOR SHARE`; what moves the row takes both for itself, so that it waits for the
+//! writers in flight and no stream of later ones passes it. The row's lock is what makes it safe.
+//!
+//! Deliberately absent: named prepared statements. Each generation has its own SQL, and a pool that
+//! lives for years would gather them.
+
+mod chunks;
+mod connect;
+mod generations;
+mod housekeeping;
+mod read;
+mod schema;
+mod write;
+
+use std::sync::Arc;
+
+use deadpool_postgres::{Object, Transaction};
+use machines::gate;
+use protocol::keystore::KeystoreRow;
+use protocol::{InstanceId, KeystoreId};
+use tokio_postgres::IsolationLevel;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use crate::KeystoreError;
+
+/// The keystore of one PostgreSQL database, which may hold many instances. Clones share a pool.
+#[derive(Clone, Debug)]
+pub struct PostgresKeystore {
+    inner: Arc<connect::Connections>,
+}
+
+/// How a transaction holds an instance's keystore row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Beside other writers; the row stands still.
+    Share,
+    /// Alone: the row will move.
+    Update,
+}
+
+impl PostgresKeystore {
+    /// Connects to `postgres://user:password@host:port/database` and brings its schema up to date.
+    /// Fails if the database is away; the caller tries again.
+    pub async fn open(url: &str) -> Result<Self, KeystoreError> {
+        let store = Self { inner: Arc::new(connect::Connections::new(url)?) };
+        schema::migrate(&mut store.client().await?).await?;
+        store.drop_left_over_later();
+        Ok(store)
+    }
+
+    /// Makes the keystore's row where there is none.
+    pub async fn ensure(
+        &self,
+        instance: InstanceId,
+        keystore: KeystoreId,
+    ) -> Result<KeystoreRow, KeystoreError> {
+        if let Some(row) = self.saved_row(instance).await? {
+            return Ok(row);
+        }
+        let text = row_text(&gate::new_row(instance, keystore))?;
+        let sql = "INSERT INTO keystores (instance, row) VALUES ($1, $2)
+                   ON CONFLICT (instance) DO NOTHING";
+        self.client()
+            .await?
+            .execute_typed(sql, &[(&instance.uuid(), Type::UUID), (&text, Type::TEXT)])
+            .await
+            .map_err(database)?;
+        self.saved_row(instance).await?.ok_or(KeystoreError::NoInstance)
+    }
+
+    /// The keystore's row, with the counts as they are.
+    pub async fn row(&self, instance: InstanceId) -> Result<Option<KeystoreRow>, KeystoreError> {
+        // One statement: the row and the counts belong together.
+        let sql = "SELECT k.row,
+            (SELECT count(*) FROM key_versions v WHERE v.instance = k.instance),
+            (SELECT coalesce(sum(c.done), 0)::bigint FROM chunks c WHERE c.instance = k.instance
+             AND c.generation = (k.row::json -> 'open' ->> 'number')::bigint)
+            FROM keystores k WHERE k.instance = $1";
+        let found = self
+            .client()
+            .await?
+            .query_typed(sql, &[(&instance.uuid(), Type::UUID)])
+            .await
+            .map_err(database)?;
+        let Some(found) = found.first() else { return Ok(None) };
+        let mut row = parsed_row(found.try_get(0).map_err(database)?)?;
+        row.version_count = found.try_get::<_, i64>(1).map_err(database)? as u64;
+        if let Some(open) = &mut row.open {
+            open.done_count = found.try_get::<_, i64>(2).map_err(database)? as u64;
+        }
+        Ok(Some(row))
+    }
+
+    /// The keystore's row as it was saved last: nothing is counted.
+    pub async fn saved_row(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<KeystoreRow>, KeystoreError> {
+        saved(&*self.client().await?, instance).await
+    }
+
+    async fn client(&self) -> Result<Object, KeystoreError> {
+        self.inner.client().await
+    }
+}
+
+/// Begins a transaction and queues for the instance. At READ COMMITTED each statement sees what was
+/// committed before it, so what is read after the wait is what the one before left.
+async fn begin(
+    client: &mut Object,
+    instance: InstanceId,
+    hold: Hold,
+) -> Result<Transaction<'_>, KeystoreError> {
+    let tx = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .map_err(database)?;
+    let sql = match hold {
+        Hold::Share => "SELECT pg_advisory_xact_lock_shared($1)",
+        Hold::Update => "SELECT pg_advisory_xact_lock($1)",
+    };
+    tx.query_typed(sql, &[(&queue_of(instance), Type::INT8)]).await.map_err(database)?;
+    Ok(tx)
+}
+
+/// Begins a transaction in which every statement sees the same snapshot and nothing is written.
+async fn snapshot(client: &mut Object) -> Result<Transaction<'_>, KeystoreError> {
+    client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(database)
+}
+
+/// Number of an instance's advisory lock. Instances that share one only wait for each other.
+fn queue_of(instance: InstanceId) -> i64 {
+    let (high, low) = instance.uuid().as_u64_pair();
+    (high ^ low) as i64
+}
+
+/// The row as it was saved last, not locked.
+async fn saved(
+    client: &tokio_postgres::Client,
+    instance: InstanceId,
+) -> Result<Option<KeystoreRow>, KeystoreError> {
+    let sql = "SELECT row FROM keystores WHERE instance = $1";
+    let found =
+        client.query_typed(sql, &[(&instance.uuid(), Type::UUID)]).await.map_err(database)?;
+    found.first().map(|row| parsed_row(row.try_get(0).map_err(database)?)).transpose()
+}
+
+/// The row, locked until the transaction ends.
+async fn held(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    hold: Hold,
+) -> Result<KeystoreRow, KeystoreError> {
+    let sql = match hold {
+        Hold::Share => "SELECT row FROM keystores WHERE instance = $1 FOR SHARE",
+        Hold::Update => "SELECT row FROM keystores WHERE instance = $1 FOR UPDATE",
+    };
+    let found = tx.query_typed(sql, &[(&instance.uuid(), Type::UUID)]).await.map_err(database)?;
+    let found = found.first().ok_or(KeystoreError::NoInstance)?;
+    parsed_row(found.try_get(0).map_err(database)?)
+}
+
+async fn store(tx: &Transaction<'_>, row: &KeystoreRow) -> Result<(), KeystoreError> {
+    let text = row_text(row)?;
+    tx.execute_typed(
+        "UPDATE keystores SET row = $2 WHERE instance = $1",
+        &[(&row.instance.uuid(), Type::UUID), (&text, Type::TEXT)],
+    )
+    .await
+    .map_err(database)?;
+    Ok(())
+}
+
+fn row_text(row: &KeystoreRow) -> Result<String, KeystoreError> {
+    serde_json::to_string(row)
+        .map_err(|error| KeystoreError::Database(format!("keystore row: {error}")))
+}
+
+fn parsed_row(text: &str) -> Result<KeystoreRow, KeystoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| KeystoreError::Database(format!("keystore row: {error}")))
+}
+
+/// Name of a generation's table.
+fn table(instance: InstanceId, number: u32) -> String {
+    format!("wrapped_{}_{number}", instance.uuid().simple())
+}
+
+/// What the database said, in words. Its details are left out: they may show a row.
+fn database(error: tokio_postgres::Error) -> KeystoreError {
+    match error.as_db_error() {
+        Some(db) if *db.code() == SqlState::UNIQUE_VIOLATION => KeystoreError::Duplicate,
+        Some(db) if *db.code() == SqlState::CHECK_VIOLATION => KeystoreError::PatternCheck,
+        Some(db) => {
+            KeystoreError::Database(format!("{} (SQLSTATE {})", db.message(), db.code().code()))
+        }
+        None => KeystoreError::Database(with_causes(&error)),
+    }
+}
+
+/// An error and what is behind it, each once.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn has_code(error: &tokio_postgres::Error, code: &SqlState) -> bool {
+    error.code() == Some(code)
+}

@@ -1,0 +1,192 @@
+//! Chunks: what is re-encrypted, each once, and only into the generation that is being built.
+
+use keystore::KeystoreError;
+use machines::gate::{self, GateRefusal};
+use protocol::Pattern;
+use protocol::page::ChunkRange;
+
+use super::fixture::{Fixture, blob, rotation, written};
+use super::on_both_stores;
+
+on_both_stores!(
+    chunks_tile_the_key_space_and_hold_the_set_once,
+    an_empty_keystore_is_one_chunk,
+    a_chunk_is_written_once,
+    a_chunk_that_was_not_planned_is_not_written,
+    two_reencryptors_write_the_same_chunks_at_once,
+    a_chunk_under_another_pattern_is_refused_whole,
+    a_version_is_written_once,
+    nothing_is_written_but_into_the_generation_being_built,
+    a_restart_goes_on_where_it_was,
+);
+
+async fn chunks_tile_the_key_space_and_hold_the_set_once(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    let metas = fixture.create_many(10).await;
+    let row = fixture.open(&rotation(2)).await.unwrap();
+    assert_eq!(row.open.unwrap().set_count, 10);
+    let chunks = fixture.store.chunks(fixture.instance, 2).await.unwrap();
+    assert_eq!(chunks.len(), 4);
+    assert!(chunks.iter().all(|chunk| chunk.done.is_none()));
+    let counted: Vec<_> = fixture.pages().await.iter().map(|page| (page.0, page.1.count)).collect();
+    gate::tiles(&counted, 10).unwrap();
+    assert_eq!(counted.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [3, 3, 3, 1]);
+
+    let whole = ChunkRange::WHOLE;
+    let rows = fixture.store.rows(fixture.instance, 1, whole, 2).await.unwrap();
+    let mut versions: Vec<_> = metas.iter().map(|meta| meta.version).collect();
+    versions.sort();
+    assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), versions);
+    for row in &rows {
+        let meta = metas.iter().find(|meta| meta.version == row.version).unwrap();
+        assert_eq!((row.key, row.attributes), (meta.key, meta.attributes));
+        assert_eq!(row.blob, blob(Pattern([1; 32]), row.version));
+    }
+}
+
+async fn an_empty_keystore_is_one_chunk(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    for n in [2, 3] {
+        fixture.open(&rotation(n)).await.unwrap();
+        let chunks = fixture.store.chunks(fixture.instance, n.into()).await.unwrap();
+        assert_eq!(chunks.iter().map(|chunk| chunk.range).collect::<Vec<_>>(), [ChunkRange::WHOLE]);
+        fixture.fill().await;
+        fixture.complete(&rotation(n)).await.unwrap();
+        fixture.flip(&rotation(n)).await.unwrap();
+        fixture.mark_flipped(&rotation(n)).await.unwrap();
+    }
+}
+
+async fn a_chunk_is_written_once(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(7).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let pages = fixture.pages().await;
+    fixture.write(2, pages[..1].to_vec()).await.unwrap();
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
+    let before = fixture.store.chunks(fixture.instance, 2).await.unwrap();
+    assert_eq!(before[0].done, Some(pages[0].1.clone()));
+
+    // Written again, from another unit's answer, and together with one that is new.
+    let mut again = pages[..2].to_vec();
+    again[0].1.receipt = vec![8; 100];
+    again[0].2[0].blob[60] ^= 1;
+    fixture.write(2, again).await.unwrap();
+    let after = fixture.store.chunks(fixture.instance, 2).await.unwrap();
+    assert_eq!(after[0], before[0]);
+    assert_eq!(after[1].done, Some(pages[1].1.clone()));
+    let rows = fixture.store.rows(fixture.instance, 2, pages[0].0, 2).await.unwrap();
+    assert_eq!(rows, pages[0].2);
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 6);
+}
+
+async fn a_chunk_that_was_not_planned_is_not_written(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(7).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let rows = fixture.pages().await.into_iter().flat_map(|page| page.2).collect::<Vec<_>>();
+    fixture.write(2, vec![(ChunkRange::WHOLE, written(rows.len()), rows)]).await.unwrap();
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 0);
+    let table = fixture.table(2);
+    assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 0);
+}
+
+async fn two_reencryptors_write_the_same_chunks_at_once(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(60).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let pages = fixture.pages().await;
+    let mut writers = Vec::new();
+    for writer in 0..4 {
+        let (store, instance, mut pages) = (fixture.store.clone(), fixture.instance, pages.clone());
+        if writer % 2 == 1 {
+            pages.reverse();
+        }
+        writers.push(tokio::spawn(async move { store.write_chunks(instance, 2, pages).await }));
+    }
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+    fixture.complete(&rotation(2)).await.unwrap();
+    fixture.flip(&rotation(2)).await.unwrap();
+    fixture.assert_all_open(60).await;
+}
+
+async fn a_chunk_under_another_pattern_is_refused_whole(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(3).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let mut pages = fixture.pages().await;
+    let version = pages[0].2[2].version;
+    pages[0].2[2].blob = blob(Pattern([1; 32]), version);
+    let refused = fixture.write(2, pages).await;
+    assert!(matches!(refused, Err(KeystoreError::PatternCheck)), "{refused:?}");
+    let chunks = fixture.store.chunks(fixture.instance, 2).await.unwrap();
+    assert!(chunks.iter().all(|chunk| chunk.done.is_none()));
+    let table = fixture.table(2);
+    assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 0);
+    // What was refused can be done rightly.
+    fixture.fill().await;
+    fixture.complete(&rotation(2)).await.unwrap();
+}
+
+async fn a_version_is_written_once(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(6).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let mut pages = fixture.pages().await;
+    pages[1].2[0] = pages[0].2[0].clone();
+    let refused = fixture.write(2, pages).await;
+    assert!(matches!(refused, Err(KeystoreError::Duplicate)), "{refused:?}");
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 0);
+}
+
+async fn nothing_is_written_but_into_the_generation_being_built(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(4).await;
+    let next = rotation(2);
+    fixture.open(&next).await.unwrap();
+    let pages = fixture.pages().await;
+    let refused = async |number| match fixture.write(number, pages.clone()).await {
+        Err(KeystoreError::Gate(refusal)) => assert_eq!(refusal, GateRefusal::NotOpen),
+        other => panic!("written into generation {number}: {other:?}"),
+    };
+    refused(1).await;
+    refused(3).await;
+    fixture.abort(&next).await.unwrap();
+    refused(2).await;
+
+    // The same rotation opens another generation: pages of the first are not for it.
+    fixture.open(&next).await.unwrap();
+    refused(2).await;
+    fixture.fill().await;
+    fixture.complete(&next).await.unwrap();
+    refused(3).await;
+    fixture.flip(&next).await.unwrap();
+    refused(3).await;
+    fixture.assert_all_open(4).await;
+}
+
+async fn a_restart_goes_on_where_it_was(fixture: Fixture) {
+    let mut fixture = fixture.initialised().await;
+    fixture.create_many(8).await;
+    let next = rotation(2);
+    fixture.open(&next).await.unwrap();
+    let first = fixture.pages().await[..1].to_vec();
+    fixture.write(2, first.clone()).await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
+    let left = fixture.pages().await;
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(|page| page.0 != first[0].0));
+    fixture.fill().await;
+    fixture.reopen().await;
+    fixture.complete(&next).await.unwrap();
+    fixture.reopen().await;
+    fixture.flip(&next).await.unwrap();
+    fixture.reopen().await;
+    fixture.mark_flipped(&next).await.unwrap();
+    fixture.reopen().await;
+    fixture.drop_retired(&next).await.unwrap();
+    fixture.assert_all_open(8).await;
+}
