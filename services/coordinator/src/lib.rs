@@ -1,9 +1,12 @@
-//! Takes rotation requests from its queue and from inside the process, and drives rotations: the
-//! shell around `machines::conductor`, one conductor an instance.
+//! Takes rotation requests from its queue, from people over HTTP and from inside the process, and
+//! drives rotations: the shell around `machines::conductor`, one conductor an instance.
 
+mod handle;
 mod handler;
+pub mod http;
 mod publish;
 mod request;
+mod views;
 
 use std::sync::Arc;
 
@@ -11,14 +14,17 @@ use bus::{Bus, QueueSpec};
 use crypto::identity;
 use crypto::random::process_rng;
 use ledger::{Folder, Records};
-use machines::conductor::{Answer, Ask, Conductor, Times};
-use protocol::api::RotationEvent;
+use machines::conductor::Times;
 use protocol::manifest::Member;
-use protocol::{InstanceId, Role, topology};
+use protocol::{Role, topology};
 use service::Shutdown;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 
+pub use self::handle::{Asker, Handle, Known, LocalAsk, Look, LookAll, Looked, Stopped};
 use self::handler::Coordinator;
+
+/// Events that a listener may be behind before it has to read them from the audit log.
+const EVENTS_BEHIND: usize = 1024;
 
 /// What a coordinator is told by its configuration.
 #[derive(Clone, Debug)]
@@ -29,64 +35,6 @@ pub struct CoordinatorConfig {
     pub location: String,
     /// Times of surveys and rotations.
     pub times: Times,
-}
-
-/// Looks at an instance's conductor; none if the instance is not known.
-pub type Look = Box<dyn FnOnce(Option<&Conductor>) + Send>;
-
-/// A request from inside the process.
-pub enum LocalAsk {
-    /// For an instance's conductor.
-    Conduct(InstanceId, Box<Ask>, oneshot::Sender<Answer>),
-    /// Looks at an instance's conductor.
-    See(InstanceId, Look),
-}
-
-/// The coordinator's process has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the coordinator has stopped: start it and run the command again")]
-pub struct Stopped;
-
-/// A coordinator that runs in this process.
-#[derive(Clone, Debug)]
-pub struct Handle {
-    asks: mpsc::Sender<LocalAsk>,
-    events: broadcast::Sender<RotationEvent>,
-    member: Member,
-}
-
-impl Handle {
-    /// Asks an instance's conductor.
-    pub async fn ask(&self, instance: InstanceId, ask: Ask) -> Result<Answer, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        let ask = LocalAsk::Conduct(instance, Box::new(ask), answer);
-        self.asks.send(ask).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
-    }
-
-    /// Looks at an instance's conductor.
-    pub async fn see<T: Send + 'static>(
-        &self,
-        instance: InstanceId,
-        look: impl FnOnce(Option<&Conductor>) -> T + Send + 'static,
-    ) -> Result<T, Stopped> {
-        let (answer, answered) = oneshot::channel();
-        // Whoever asked may have gone; then nobody needs the answer.
-        let look = move |found: Option<&Conductor>| _ = answer.send(look(found));
-        let ask = LocalAsk::See(instance, Box::new(look));
-        self.asks.send(ask).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
-    }
-
-    /// Events of all rotations from now on.
-    pub fn events(&self) -> broadcast::Receiver<RotationEvent> {
-        self.events.subscribe()
-    }
-
-    /// The coordinator as it would stand in a manifest.
-    pub const fn member(&self) -> &Member {
-        &self.member
-    }
 }
 
 /// Starts a coordinator; the task ends after `shutdown`, when what was in hand is finished.
@@ -118,8 +66,8 @@ pub async fn start(
         location: config.location.clone(),
     };
     let (asks, mut receiver) = mpsc::channel(64);
-    let (events, _) = broadcast::channel(1024);
-    let handle = Handle { asks, events: events.clone(), member };
+    let (events, _) = broadcast::channel(EVENTS_BEHIND);
+    let handle = Handle::new(asks, events.clone(), member);
     let mut coordinator = Coordinator::new(folder, identity, records, config, events, rng);
     let recovered = coordinator.recover().await?;
     let task = tokio::spawn(async move {

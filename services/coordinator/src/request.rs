@@ -3,6 +3,8 @@
 
 use bus::{Outgoing, Properties, Received};
 use machines::conductor::{Answer, StartAsk};
+use protocol::UnixMillis;
+use protocol::api::Started;
 use protocol::keystore::GateMode;
 use protocol::report::Refusal;
 use protocol::request::{REQUEST_TYPE, RotationRequest};
@@ -10,11 +12,16 @@ use serde_json::json;
 
 /// Longest request.
 const MAX_BYTES: usize = 256 * 1024;
+/// Longest id of a request or message.
+pub(crate) const MAX_ID: usize = 200;
+/// A body that comes again without any id is a repeat for so long; after it, the same body (of a
+/// timer, say) is a new request.
+const SAME_BODY_MS: u64 = 10 * 60 * 1000;
 
 /// Who asked, and where the answer shall go.
 pub(crate) struct Requester {
-    /// Makes repeats the same: the request's own id, else the message's, else its body's digest.
-    pub(crate) id: String,
+    /// Names under which the answer is remembered (the first) or may have been.
+    pub(crate) names: Vec<String>,
     reply_to: Option<String>,
     correlation_id: Option<String>,
 }
@@ -33,7 +40,7 @@ pub(crate) struct RequestRefusal {
 }
 
 /// Understands a request, or says why not.
-pub(crate) fn parse(received: &Received) -> Result<Parsed, RequestRefusal> {
+pub(crate) fn parse(received: &Received, now: UnixMillis) -> Result<Parsed, RequestRefusal> {
     let refuse = |code, text: String| RequestRefusal { code, text };
     if received.body.len() > MAX_BYTES {
         return Err(refuse("oversized", format!("a request has at most {MAX_BYTES} bytes")));
@@ -48,12 +55,12 @@ pub(crate) fn parse(received: &Received) -> Result<Parsed, RequestRefusal> {
         let text = format!("type is {REQUEST_TYPE} and version 1");
         return Err(refuse("wrong-version", text));
     }
-    let body_id = || crypto::digest::sha256("keyhelm request v1", &[&received.body]).to_string();
-    let id = request
-        .request_id
-        .clone()
-        .or_else(|| received.properties.message_id.clone())
-        .unwrap_or_else(body_id);
+    let given = request.request_id.as_ref().or(received.properties.message_id.as_ref());
+    if given.is_some_and(|id| id.len() > MAX_ID) {
+        return Err(refuse("malformed", format!("request_id has at most {MAX_ID} bytes")));
+    }
+    let names = names(given.map(String::as_str), &received.body, now);
+    let id = given.cloned().unwrap_or_else(|| "without an id".to_owned());
     let start = StartAsk {
         order: request.order,
         mode: request.mode.unwrap_or(GateMode::Strict),
@@ -68,7 +75,7 @@ pub(crate) fn parse(received: &Received) -> Result<Parsed, RequestRefusal> {
             .cloned(),
     };
     let requester = Requester {
-        id,
+        names,
         reply_to: received.properties.reply_to.clone(),
         correlation_id: received
             .properties
@@ -77,6 +84,17 @@ pub(crate) fn parse(received: &Received) -> Result<Parsed, RequestRefusal> {
             .or_else(|| received.properties.message_id.clone()),
     };
     Ok(Parsed { requester, instance: request.instance, start: Box::new(start) })
+}
+
+/// The request's own id makes repeats the same, else the message's, else the body's digest.
+fn names(id: Option<&str>, body: &[u8], now: UnixMillis) -> Vec<String> {
+    if let Some(id) = id {
+        return vec![json!(["queue", id]).to_string()];
+    }
+    let digest = crypto::digest::sha256("keyhelm request v1", &[body]);
+    let period = now.0 / SAME_BODY_MS;
+    let name = |period: u64| json!(["queue body", digest, period]).to_string();
+    vec![name(period), name(period.saturating_sub(1))]
 }
 
 /// The request names an instance that nobody has announced.
@@ -102,20 +120,23 @@ pub(crate) fn answer(requester: &Requester, answer: &Answer) -> Option<Outgoing>
         Answer::Planned(plan, _) => json!({ "status": "planned", "plan": plan }),
         Answer::Unmet(findings) => json!({ "status": "unmet", "unmet": findings.unmet }),
         Answer::Refused(refusal) => json!({ "status": "refused", "refusal": refusal }),
-        _ => json!({ "status": "taken" }),
+        // No request on the queue asks for anything else.
+        _ => return None,
     };
     reply(requester, body.to_string())
 }
 
-/// The answer to a repeat.
-pub(crate) fn repeat(requester: &Requester, before: String) -> Option<Outgoing> {
-    reply(requester, json!({ "status": "repeated", "before": before }).to_string())
+/// The answer to a repeat: that of the first.
+pub(crate) fn repeat(requester: &Requester, before: Started) -> Option<Outgoing> {
+    let status = if before.joined { "joined" } else { "started" };
+    let body = json!({ "status": status, "rotation": before.rotation, "is_repeat": true });
+    reply(requester, body.to_string())
 }
 
 /// What a request that is not taken is told.
 pub(crate) fn refusal(received: &Received, refusal: &RequestRefusal) -> Option<Outgoing> {
     let requester = Requester {
-        id: String::new(),
+        names: Vec::new(),
         reply_to: received.properties.reply_to.clone(),
         correlation_id: received.properties.correlation_id.clone(),
     };

@@ -1,0 +1,140 @@
+//! What is told of rotations: each event is an entry of the audit log, is kept while its rotation
+//! is the newest of its instance, and can be read back from the audit log for ever.
+
+use std::collections::VecDeque;
+
+use machines::rotation::phase_text;
+use protocol::api::{AuditView, RotationEvent, RotationView};
+use protocol::audit::Phase;
+use protocol::{InstanceId, RotationId, UnixMillis};
+use serde_json::{Value, json};
+
+/// Most events that are kept of one rotation. A rotation has about fifteen.
+const MAX_EVENTS: usize = 256;
+/// In front of the phase, in the action of an event's entry.
+const ACTION: &str = "rotation.";
+
+/// An entry of the audit log that is still to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) instance: InstanceId,
+    pub(crate) at: UnixMillis,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) details: Value,
+    /// Told once the entry is written.
+    pub(crate) event: Option<RotationEvent>,
+}
+
+impl Entry {
+    /// The entry of an event.
+    pub(crate) fn of_event(instance: InstanceId, actor: String, event: RotationEvent) -> Self {
+        let details = json!({
+            "rotation": event.rotation.rotation,
+            "number": event.rotation.number,
+            "seq": event.seq,
+            "text": event.text,
+        });
+        let action = format!("{ACTION}{}", event.rotation.phase);
+        Self { instance, at: event.at, actor, action, details, event: Some(event) }
+    }
+}
+
+/// The events of the rotation that an instance is in, or was last in.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    rotation: Option<RotationId>,
+    last_seq: u64,
+    events: VecDeque<RotationEvent>,
+}
+
+impl Journal {
+    /// Goes on with a rotation whose events were told before the process started.
+    pub(crate) fn resume(rotation: RotationId, events: Vec<RotationEvent>) -> Self {
+        let last_seq = events.last().map_or(0, |event| event.seq);
+        Self { rotation: Some(rotation), last_seq, events: events.into() }
+    }
+
+    /// The number of the next event of a rotation, from 1.
+    pub(crate) fn next_seq(&mut self, rotation: RotationId) -> u64 {
+        if self.rotation != Some(rotation) {
+            *self = Self { rotation: Some(rotation), ..Self::default() };
+        }
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// Keeps an event whose entry is written.
+    pub(crate) fn keep(&mut self, event: RotationEvent) {
+        if self.rotation == Some(event.rotation.rotation) {
+            self.events.push_back(event);
+            if self.events.len() > MAX_EVENTS {
+                self.events.pop_front();
+            }
+        }
+    }
+
+    /// Every event of a rotation so far; none if it is another one, or some are not kept any more.
+    pub(crate) fn told(&self, rotation: RotationId) -> Option<Vec<RotationEvent>> {
+        let is_whole = self.events.front().is_none_or(|first| first.seq == 1);
+        (self.rotation == Some(rotation) && is_whole).then(|| self.events.iter().cloned().collect())
+    }
+}
+
+/// A rotation's events out of the audit log, oldest first.
+pub(crate) fn read_back(entries: &[AuditView], rotation: &RotationView) -> Vec<RotationEvent> {
+    let id = json!(rotation.rotation);
+    let event = |entry: &AuditView| {
+        let name = entry.action.strip_prefix(ACTION)?;
+        let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name)?;
+        (entry.details.get("rotation") == Some(&id)).then_some(())?;
+        Some(RotationEvent {
+            seq: entry.details.get("seq")?.as_u64()?,
+            at: entry.at,
+            rotation: as_of(rotation, phase, entry.at),
+            text: entry.details.get("text")?.as_str()?.to_owned(),
+        })
+    };
+    entries.iter().filter_map(event).collect()
+}
+
+/// Phases that a rotation has entered and no event tells of, because the process ended between the
+/// record's save and the audit log's. Their numbers are still to be given.
+pub(crate) fn missing(rotation: &RotationView, events: &[RotationEvent]) -> Vec<RotationEvent> {
+    let is_told = |phase: Phase| events.iter().any(|event| event.rotation.phase == phase);
+    let event = |(phase, at): &(Phase, UnixMillis)| RotationEvent {
+        seq: 0,
+        at: *at,
+        rotation: as_of(rotation, *phase, *at),
+        text: phase_text(*phase).to_owned(),
+    };
+    // The first is told by the entry of the request.
+    rotation.phases.iter().skip(1).filter(|(phase, _)| !is_told(*phase)).map(event).collect()
+}
+
+/// A rotation as it stood when a phase was told.
+fn as_of(rotation: &RotationView, phase: Phase, at: UnixMillis) -> RotationView {
+    let mut view = rotation.clone();
+    let is_abort = matches!(phase, Phase::Aborting | Phase::Aborted);
+    view.phase = phase;
+    view.phases.retain(|(_, began_at)| *began_at <= at);
+    view.waiting_for.clear();
+    view.is_decided &= phase >= Phase::Promote && !is_abort;
+    if phase <= Phase::Generate {
+        view.to = None;
+    }
+    if phase <= Phase::Reencrypt {
+        view.keys_done = 0;
+    }
+    if phase <= Phase::Flip {
+        view.gate_closed_ms = None;
+    }
+    if !phase.is_ended() {
+        view.finished_at = None;
+        view.units_done = 0;
+    }
+    if !is_abort {
+        view.aborted_because = None;
+    }
+    view
+}

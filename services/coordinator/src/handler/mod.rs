@@ -1,0 +1,335 @@
+//! The coordinator's handler: messages and requests go to the conductor of their instance; what it
+//! answers is saved, published and told.
+
+mod asked;
+mod journal;
+mod process;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bus::driver::Outcome;
+use bus::{Outgoing, Received};
+use crypto::identity::Identity;
+use crypto::random::ProcessRng;
+use ledger::{Folder, Records};
+use machines::conductor::{Answer, Ask, AskId, Conductor, Effects, Input};
+use machines::rotation::Event;
+use machines::rotation::record::Record;
+use machines::trust::Trust;
+use protocol::api::{RotationEvent, Started};
+use protocol::codec;
+use protocol::envelope::{Envelope, Kind};
+use protocol::report::Announcement;
+use protocol::{InstanceId, UnixMillis, topology};
+use tokio::sync::{broadcast, oneshot};
+
+pub(crate) use self::asked::started;
+use self::asked::{Asked, Waiter};
+pub(crate) use self::journal::read_back;
+use self::journal::{Entry, Journal};
+use crate::handle::{Asker, Looked};
+use crate::{CoordinatorConfig, publish, request, views};
+
+/// Most instances that one coordinator serves; announcements of more are refused.
+const MAX_INSTANCES: usize = 256;
+
+struct Instance {
+    name: String,
+    conductor: Conductor,
+    journal: Journal,
+    survey: Option<SharedSurvey>,
+}
+
+impl Instance {
+    const fn new(name: String, conductor: Conductor, journal: Journal) -> Self {
+        Self { name, conductor, journal, survey: None }
+    }
+}
+
+/// A survey for people, and all who wait for it.
+struct SharedSurvey {
+    since: UnixMillis,
+    waiters: Vec<oneshot::Sender<Looked>>,
+}
+
+/// What must be durable before anything is published or answered.
+#[derive(Default)]
+struct Unsaved {
+    records: BTreeSet<InstanceId>,
+    documents: BTreeSet<InstanceId>,
+    entries: Vec<Entry>,
+    answers: Vec<(String, String)>,
+}
+
+impl Unsaved {
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.documents.is_empty()
+            && self.entries.is_empty()
+            && self.answers.is_empty()
+    }
+}
+
+pub(crate) struct Coordinator {
+    _folder: Folder,
+    identity: Arc<Identity>,
+    records: Records,
+    config: CoordinatorConfig,
+    events: broadcast::Sender<RotationEvent>,
+    rng: ProcessRng,
+    instances: BTreeMap<InstanceId, Instance>,
+    asked: BTreeMap<AskId, Asked>,
+    last_ask: AskId,
+    unsaved: Unsaved,
+}
+
+impl Coordinator {
+    pub(crate) fn new(
+        folder: Folder,
+        identity: Arc<Identity>,
+        records: Records,
+        config: CoordinatorConfig,
+        events: broadcast::Sender<RotationEvent>,
+        rng: ProcessRng,
+    ) -> Self {
+        Self {
+            _folder: folder,
+            identity,
+            records,
+            config,
+            events,
+            rng,
+            instances: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last_ask: 0,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    /// Loads every instance, and goes on with whatever was running.
+    pub(crate) async fn recover(&mut self) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome::default();
+        for (id, name) in self.records.instances().await? {
+            let trust = Trust::from_saved(id, self.records.manifests(id).await?)?;
+            let standing = self.records.standing(id).await?;
+            let newest = self.records.list(id, 1).await?.into_iter().next();
+            let journal = self.recover_journal(id, &trust, newest.as_ref()).await;
+            let record = newest.filter(|record| record.finished_at.is_none());
+            let times = self.config.times;
+            let mut conductor = Conductor::new(self.identity.clone(), trust, standing, times);
+            let effects = conductor.recover(service::now(), &mut self.rng, record);
+            self.instances.insert(id, Instance::new(name, conductor, journal));
+            // Also queues what the journal lacked.
+            self.apply(id, effects, &mut outcome);
+        }
+        Ok(outcome)
+    }
+
+    /// The events of the newest rotation; what a crash kept out of the audit log is told now. A log
+    /// that cannot be read keeps no rotation from ending.
+    async fn recover_journal(
+        &mut self,
+        id: InstanceId,
+        trust: &Trust,
+        newest: Option<&Record>,
+    ) -> Journal {
+        let Some(record) = newest else { return Journal::default() };
+        let view = views::recorded(record, trust);
+        let events = match self.records.audit_log(id, 0).await {
+            Ok(entries) => read_back(&entries, &view),
+            Err(error) => {
+                tracing::error!(instance = %id, %error, "the audit log cannot be read");
+                return Journal::default();
+            }
+        };
+        let missing = journal::missing(&view, &events);
+        let mut journal = Journal::resume(view.rotation, events);
+        for mut event in missing {
+            event.seq = journal.next_seq(view.rotation);
+            self.unsaved.entries.push(Entry::of_event(id, record.actor.clone(), event));
+        }
+        journal
+    }
+
+    /// Takes what a conductor wants done: everything is queued until it is saved.
+    fn apply(&mut self, id: InstanceId, effects: Effects, outcome: &mut Outcome) {
+        let Some(instance) = self.instances.get(&id) else { return };
+        if effects.save {
+            self.unsaved.records.insert(id);
+        }
+        if effects.save_documents {
+            self.unsaved.documents.insert(id);
+        }
+        let trust = instance.conductor.trust();
+        for message in effects.send {
+            let queue = topology::process_queue(trust.instance(), message.to);
+            outcome.publish.push(Outgoing::to_queue(queue, message.bytes));
+        }
+        for (ask, answer) in effects.answers {
+            self.answer(id, ask, answer, outcome);
+        }
+        for event in effects.events {
+            self.tell(id, event, outcome);
+        }
+        outcome.is_changed |= !self.unsaved.is_empty();
+        outcome.dead = outcome.dead.or(effects.dead);
+        if effects.is_fenced
+            && let Some(instance) = self.instances.get_mut(&id)
+        {
+            // One coordinator has the store to itself, so the lease is still its own.
+            let renewed = instance.conductor.lease_renewed(service::now(), &mut self.rng);
+            self.apply(id, renewed, outcome);
+        }
+    }
+
+    fn answer(&mut self, id: InstanceId, ask: AskId, answer: Answer, outcome: &mut Outcome) {
+        let Some(asked) = self.asked.remove(&ask) else { return };
+        let answer = asked.judge(answer);
+        self.unsaved.entries.extend(asked.entry(id, service::now(), &answer));
+        self.unsaved.answers.extend(asked.remembered(&answer));
+        match asked.waiter {
+            Waiter::Local(waiter) => {
+                // Whoever asked may have gone; the rotation goes on all the same.
+                outcome.after_save.push(Box::new(move || _ = waiter.send(answer)));
+            }
+            Waiter::Queue(requester) => {
+                outcome.publish.extend(request::answer(&requester, &answer));
+            }
+            Waiter::Survey => {
+                let survey = self.instances.get_mut(&id).and_then(|found| found.survey.take());
+                let (Some(survey), Answer::Looked(findings)) = (survey, answer) else { return };
+                for waiter in survey.waiters {
+                    let looked = Looked { findings: findings.clone(), since: survey.since };
+                    let _ = waiter.send(looked);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, id: InstanceId, event: Event, outcome: &mut Outcome) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(found) = instance.conductor.rotation() else {
+            tracing::error!(instance = %instance.name, event.text);
+            return;
+        };
+        let (mut rotation, actor) = (found.to_view(), found.record().actor.clone());
+        rotation.phase = event.phase;
+        let seq = instance.journal.next_seq(rotation.rotation);
+        let told = RotationEvent { seq, at: service::now(), rotation, text: event.text };
+        tracing::info!(instance = %instance.name, phase = %event.phase, told.text);
+        outcome.publish.push(publish::event(id, &told));
+        self.unsaved.entries.push(Entry::of_event(id, actor, told));
+    }
+
+    fn conduct(&mut self, id: InstanceId, input: Input, outcome: &mut Outcome) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let effects = instance.conductor.handle(service::now(), &mut self.rng, input);
+        self.apply(id, effects, outcome);
+    }
+
+    fn put(
+        &mut self,
+        id: InstanceId,
+        waiter: Waiter,
+        asker: Asker,
+        ask: Ask,
+        outcome: &mut Outcome,
+    ) {
+        self.last_ask += 1;
+        let number = self.last_ask;
+        self.asked.insert(number, Asked::new(waiter, asker, &ask));
+        self.conduct(id, Input::Ask(number, ask), outcome);
+    }
+
+    /// Begins a survey for people, or shares the one that is under way.
+    fn survey(&mut self, id: InstanceId, waiter: oneshot::Sender<Looked>, outcome: &mut Outcome) {
+        // Dropping the waiter says that the instance is not known.
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if let Some(survey) = &mut instance.survey {
+            survey.waiters.push(waiter);
+            return;
+        }
+        let since = service::now();
+        instance.survey = Some(SharedSurvey { since, waiters: vec![waiter] });
+        let asker = Asker { actor: String::new(), remember_as: None };
+        self.put(id, Waiter::Survey, asker, Ask::Look, outcome);
+    }
+
+    /// An instance that nobody has spoken of before begins with an announcement.
+    fn meet(&mut self, id: InstanceId, name: String) -> bool {
+        if self.instances.contains_key(&id) {
+            return true;
+        }
+        if self.instances.len() >= MAX_INSTANCES {
+            return false;
+        }
+        let (trust, times) = (Trust::imprint(id), self.config.times);
+        let conductor = Conductor::new(self.identity.clone(), trust, None, times);
+        self.instances.insert(id, Instance::new(name, conductor, Journal::default()));
+        true
+    }
+
+    fn signed_message(&mut self, received: &Received) -> Outcome {
+        let mut outcome = Outcome::default();
+        let envelope = match Envelope::parse(&received.body) {
+            Ok(envelope) => envelope,
+            Err(error) => return Outcome { dead: Some(error.reason()), ..outcome },
+        };
+        let id = envelope.header.instance;
+        if envelope.header.kind == Kind::Announcement
+            && let Ok(said) = codec::decode::<Announcement>(envelope.body)
+            && (InstanceId::named(&said.instance_name) != id || !self.meet(id, said.instance_name))
+        {
+            return Outcome { dead: Some("unknown-instance"), ..outcome };
+        }
+        if !self.instances.contains_key(&id) {
+            return Outcome { dead: Some("unknown-instance"), ..outcome };
+        }
+        self.conduct(id, Input::Message(received.body.to_vec()), &mut outcome);
+        outcome
+    }
+
+    async fn requested(&mut self, received: &Received) -> Outcome {
+        let parsed = match request::parse(received, service::now()) {
+            Ok(parsed) => parsed,
+            Err(refusal) => {
+                let publish = request::refusal(received, &refusal).into_iter().collect();
+                return Outcome { publish, dead: Some(refusal.code), ..Outcome::default() };
+            }
+        };
+        for name in &parsed.requester.names {
+            if let Some(before) = self.answered(name).await {
+                let publish = request::repeat(&parsed.requester, before).into_iter().collect();
+                return Outcome { publish, ..Outcome::default() };
+            }
+        }
+        let id = InstanceId::named(&parsed.instance);
+        let mut outcome = Outcome::default();
+        if !self.instances.contains_key(&id) {
+            let refusal = request::unknown_instance(&parsed.instance);
+            outcome.publish.extend(request::refusal(received, &refusal));
+            outcome.dead = Some(refusal.code);
+            return outcome;
+        }
+        let asker = Asker {
+            actor: parsed.start.actor.clone(),
+            remember_as: parsed.requester.names.first().cloned(),
+        };
+        let ask = Ask::Start(parsed.start);
+        self.put(id, Waiter::Queue(parsed.requester), asker, ask, &mut outcome);
+        outcome
+    }
+
+    /// What the request was answered before. A store that cannot say leads to joining or, after the
+    /// end of the first, to another rotation: never to harm.
+    async fn answered(&self, name: &str) -> Option<Started> {
+        match self.records.answered(name.to_owned()).await {
+            Ok(text) => serde_json::from_str(&text?).ok(),
+            Err(error) => {
+                tracing::error!(%error, "answers given before cannot be read");
+                None
+            }
+        }
+    }
+}

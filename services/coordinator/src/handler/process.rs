@@ -1,0 +1,122 @@
+//! The handler as the driver loop sees it: what comes in, when to wake up, what to save.
+
+use std::time::Duration;
+
+use bus::Received;
+use bus::driver::{Handler, Outcome, SaveError};
+use machines::conductor::Input;
+use protocol::api::RotationEvent;
+use protocol::{RotationId, UnixMillis, topology};
+
+use super::asked::Waiter;
+use super::{Coordinator, Instance};
+use crate::handle::{Known, LocalAsk};
+use crate::request;
+
+impl Coordinator {
+    /// Records first: the audit log never says what has not been decided.
+    async fn save_all(&mut self) -> Result<(), ledger::RecordsError> {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        for id in unsaved.documents {
+            let Some(instance) = self.instances.get(&id) else { continue };
+            let chain = instance.conductor.trust().chain().to_vec();
+            let standing = instance.conductor.standing().cloned();
+            let name = instance.name.clone();
+            self.records.save_documents(id, name, chain, standing).await?;
+        }
+        for id in unsaved.records {
+            let rotation = self.instances.get(&id).and_then(|it| it.conductor.rotation());
+            if let Some(rotation) = rotation {
+                self.records.save(id, rotation.record()).await?;
+            }
+        }
+        for (name, answer) in unsaved.answers {
+            self.records.remember(name, service::now(), answer).await?;
+        }
+        for entry in unsaved.entries {
+            let (id, event) = (entry.instance, entry.event);
+            self.records.audit(id, entry.at, entry.actor, entry.action, entry.details).await?;
+            let Some(event) = event else { continue };
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.journal.keep(event.clone());
+            }
+            // Nobody listening is no error.
+            let _ = self.events.send(event);
+        }
+        Ok(())
+    }
+
+    fn told(&self, rotation: RotationId) -> Option<Vec<RotationEvent>> {
+        self.instances.values().find_map(|instance| instance.journal.told(rotation))
+    }
+
+    fn all(&self) -> Vec<Known<'_>> {
+        let mut all = Vec::with_capacity(self.instances.len());
+        for (id, Instance { name, conductor, .. }) in &self.instances {
+            all.push(Known { id: *id, name, conductor });
+        }
+        all.sort_by_key(|known| (known.name, known.id));
+        all
+    }
+
+    fn next_due(&self) -> Option<UnixMillis> {
+        self.instances.values().filter_map(|instance| instance.conductor.next_tick()).min()
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Coordinator {
+    type Ask = LocalAsk;
+
+    async fn handle(&mut self, received: &Received) -> Outcome {
+        match received.queue.as_ref() {
+            topology::REQUEST_QUEUE => self.requested(received).await,
+            _ => self.signed_message(received),
+        }
+    }
+
+    async fn ask(&mut self, ask: LocalAsk) -> Outcome {
+        let mut outcome = Outcome::default();
+        match ask {
+            LocalAsk::Conduct(id, asker, ask, waiter) => {
+                if !self.instances.contains_key(&id) {
+                    // Dropping the waiter would say that the coordinator has stopped.
+                    let _ = waiter.send(request::unknown_instance_answer());
+                    return outcome;
+                }
+                self.put(id, Waiter::Local(waiter), asker, *ask, &mut outcome);
+            }
+            LocalAsk::Survey(id, waiter) => self.survey(id, waiter, &mut outcome),
+            LocalAsk::See(id, look) => {
+                look(self.instances.get(&id).map(|instance| &instance.conductor));
+            }
+            LocalAsk::SeeAll(look) => look(&self.all()),
+            LocalAsk::Told(rotation, waiter) => _ = waiter.send(self.told(rotation)),
+        }
+        outcome
+    }
+
+    async fn tick(&mut self) -> Outcome {
+        let mut outcome = Outcome::default();
+        let now = service::now();
+        let due: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| instance.conductor.next_tick().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.conduct(id, Input::Tick, &mut outcome);
+        }
+        outcome
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        let due = self.next_due()?;
+        Some(Duration::from_millis(due.since(service::now()).max(1)))
+    }
+
+    async fn save(&mut self) -> Result<(), SaveError> {
+        self.save_all().await.map_err(|error| SaveError(error.to_string()))
+    }
+}
