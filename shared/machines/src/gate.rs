@@ -370,6 +370,16 @@ pub fn purge_is_tombstone(row: &KeystoreRow) -> bool {
 }
 
 /// Number that a version created now is born under: in no chunk of a generation of that number.
+/// After the flip the gate is open again, but the new generation has still to be read back, and
+/// what is created meanwhile is in none of the digests that the units signed.
 pub fn born_under(row: &KeystoreRow) -> u32 {
-    row.open.as_ref().map_or(0, |open| open.number)
+    let is_read_back = row
+        .rotation
+        .as_ref()
+        .is_none_or(|rotation| rotation.standing != KeystoreStanding::Switched);
+    let growing = match is_read_back {
+        true => row.open.as_ref(),
+        false => row.active.as_ref(),
+    };
+    growing.map_or(0, |generation| generation.number)
 }

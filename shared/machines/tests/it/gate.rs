@@ -262,6 +262,10 @@ fn a_write_supplies_a_blob_for_each_generation_and_the_gate_is_shut_in_strict_mo
         assert_eq!(gate::write_targets(&row).unwrap().len(), if is_open { 2 } else { 1 });
         let is_still = is_open || standing == KeystoreStanding::Switched;
         assert_eq!(gate::purge_is_tombstone(&row), is_still, "{}", standing.name());
+        // Whatever is created before the read-back is in no chunk, so it must not be read back.
+        let number = gate::write_targets(&row).unwrap().last().unwrap().number;
+        let born = if is_still { number } else { 0 };
+        assert_eq!(gate::born_under(&row), born, "{}", standing.name());
     }
     let row = gate::new_row(row.instance, row.keystore);
     assert_eq!(gate::write_targets(&row).unwrap_err(), GateRefusal::NotInitialised);
