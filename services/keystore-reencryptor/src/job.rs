@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::{Bus, Outgoing};
 use crypto::identity::Identity;
 use crypto::random::{ProcessRng, process_rng};
-use keystore::{SqliteKeystore, WrittenChunk};
+use keystore::{Keystore, WrittenChunk};
 use machines::envelope::{self, Outgoing as Sealing};
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal, PageFault};
 use machines::trust::Trust;
@@ -47,7 +47,7 @@ pub(crate) struct JobSetting {
     pub(crate) instance: InstanceId,
     pub(crate) identity: Arc<Identity>,
     pub(crate) trust: Arc<Trust>,
-    pub(crate) store: SqliteKeystore,
+    pub(crate) store: Keystore,
     pub(crate) bus: Bus,
     pub(crate) order: OrderRef,
     pub(crate) header: Header,

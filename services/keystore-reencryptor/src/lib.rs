@@ -1,6 +1,7 @@
 //! Streams the wrapped keys of a keystore through operational units into a new generation. It owns
 //! the keystore row and its generations, and never sees a plaintext key.
 
+pub mod boot;
 mod commands;
 mod job;
 
@@ -11,7 +12,7 @@ use bus::driver::{Handler, Outcome, SaveError};
 use bus::{Bus, Outgoing, QueueSpec, Received};
 use crypto::identity::{self, Identity};
 use crypto::random::{ProcessRng, process_rng};
-use keystore::SqliteKeystore;
+use keystore::Keystore;
 use ledger::Folder;
 use machines::envelope::{self, Outgoing as Sealing, Reader};
 use machines::rewrap::{self, KeystoreRefusal};
@@ -51,7 +52,7 @@ pub struct ReencryptorConfig {
 pub async fn run(
     bus: Bus,
     folder: Folder,
-    store: SqliteKeystore,
+    store: impl Into<Keystore>,
     config: ReencryptorConfig,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
@@ -65,6 +66,7 @@ pub async fn run(
     };
     let trust = Trust::from_saved(instance, chain)?;
     let keystore = KeystoreId::from_uuid(crypto::random::uuid_v4(&mut rng));
+    let store = store.into();
     let row = store.ensure(instance, keystore).await?;
     let queue = topology::process_queue(instance, id);
     bus.declare(&QueueSpec::transient(queue.clone())).await?;
@@ -101,7 +103,7 @@ pub(crate) struct Reencryptor {
     id: ProcessId,
     instance: InstanceId,
     folder: Folder,
-    store: SqliteKeystore,
+    store: Keystore,
     bus: Bus,
     trust: Arc<Trust>,
     rng: ProcessRng,

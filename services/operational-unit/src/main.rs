@@ -2,5 +2,5 @@
 //! is `crypto-unit`'s.
 
 fn main() -> std::process::ExitCode {
-    crypto_unit::process::main(protocol::Role::OperationalUnit)
+    crypto_unit::boot::main(protocol::Role::OperationalUnit)
 }

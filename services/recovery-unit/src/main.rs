@@ -2,5 +2,5 @@
 //! its manifest: the only backup of the master key. Its work is `crypto-unit`'s.
 
 fn main() -> std::process::ExitCode {
-    crypto_unit::process::main(protocol::Role::RecoveryUnit)
+    crypto_unit::boot::main(protocol::Role::RecoveryUnit)
 }

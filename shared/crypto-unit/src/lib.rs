@@ -1,8 +1,8 @@
 //! The process around the unit machine, the same for recovery and operational units: its folder,
 //! its queue, its sessions, and, where it is an operational unit, the pages that it re-wraps.
 
+pub mod boot;
 mod pages;
-pub mod process;
 mod sessions;
 #[cfg(feature = "testing")]
 mod testing;
