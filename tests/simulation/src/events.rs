@@ -84,6 +84,7 @@ impl World {
                 let pause = self.rng.random_range(100..1_500);
                 self.after(pause, Event::Purge);
             }
+            Event::ReadBack => self.read_back(),
             Event::Rogue => self.rogue_acts(),
             Event::Request => self.requests(),
         }
@@ -92,7 +93,9 @@ impl World {
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.
     fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
-        self.rogue.see(&bytes);
+        if self.has_rogue {
+            self.rogue.see(to, &bytes);
+        }
         if self.rng.random_bool(self.faults.drop) {
             self.outcome.faults += 1;
             return;
@@ -137,6 +140,9 @@ impl World {
         let handled = self.units[index].handle(self.now, &mut self.rng, bytes);
         let name = self.units[index].name.clone();
         self.note(&name, &handled.note);
+        if !self.config.rules.save_first {
+            self.publish_all(handled.messages.clone());
+        }
         if self.units[index].is_up() && self.rng.random_bool(self.faults.crash) {
             // Before the save, in the middle of it (the temporary file is torn, the old one
             // stands), or after it but before anything was published.
@@ -149,7 +155,9 @@ impl World {
         if handled.is_changed {
             self.units[index].save();
         }
-        self.publish_all(handled.messages);
+        if self.config.rules.save_first {
+            self.publish_all(handled.messages);
+        }
     }
 
     fn crash_unit(&mut self, index: usize) {
@@ -163,20 +171,39 @@ impl World {
 
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
         let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
+        self.after_reencryptor(handled, Event::Deliver(to, bytes));
+    }
+
+    fn read_back(&mut self) {
+        let handled = self.reencryptor.read_back(self.now, &mut self.rng, &mut self.store);
+        self.after_reencryptor(handled, Event::ReadBack);
+    }
+
+    /// What the database has done stands; what was to be said or done next may be lost in a crash.
+    fn after_reencryptor(&mut self, handled: Handled, again: Event) {
+        let is_crash = self.reencryptor.is_up
+            && !matches!(handled, Handled::Waits)
+            && self.rng.random_bool(self.faults.crash);
         match handled {
-            Handled::Waits => self.after(15, Event::Deliver(to, bytes)),
+            Handled::Waits => self.after(15, again),
+            Handled::Flipped => {
+                self.note("reencryptor", "flip");
+                let pause = self.delay();
+                self.after(pause, Event::ReadBack);
+            }
             Handled::Sent(messages, note) => {
                 self.note("reencryptor", &note);
-                if self.reencryptor.is_up && self.rng.random_bool(self.faults.crash) {
-                    self.outcome.faults += 1;
-                    self.reencryptor.crash();
-                    self.note("reencryptor", "crashes");
-                    let pause = self.rng.random_range(50..4_000);
-                    self.after(pause, Event::StartReencryptor);
-                } else {
+                if !is_crash {
                     self.publish_all(messages);
                 }
             }
+        }
+        if is_crash {
+            self.outcome.faults += 1;
+            self.reencryptor.crash();
+            self.note("reencryptor", "crashes");
+            let pause = self.rng.random_range(50..4_000);
+            self.after(pause, Event::StartReencryptor);
         }
     }
 

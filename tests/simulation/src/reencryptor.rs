@@ -47,6 +47,8 @@ pub struct ReencryptorNode {
     pub trust: Trust,
     job: Option<Job>,
     last_clock: UnixMillis,
+    /// The flip that has been done and not been read back, and who asked for it.
+    to_read_back: Option<(OrderRef, Header)>,
 }
 
 /// What handling a message came to.
@@ -55,6 +57,8 @@ pub enum Handled {
     Sent(Vec<Message>, String),
     /// A writer holds the row's lock: the same message again a little later.
     Waits,
+    /// The active row has moved; what it points to is read back a little later.
+    Flipped,
 }
 
 /// Pages asked this long ago are asked again.
@@ -66,7 +70,7 @@ impl ReencryptorNode {
         let identity = Identity::from_seed(Secret::copied_from(&seed));
         let id = identity::process_id(&identity.public_key());
         let last_clock = UnixMillis(0);
-        Self { id, is_up: true, identity, trust, job: None, last_clock }
+        Self { id, is_up: true, identity, trust, job: None, last_clock, to_read_back: None }
     }
 
     /// Its identity.
@@ -74,10 +78,11 @@ impl ReencryptorNode {
         &self.identity
     }
 
-    /// Ends the process: pages that are out are forgotten.
+    /// Ends the process: pages that are out and a flip that is being read back are forgotten.
     pub fn crash(&mut self) {
         self.is_up = false;
         self.job = None;
+        self.to_read_back = None;
     }
 
     /// Handles a message.
@@ -115,8 +120,35 @@ impl ReencryptorNode {
             None => name.to_owned(),
             Some(refusal) => format!("{name} refused: {refusal}"),
         };
+        if done.is_none() && matches!(received.command, KeystoreCommand::Flip { .. }) {
+            return Handled::Flipped;
+        }
         messages.push(self.report(now, rng, store, Some(&received.header), done.as_ref()));
         Handled::Sent(messages, note)
+    }
+
+    /// Reads the flip back, if it was not forgotten meanwhile, and saves *flipped*.
+    pub fn read_back(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+    ) -> Handled {
+        if self.to_read_back.is_some() && store.must_wait() {
+            return Handled::Waits;
+        }
+        let Some((order, header)) = self.to_read_back.take() else {
+            return Handled::Sent(Vec::new(), "read-back forgotten".to_owned());
+        };
+        let refusal = match store.read_back() {
+            true => store.mark_flipped(&order).err().map(KeystoreRefusal::from),
+            false => Some(KeystoreRefusal::ReadBack("a chunk differs".to_owned())),
+        };
+        let note = match &refusal {
+            None => "read back".to_owned(),
+            Some(refusal) => format!("read-back refused: {refusal}"),
+        };
+        Handled::Sent(vec![self.report(now, rng, store, Some(&header), refusal.as_ref())], note)
     }
 
     fn obey(
@@ -151,10 +183,7 @@ impl ReencryptorNode {
             KeystoreCommand::Flip { order, certificate } => {
                 rewrap::judge_flip(&store.row, order, certificate, &self.trust)?;
                 store.flip(order, epoch)?;
-                if !store.read_back() {
-                    return Err(KeystoreRefusal::ReadBack("a chunk differs".to_owned()));
-                }
-                store.mark_flipped(order)?;
+                self.to_read_back = Some((*order, received.header.clone()));
             }
             KeystoreCommand::Restate { .. } => {
                 return Err(KeystoreRefusal::NotSupported("a hold"));

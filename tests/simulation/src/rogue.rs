@@ -1,24 +1,29 @@
 //! A rogue that holds the coordinator's identity, has seen every envelope, and sends whatever it
 //! can assemble from them, with an epoch that is never too low.
 
+use std::collections::VecDeque;
+
 use crypto::identity::Identity;
 use machines::envelope::{self, Outgoing};
 use protocol::certificate::Certificate;
 use protocol::codec;
-use protocol::command::{Command, KeystoreCommand, Step, Transfers};
+use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, Step, Transfers};
 use protocol::envelope::{Envelope, Kind, Recipient};
 use protocol::order::{OrderRef, SignedOrder};
-use protocol::report::{KeystoreReport, UnitReport};
+use protocol::report::UnitReport;
 use protocol::{Epoch, InstanceId, MessageId, Pattern, ProcessId, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// What a rogue keeps of each envelope that it saw.
-struct Seen {
+/// A unit's report, as a rogue keeps it.
+struct SeenReport {
     bytes: Vec<u8>,
     from: ProcessId,
     order: Option<OrderRef>,
 }
+
+/// What a rogue sends: to whom, what it is, the bytes.
+pub type Sent = (ProcessId, &'static str, Vec<u8>);
 
 /// The rogue.
 pub struct Rogue {
@@ -27,9 +32,11 @@ pub struct Rogue {
     units: Vec<ProcessId>,
     reencryptor: ProcessId,
     orders: Vec<(SignedOrder, OrderRef)>,
-    unit_reports: Vec<Seen>,
-    keystore_reports: Vec<Seen>,
-    transfers: Vec<(OrderRef, Transfers)>,
+    offers: VecDeque<(OrderRef, SignedOffer)>,
+    unit_reports: VecDeque<SeenReport>,
+    keystore_reports: VecDeque<Vec<u8>>,
+    transfers: VecDeque<(OrderRef, SignedTransfer)>,
+    anything: VecDeque<(ProcessId, Vec<u8>)>,
     patterns: Vec<Pattern>,
     epoch: Epoch,
     serial: u64,
@@ -52,9 +59,11 @@ impl Rogue {
             units,
             reencryptor,
             orders: Vec::new(),
-            unit_reports: Vec::new(),
-            keystore_reports: Vec::new(),
-            transfers: Vec::new(),
+            offers: VecDeque::new(),
+            unit_reports: VecDeque::new(),
+            keystore_reports: VecDeque::new(),
+            transfers: VecDeque::new(),
+            anything: VecDeque::new(),
             patterns: Vec::new(),
             epoch: Epoch { manifest_serial: 0, number: 0 },
             serial: 1,
@@ -62,103 +71,137 @@ impl Rogue {
     }
 
     /// Sees a message on the bus.
-    pub fn see(&mut self, bytes: &[u8]) {
+    pub fn see(&mut self, to: ProcessId, bytes: &[u8]) {
         let Ok(found) = Envelope::parse(bytes) else { return };
-        let from = found.header.sender;
         self.epoch = self.epoch.max(found.header.epoch);
         match found.header.kind {
             Kind::UnitReport => {
-                let Ok(report) = codec::decode::<UnitReport>(found.body) else { return };
-                self.epoch = self.epoch.max(report.epoch);
-                let rotation = report.rotation.as_ref();
-                if let Some(rotation) = rotation
-                    && !self.orders.iter().any(|(_, order)| *order == rotation.order)
-                {
-                    self.orders.push((rotation.signed_order.clone(), rotation.order));
+                if let Ok(report) = codec::decode(found.body) {
+                    self.see_report(&report, bytes);
                 }
-                let shown = [report.registers.current, report.registers.new.map(|it| it.pattern)];
-                for pattern in shown.into_iter().flatten() {
-                    if !self.patterns.contains(&pattern) {
-                        self.patterns.push(pattern);
-                    }
-                }
-                let order = rotation.map(|rotation| rotation.order);
-                keep(&mut self.unit_reports, Seen { bytes: bytes.to_vec(), from, order });
             }
-            Kind::KeystoreReport => {
-                let Ok(_) = codec::decode::<KeystoreReport>(found.body) else { return };
-                let seen = Seen { bytes: bytes.to_vec(), from, order: None };
-                keep(&mut self.keystore_reports, seen);
-            }
+            Kind::KeystoreReport => keep(&mut self.keystore_reports, bytes.to_vec()),
             Kind::Transfers => {
-                if let Ok(transfers) = codec::decode::<Transfers>(found.body) {
-                    self.transfers.push((transfers.order, transfers));
+                let Ok(found) = codec::decode::<Transfers>(found.body) else { return };
+                for transfer in found.transfers {
+                    keep(&mut self.transfers, (found.order, transfer));
                 }
+            }
+            Kind::Command | Kind::KeystoreCommand => {
+                keep(&mut self.anything, (to, bytes.to_vec()));
             }
             _ => {}
         }
     }
 
-    /// Sends something.
-    pub fn act(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut ChaCha8Rng,
-    ) -> Option<(ProcessId, &'static str, Vec<u8>)> {
+    fn see_report(&mut self, report: &UnitReport, bytes: &[u8]) {
+        self.epoch = self.epoch.max(report.epoch);
+        let rotation = report.rotation.as_ref();
+        if let Some(rotation) = rotation {
+            if !self.orders.iter().any(|(_, order)| *order == rotation.order) {
+                self.orders.push((rotation.signed_order.clone(), rotation.order));
+            }
+            let offer = rotation.offer.clone().map(|offer| (rotation.order, offer));
+            if let Some(offer) = offer.filter(|offer| !self.offers.contains(offer)) {
+                keep(&mut self.offers, offer);
+            }
+        }
+        let shown = [report.registers.current, report.registers.new.map(|it| it.pattern)];
+        for pattern in shown.into_iter().flatten() {
+            if !self.patterns.contains(&pattern) {
+                self.patterns.push(pattern);
+            }
+        }
+        let order = rotation.map(|rotation| rotation.order);
+        let seen = SeenReport { bytes: bytes.to_vec(), from: report.unit, order };
+        keep(&mut self.unit_reports, seen);
+    }
+
+    /// Sends something: to a unit, to the keystore, or what it has seen as it was.
+    pub fn act(&self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Sent> {
         let newest = self.orders.len().checked_sub(1)?;
         let at = if rng.random_bool(0.8) { newest } else { rng.random_range(0..=newest) };
         let (signed, order) = self.orders[at].clone();
-        let unit = self.units[rng.random_range(0..self.units.len())];
-        let choice = rng.random_range(0..10);
-        let step = |step| Command::Step { order, step };
-        let command = match choice {
-            0 => Command::Abort { order: signed },
-            1 => Command::Inspect { order: signed },
-            2 => step(Step::Generate { offers: Vec::new() }),
-            3 => step(Step::Promote { certificate: self.certificate(rng, order) }),
-            4 => step(Step::Clear { certificate: self.keystore_certificate(rng) }),
-            5 => {
-                let pattern =
-                    *self.patterns.get(rng.random_range(0..self.patterns.len().max(1)))?;
-                step(Step::Commit { pattern })
+        match rng.random_range(0..16) {
+            0..10 => {
+                let command = self.unit_command(rng, signed, order)?;
+                let unit = pick(rng, &self.units)?;
+                let body = codec::encode(&command);
+                Some((unit, command.name(), self.seal(now, rng, unit, Kind::Command, &body)))
             }
-            6 => {
-                let (order, found) = self.transfers.last()?.clone();
-                let count = found.transfers.len();
-                let transfer = found.transfers.get(rng.random_range(0..count.max(1)))?.clone();
-                Command::Step { order, step: Step::Install { transfer } }
-            }
-            7 => {
-                let certificate = self.certificate(rng, order);
-                let command = KeystoreCommand::Flip { order, certificate };
-                return Some(self.to_keystore(now, rng, &command));
-            }
-            8 => {
-                let certificate = self.certificate(rng, order);
-                let command = KeystoreCommand::Drop { order, certificate };
-                return Some(self.to_keystore(now, rng, &command));
+            10..15 => {
+                let command = self.keystore_command(rng, signed, order);
+                let (to, body) = (self.reencryptor, codec::encode(&command));
+                Some((to, command.name(), self.seal(now, rng, to, Kind::KeystoreCommand, &body)))
             }
             _ => {
-                return Some(self.to_keystore(now, rng, &KeystoreCommand::Abort { order: signed }));
+                let at = rng.random_range(0..self.anything.len().max(1));
+                let (to, bytes) = self.anything.get(at)?.clone();
+                Some((to, "what it has seen", bytes))
             }
-        };
-        let name = command.name();
-        let body = codec::encode(&command);
-        Some((unit, name, self.seal(now, rng, unit, Kind::Command, &body)))
+        }
     }
 
-    /// For each unit one of its reports in this order: mostly the latest, now and then any.
+    fn unit_command(
+        &self,
+        rng: &mut ChaCha8Rng,
+        signed: SignedOrder,
+        order: OrderRef,
+    ) -> Option<Command> {
+        let step = |step| Some(Command::Step { order, step });
+        match rng.random_range(0..10) {
+            0 => Some(Command::Abort { order: signed }),
+            1 => Some(Command::Inspect { order: signed }),
+            2 => {
+                let of_order = self.offers.iter().filter(|(found, _)| *found == order);
+                let mut offers: Vec<_> = of_order.map(|(_, offer)| offer.clone()).collect();
+                if rng.random_bool(0.5) {
+                    offers.truncate(rng.random_range(0..=offers.len()));
+                }
+                step(Step::Generate { offers })
+            }
+            3 | 4 => step(Step::Promote { certificate: self.certificate(rng, order) }),
+            5 | 6 => step(Step::Clear { certificate: self.keystore_certificate(rng) }),
+            7 => step(Step::Commit { pattern: pick(rng, &self.patterns)? }),
+            8 => {
+                let at = rng.random_range(0..self.transfers.len().max(1));
+                let (order, transfer) = self.transfers.get(at)?.clone();
+                Some(Command::Step { order, step: Step::Install { transfer } })
+            }
+            _ => Some(Command::Survey { order: Some(signed) }),
+        }
+    }
+
+    fn keystore_command(
+        &self,
+        rng: &mut ChaCha8Rng,
+        signed: SignedOrder,
+        order: OrderRef,
+    ) -> KeystoreCommand {
+        match rng.random_range(0..6) {
+            0 | 1 => KeystoreCommand::Flip { order, certificate: self.certificate(rng, order) },
+            2 => KeystoreCommand::Drop { order, certificate: self.certificate(rng, order) },
+            3 => KeystoreCommand::Abort { order: signed },
+            _ => KeystoreCommand::Survey,
+        }
+    }
+
+    /// For each unit one of its reports in this order: mostly the latest, now and then any; now
+    /// and then one is left out, comes twice, or is of another order.
     fn certificate(&self, rng: &mut ChaCha8Rng, order: OrderRef) -> Certificate {
         let mut envelopes = Vec::new();
+        let is_of_any_order = rng.random_bool(0.1);
         for unit in &self.units {
             let of_unit: Vec<_> = self
                 .unit_reports
                 .iter()
-                .filter(|seen| seen.from == *unit && seen.order == Some(order))
+                .filter(|seen| seen.from == *unit)
+                .filter(|seen| is_of_any_order || seen.order == Some(order))
                 .collect();
             let Some(last) = of_unit.len().checked_sub(1) else { continue };
             let at = if rng.random_bool(0.7) { last } else { rng.random_range(0..=last) };
-            envelopes.push(of_unit[at].bytes.clone());
+            let times = if rng.random_bool(0.92) { 1 } else { rng.random_range(0..=2) };
+            envelopes.extend((0..times).map(|_| of_unit[at].bytes.clone()));
         }
         Certificate { envelopes, manifests: Vec::new() }
     }
@@ -168,19 +211,8 @@ impl Rogue {
             return Certificate::default();
         };
         let at = if rng.random_bool(0.7) { last } else { rng.random_range(0..=last) };
-        let envelopes = vec![self.keystore_reports[at].bytes.clone()];
+        let envelopes = vec![self.keystore_reports[at].clone()];
         Certificate { envelopes, manifests: Vec::new() }
-    }
-
-    fn to_keystore(
-        &self,
-        now: UnixMillis,
-        rng: &mut ChaCha8Rng,
-        command: &KeystoreCommand,
-    ) -> (ProcessId, &'static str, Vec<u8>) {
-        let body = codec::encode(command);
-        let to = self.reencryptor;
-        (to, command.name(), self.seal(now, rng, to, Kind::KeystoreCommand, &body))
     }
 
     fn seal(
@@ -205,9 +237,13 @@ impl Rogue {
     }
 }
 
-fn keep(list: &mut Vec<Seen>, seen: Seen) {
+fn pick<T: Copy>(rng: &mut ChaCha8Rng, of: &[T]) -> Option<T> {
+    of.get(rng.random_range(0..of.len().max(1))).copied()
+}
+
+fn keep<T>(list: &mut VecDeque<T>, seen: T) {
     if list.len() >= MEMORY {
-        list.remove(0);
+        list.pop_front();
     }
-    list.push(seen);
+    list.push_back(seen);
 }

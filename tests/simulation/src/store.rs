@@ -12,7 +12,8 @@ use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, WrappedRow};
 use protocol::{Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, Pattern, VersionId};
 
-/// Rules of the store that a run may take out, to show that a checker fires without them.
+/// Rules of the store and of the processes around the machines that a run may take out, to show
+/// that a checker fires without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Writers hold the row's lock; opening, flip and abort wait for it.
@@ -23,12 +24,22 @@ pub struct Rules {
     pub every_generation: bool,
     /// Between opening and flipped a purge writes only a tombstone.
     pub tombstones: bool,
+    /// *Flipped* is saved only after the new generation was read back.
+    pub read_back: bool,
+    /// A unit saves before it publishes its answer.
+    pub save_first: bool,
 }
 
 impl Rules {
     /// As shipped.
-    pub const ALL: Self =
-        Self { row_lock: true, pattern_check: true, every_generation: true, tombstones: true };
+    pub const ALL: Self = Self {
+        row_lock: true,
+        pattern_check: true,
+        every_generation: true,
+        tombstones: true,
+        read_back: true,
+        save_first: true,
+    };
 }
 
 /// A row of a generation's table.
@@ -64,6 +75,8 @@ pub struct Store {
     pub purged: BTreeSet<VersionId>,
     /// Writers that hold the row's lock.
     pub shared_locks: u32,
+    /// Re-wrapped rows until one is damaged on its way to the disk; none: disks are well.
+    pub damage_in: Option<u32>,
     chunks: BTreeMap<u32, Vec<StoredChunk>>,
     rules: Rules,
 }
@@ -81,6 +94,7 @@ impl Store {
             tombstones: BTreeSet::new(),
             purged: BTreeSet::new(),
             shared_locks: 0,
+            damage_in: None,
             chunks: BTreeMap::new(),
             rules,
         }
@@ -197,7 +211,9 @@ impl Store {
         chunk.done = Some((done.receipt.count, done.receipt.new_digest, done.signed.bytes.clone()));
         if let Some(table) = self.tables.get_mut(&number) {
             for row in &done.rows {
-                table.insert(row.version, StoredRow { row: row.clone(), born: 0 });
+                let mut row = row.clone();
+                damage(&mut self.damage_in, &mut row);
+                table.insert(row.version, StoredRow { row, born: 0 });
             }
         }
         if let Some(open) = &mut self.row.open {
@@ -246,6 +262,9 @@ impl Store {
 
     /// Reads the active generation again: the digests must be those that the units signed.
     pub fn read_back(&self) -> bool {
+        if !self.rules.read_back {
+            return true;
+        }
         let Some(active) = &self.row.active else { return false };
         let Some(table) = self.tables.get(&active.number) else { return false };
         self.chunks.get(&active.number).into_iter().flatten().all(|chunk| {
@@ -306,6 +325,20 @@ impl Store {
     fn apply_tombstones(&mut self) {
         for version in std::mem::take(&mut self.tombstones) {
             self.remove(version);
+        }
+    }
+}
+
+/// Changes the last byte of the row that it hits, after its digest was signed.
+fn damage(damage_in: &mut Option<u32>, row: &mut WrappedRow) {
+    let Some(left) = damage_in else { return };
+    match left.checked_sub(1) {
+        Some(rest) => *left = rest,
+        None => {
+            *damage_in = None;
+            if let Some(byte) = row.blob.last_mut() {
+                *byte ^= 1;
+            }
         }
     }
 }

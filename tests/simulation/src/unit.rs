@@ -25,6 +25,8 @@ pub struct UnitNode {
     pub clock_ahead_ms: u64,
     seed: [u8; 32],
     saved: Vec<u8>,
+    /// What `saved` says, read once a save: the checkers look at it after every event.
+    read: UnitState,
     unit: Option<Unit>,
     keyring: Keyring,
 }
@@ -51,6 +53,7 @@ impl UnitNode {
             clock_ahead_ms: 0,
             seed,
             saved: UnitState::imprint(instance).to_bytes().to_vec(),
+            read: UnitState::imprint(instance),
             unit: None,
             keyring: Keyring::default(),
         };
@@ -60,18 +63,14 @@ impl UnitNode {
 
     /// Gives it its first manifest, saved.
     pub fn imprint(&mut self, trust: &machines::trust::Trust) {
-        let mut state = self.saved_state();
-        state.trust = trust.clone();
-        self.saved = state.to_bytes().to_vec();
+        self.read.trust = trust.clone();
+        self.saved = self.read.to_bytes().to_vec();
         self.start();
     }
 
     /// Starts the process from what it saved.
     pub fn start(&mut self) {
-        let state = match UnitState::from_bytes(&self.saved) {
-            Ok(state) => state,
-            Err(error) => panic!("saved state of {} cannot be read: {error}", self.name),
-        };
+        let state = self.read_saved();
         let config = UnitConfig {
             name: self.name.clone(),
             location: "[sim]".to_owned(),
@@ -103,7 +102,11 @@ impl UnitNode {
     }
 
     /// What it has saved, read.
-    pub fn saved_state(&self) -> UnitState {
+    pub const fn saved_state(&self) -> &UnitState {
+        &self.read
+    }
+
+    fn read_saved(&self) -> UnitState {
         match UnitState::from_bytes(&self.saved) {
             Ok(state) => state,
             Err(error) => panic!("saved state of {} cannot be read: {error}", self.name),
@@ -115,6 +118,7 @@ impl UnitNode {
         if let Some(unit) = &self.unit {
             self.saved = unit.state().to_bytes().to_vec();
             self.keyring = unit.keyring(&self.keyring);
+            self.read = self.read_saved();
         }
     }
 

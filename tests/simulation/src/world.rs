@@ -33,6 +33,8 @@ pub struct Config {
     pub seed: u64,
     /// Rules of the store.
     pub rules: Rules,
+    /// Whether a disk damages one re-wrapped row.
+    pub is_damaged: bool,
     /// For how long things go wrong, in milliseconds of the world.
     pub faulty_ms: u64,
     /// Whether the trace is kept.
@@ -42,7 +44,7 @@ pub struct Config {
 impl Config {
     /// The usual run of a seed.
     pub const fn of(seed: u64) -> Self {
-        Self { seed, rules: Rules::ALL, faulty_ms: 45_000, keep_trace: false }
+        Self { seed, rules: Rules::ALL, is_damaged: false, faulty_ms: 45_000, keep_trace: false }
     }
 }
 
@@ -73,6 +75,7 @@ pub(crate) enum Event {
     TickCoordinator,
     Client(usize),
     Purge,
+    ReadBack,
     Rogue,
     Request,
 }
@@ -207,6 +210,9 @@ impl World {
         self.after(700, Event::Purge);
         self.after(300, Event::Rogue);
         self.after(500, Event::Request);
+        if self.config.is_damaged {
+            self.store.damage_in = Some(self.rng.random_range(0..60));
+        }
         let until = self.now.plus_ms(self.config.faulty_ms);
         while self.now < until {
             self.step()?;

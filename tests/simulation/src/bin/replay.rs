@@ -1,4 +1,9 @@
-//! Runs one seed and prints its whole trace.
+//! Runs one seed and prints its whole trace; or looks for the first seed of many at which a
+//! checker fires.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use clap::Parser;
 use simulation::{Config, run};
@@ -8,10 +13,30 @@ use simulation::{Config, run};
 struct Args {
     /// The seed.
     seed: u64,
+    /// Runs the seeds from SEED to this one instead, this one excluded, and prints the first at
+    /// which a checker fires.
+    #[arg(long)]
+    until: Option<u64>,
 }
 
-fn main() -> std::process::ExitCode {
-    let outcome = run(Config { keep_trace: true, ..Config::of(Args::parse().seed) });
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let seed = match args.until.map(|until| first_finding(args.seed, until)) {
+        None => args.seed,
+        Some(None) => {
+            println!("no checker fires");
+            return ExitCode::SUCCESS;
+        }
+        Some(Some(seed)) => {
+            let outcome = run(Config::of(seed));
+            if let Some(violation) = outcome.violation {
+                let (checker, events) = (violation.checker, outcome.events);
+                println!("seed {seed}, {events} events, {checker}: {}", violation.text);
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = run(Config { keep_trace: true, ..Config::of(seed) });
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -20,7 +45,27 @@ fn main() -> std::process::ExitCode {
         outcome.events, outcome.faults, outcome.rotations_done, outcome.rotations_aborted
     );
     match outcome.violation {
-        None => std::process::ExitCode::SUCCESS,
-        Some(_) => std::process::ExitCode::FAILURE,
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
     }
+}
+
+/// The lowest seed that finds something, whichever core comes first.
+fn first_finding(from: u64, until: u64) -> Option<u64> {
+    let (next, lowest) = (AtomicU64::new(from), AtomicU64::new(until));
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= lowest.load(Ordering::Relaxed) {
+            break;
+        }
+        if run(Config::of(seed)).violation.is_some() {
+            lowest.fetch_min(seed, Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, |cores| cores.get()) {
+            scope.spawn(work);
+        }
+    });
+    Some(lowest.into_inner()).filter(|seed| *seed < until)
 }

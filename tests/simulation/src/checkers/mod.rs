@@ -4,6 +4,7 @@ mod no_key_lost;
 mod one_end;
 mod one_key_per_order;
 mod order_of_steps;
+mod registers;
 
 use machines::unit::state::UnitState;
 
@@ -21,18 +22,19 @@ pub struct Violation {
     pub text: String,
 }
 
-/// What units have saved, read once an event.
+/// What a unit has saved.
 pub struct Saved<'a> {
     /// The unit's process.
     pub node: &'a UnitNode,
     /// What it has saved.
-    pub state: UnitState,
+    pub state: &'a UnitState,
 }
 
 /// All checkers and what they remember.
 #[derive(Default)]
 pub struct Checkers {
     one_key_per_order: one_key_per_order::Memory,
+    registers: registers::Memory,
 }
 
 impl Checkers {
@@ -42,7 +44,8 @@ impl Checkers {
             units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
         no_key_lost::check(&saved, store)?;
         order_of_steps::check(&saved, store)?;
-        self.one_key_per_order.check(&saved)
+        self.one_key_per_order.check(&saved)?;
+        self.registers.check(&saved, store)
     }
 
     /// Looks at everything once all has converged.
