@@ -203,3 +203,42 @@ async fn a_lease_lasts_no_longer_than_the_longest(store: TestStore) {
     assert_eq!(first.acquire(process(1), u64::MAX).await.unwrap(), Acquired::Ours(1));
     assert!(remaining(&second).await <= ledger::records::MAX_LEASE_MS);
 }
+
+/// A write that has passed the check is finished before anybody else has the lease: whoever takes
+/// it reads all that the one before has saved. A lock that the test holds stops the write midway.
+#[tokio::test]
+async fn the_lease_is_not_given_away_in_the_midst_of_a_write() {
+    let Some(store) = TestStore::postgres().await else { return };
+    let TestStore::Postgres { url, schema } = store.clone() else { unreachable!() };
+    let waiting = format!(
+        "SELECT COUNT(*) FROM pg_stat_activity
+         WHERE wait_event_type = 'Lock' AND application_name = '{schema}'"
+    );
+    let (first, second) = (store.open().await, store.open().await);
+    acquire(&first, 1).await;
+    let id = instance(1);
+    let mut saved = record(id, 1);
+    first.save(id, &saved).await.unwrap();
+    store.let_lease_expire().await;
+
+    let (test, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    test.batch_execute("BEGIN; SELECT 1 FROM coordinator_rotations FOR UPDATE").await.unwrap();
+    saved.verdict = Verdict::Decided;
+    let to_save = saved.clone();
+    let save = tokio::spawn(async move { first.save(id, &to_save).await });
+    let is = async |count| (store.count(&waiting).await == count).then_some(());
+    until("the write waits", || is(1)).await;
+    let taker = second.clone();
+    let take = tokio::spawn(async move { taker.acquire(process(2), LONG_MS).await });
+    until("whoever takes the lease waits too", || async {
+        assert!(!take.is_finished(), "taken in the midst of a write");
+        is(2).await
+    })
+    .await;
+    test.batch_execute("ROLLBACK").await.unwrap();
+    save.await.unwrap().unwrap();
+    assert_eq!(take.await.unwrap().unwrap(), Acquired::Ours(2));
+    assert_eq!(second.unfinished(id).await.unwrap(), Some(saved));
+    store.remove().await;
+}

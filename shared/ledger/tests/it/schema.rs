@@ -114,5 +114,10 @@ async fn postgres_tells_its_own_words() {
     assert!(!format!("{records:?}").contains(password));
     store.sql("DROP TABLE coordinator_documents").await.unwrap();
     let refused = records.instances().await.unwrap_err().to_string();
-    assert!(refused.contains("relation \"coordinator_documents\" does not exist (42P01)"));
+    assert!(
+        refused.contains("relation \"coordinator_documents\" does not exist (42P01)"),
+        "{refused}"
+    );
+    drop(records);
+    store.remove().await;
 }

@@ -1,5 +1,6 @@
 //! A new, empty store for each test, and a way into it that goes past the code under test.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,9 @@ macro_rules! on_each_store {
             $(#[tokio::test]
             async fn $test() {
                 if let Some(store) = $crate::setup::TestStore::postgres().await {
+                    let used = store.clone();
                     super::$test(store).await;
+                    used.remove().await;
                 }
             })*
         }
@@ -36,16 +39,17 @@ macro_rules! on_each_store {
 pub(crate) use on_each_store;
 
 /// Where a test's store is.
+#[derive(Clone)]
 pub enum TestStore {
-    Sqlite(TempDir),
-    Postgres { url: String },
+    Sqlite(Arc<TempDir>),
+    Postgres { url: String, schema: String },
 }
 
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
 impl TestStore {
     pub fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().unwrap())
+        Self::Sqlite(Arc::new(tempfile::tempdir().unwrap()))
     }
 
     /// A schema of its own in the database of `KEYHELM_TEST_POSTGRES_URL`.
@@ -61,13 +65,21 @@ impl TestStore {
         run_postgres(&url, &format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await.unwrap();
         run_postgres(&url, &format!("CREATE SCHEMA {schema}")).await.unwrap();
         let joint = if url.contains('?') { '&' } else { '?' };
-        Some(Self::Postgres { url: format!("{url}{joint}options=-csearch_path%3D{schema}") })
+        let options = format!("options=-csearch_path%3D{schema}&application_name={schema}");
+        Some(Self::Postgres { url: format!("{url}{joint}{options}"), schema })
+    }
+
+    /// Removes what the test has made; one that fails leaves it to be looked at.
+    pub async fn remove(self) {
+        if let Self::Postgres { url, schema } = self {
+            run_postgres(&url, &format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
+        }
     }
 
     pub fn url(&self) -> String {
         match self {
             Self::Sqlite(folder) => format!("sqlite:{}", folder.path().join("r.db").display()),
-            Self::Postgres { url } => url.clone(),
+            Self::Postgres { url, .. } => url.clone(),
         }
     }
 
@@ -82,7 +94,7 @@ impl TestStore {
             Self::Sqlite(folder) => rusqlite::Connection::open(folder.path().join("r.db"))
                 .and_then(|connection| connection.execute_batch(sql))
                 .map_err(|error| error.to_string()),
-            Self::Postgres { url } => run_postgres(url, sql).await,
+            Self::Postgres { url, .. } => run_postgres(url, sql).await,
         }
     }
 
@@ -100,7 +112,7 @@ impl TestStore {
             Self::Sqlite(folder) => rusqlite::Connection::open(folder.path().join("r.db"))
                 .and_then(|connection| connection.query_row(sql, [], |row| row.get(0)))
                 .unwrap(),
-            Self::Postgres { url } => {
+            Self::Postgres { url, .. } => {
                 let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
                 tokio::spawn(connection);
                 client.query_one(sql, &[]).await.unwrap().get(0)
