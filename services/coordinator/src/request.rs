@@ -55,9 +55,10 @@ pub(crate) fn parse(received: &Received, now: UnixMillis) -> Result<Parsed, Requ
         let text = format!("type is {REQUEST_TYPE} and version 1");
         return Err(refuse("wrong-version", text));
     }
-    let given = request.request_id.as_ref().or(received.properties.message_id.as_ref());
-    if given.is_some_and(|id| id.len() > MAX_ID) {
-        return Err(refuse("malformed", format!("request_id has at most {MAX_ID} bytes")));
+    let message_id = received.properties.message_id.as_ref().filter(|id| !id.is_empty());
+    let given = request.request_id.as_ref().or(message_id);
+    if given.is_some_and(|id| id.is_empty() || id.len() > MAX_ID) {
+        return Err(refuse("malformed", format!("request_id has 1 to {MAX_ID} bytes")));
     }
     let names = names(given.map(String::as_str), &received.body, now);
     let id = given.cloned().unwrap_or_else(|| "without an id".to_owned());

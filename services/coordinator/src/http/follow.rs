@@ -92,3 +92,86 @@ impl Follow {
         Told::Event(Box::new(event))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::StreamExt;
+    use protocol::audit::Phase;
+    use protocol::order::Purpose;
+    use protocol::{InstanceId, OrderNumber, UnixMillis};
+
+    use super::*;
+
+    fn event(rotation: RotationId, seq: u64, phase: Phase) -> RotationEvent {
+        let view = protocol::api::RotationView {
+            rotation,
+            instance: InstanceId::named("test"),
+            number: OrderNumber::default(),
+            purpose: Purpose::Rotate,
+            phase,
+            is_decided: false,
+            from: None,
+            to: None,
+            started_at: UnixMillis(0),
+            finished_at: None,
+            phases: Vec::new(),
+            keys_done: 0,
+            keys_total: 0,
+            units_done: 0,
+            units_total: 0,
+            gate_closed_ms: None,
+            waiting_for: Vec::new(),
+            aborted_because: None,
+            trace_id: None,
+        };
+        RotationEvent { seq, at: UnixMillis(seq), rotation: view, text: String::new() }
+    }
+
+    fn numbers(told: &[Told]) -> Vec<u64> {
+        let number = |told: &Told| match told {
+            Told::Event(event) => event.seq,
+            Told::Lagging => 0,
+        };
+        told.iter().map(number).collect()
+    }
+
+    const ONE: RotationId = RotationId::from_bytes([1; 16]);
+    const OTHER: RotationId = RotationId::from_bytes([2; 16]);
+
+    #[tokio::test]
+    async fn what_lies_in_the_past_and_comes_live_too_is_told_once() {
+        let (sender, live) = broadcast::channel(16);
+        let past: Vec<_> = (1..=3).map(|seq| event(ONE, seq, Phase::Generate)).collect();
+        for seq in 2..=4 {
+            sender.send(event(ONE, seq, Phase::Generate)).unwrap();
+            sender.send(event(OTHER, seq + 10, Phase::Done)).unwrap();
+        }
+        sender.send(event(ONE, 5, Phase::Done)).unwrap();
+        sender.send(event(ONE, 6, Phase::Done)).unwrap();
+        let follow = Follow::new(ONE, 0, past, Some(live));
+        let told: Vec<_> = follow.until(std::future::pending()).collect().await;
+        assert_eq!(numbers(&told), [1, 2, 3, 4, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_told_to_come_back_and_let_go() {
+        let (sender, live) = broadcast::channel(4);
+        for seq in 1..=9 {
+            sender.send(event(ONE, seq, Phase::Generate)).unwrap();
+        }
+        let follow = Follow::new(ONE, 0, Vec::new(), Some(live));
+        let told: Vec<_> = follow.until(std::future::pending()).collect().await;
+        assert_eq!(told, [Told::Lagging]);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_before_a_stop_is_still_heard() {
+        let (sender, live) = broadcast::channel(4);
+        sender.send(event(ONE, 1, Phase::Generate)).unwrap();
+        let follow = Follow::new(ONE, 0, Vec::new(), Some(live));
+        let told: Vec<_> = follow.until(std::future::ready(())).collect().await;
+        assert_eq!(numbers(&told), [1]);
+    }
+}

@@ -1,1 +1,15 @@
+//! The coordinator's doors, over a whole cluster in this process: real units, a real reencryptor
+//! with SQLite, the in-memory bus, and a real HTTP server on a loopback port.
+#![allow(clippy::unwrap_used, missing_docs)]
 
+mod access;
+mod api;
+mod cluster;
+mod events;
+mod founding;
+mod queue;
+mod refusals;
+mod restart;
+mod rotations;
+mod schemas;
+mod seeing;
