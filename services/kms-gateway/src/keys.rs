@@ -1,26 +1,30 @@
 //! What clients do with keys. Every write reads the generations that are open, has a unit make a
 //! blob for each, and starts again if they have changed when it is written.
 
+mod check;
+
 use std::sync::Arc;
 
 use crypto::blob::KeyAttributes;
 use crypto::random::process_rng;
 use keystore::{
-    KeyMeta, KeyState, KeystoreError, ListQuery, NewBlob, NewKey, SqliteKeystore, StoredBlob,
+    KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewKey, StoredBlob,
 };
 use machines::gate::{self, GateRefusal};
 use machines::unit::keys::MAX_ITEMS;
 use protocol::keystore::Generation;
-use protocol::page::{ChunkRange, WrappedRow};
+use protocol::page::WrappedRow;
 use protocol::session::{CreateItem, KeyAnswer, KeyRefusal, KeyRequest, SecretBytes};
 use protocol::{InstanceId, KeyId, VersionId};
 
+pub use self::check::{CheckFailure, Checked};
 use crate::units::{Units, UnitsError};
 
 /// How often a write starts again when the generations change under it.
 const MAX_TRIES: usize = 5;
-/// Versions in one page of a check.
-const CHECK_PAGE: u32 = 500;
+/// Most bytes that are taken in at once: a unit's answer, with a blob for each of two generations,
+/// stays well below the limit of a message.
+const MAX_IMPORT_BYTES: usize = 1024 * 1024;
 
 /// Why a client does not get what it asks for.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +41,12 @@ pub enum GatewayError {
     /// A unit answered something else than it was asked.
     #[error("a crypto unit gave an unexpected answer")]
     Unexpected,
-    /// Too many keys at once, or none.
+    /// Too many keys at once, or none, or too many bytes.
     #[error("{0}")]
     OutOfBounds(String),
+    /// The key is there, its wrapped bytes are not.
+    #[error("the wrapped key of {0} is missing from the keystore")]
+    Lost(KeyId),
 }
 
 impl From<UnitsError> for GatewayError {
@@ -59,6 +66,17 @@ impl GatewayError {
     pub const fn is_gate_closed(&self) -> bool {
         matches!(self, Self::Keystore(KeystoreError::Gate(GateRefusal::GateClosed(_))))
     }
+}
+
+/// A key that a unit makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MakeKey {
+    /// Its id; a random one if absent.
+    pub id: Option<KeyId>,
+    /// Its name.
+    pub name: String,
+    /// A standard key, whose bytes may be read; else a root key.
+    pub is_extractable: bool,
 }
 
 /// A key whose bytes come from outside.
@@ -83,45 +101,34 @@ pub struct Wrapped {
     pub generated: Option<SecretBytes>,
 }
 
-/// A version that does not open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckFailure {
-    /// The key.
-    pub key: KeyId,
-    /// Its name.
-    pub name: String,
-    /// The version.
-    pub version: VersionId,
-    /// Why.
-    pub reason: String,
-}
-
-/// What a check came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// Versions that ought to be there.
-    pub checked: u64,
-    /// Versions that opened.
-    pub opened: u64,
-    /// The others.
-    pub failures: Vec<CheckFailure>,
-}
-
 /// The keys of one instance.
 #[derive(Clone)]
 pub struct Keys {
     instance: InstanceId,
-    store: SqliteKeystore,
+    store: Keystore,
     units: Arc<Units>,
 }
 
 impl Keys {
-    pub(crate) const fn new(
-        instance: InstanceId,
-        store: SqliteKeystore,
-        units: Arc<Units>,
-    ) -> Self {
+    pub(crate) const fn new(instance: InstanceId, store: Keystore, units: Arc<Units>) -> Self {
         Self { instance, store, units }
+    }
+
+    /// Which instance.
+    pub const fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// Whether keys can be served: the gateway has a manifest and reaches the keystore. Else why
+    /// not, in a sentence.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.units.trust().newest().is_none() {
+            return Err("the gateway has no manifest: run auto-init".to_owned());
+        }
+        match self.store.row(self.instance).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the keystore cannot be read: {error}")),
+        }
     }
 
     /// Makes root (or standard) keys inside a unit, all or none; at most 1,000 at once.
@@ -131,48 +138,42 @@ impl Keys {
         is_extractable: bool,
         actor: &str,
     ) -> Result<Vec<KeyMeta>, GatewayError> {
-        let metas = self.metas(names.iter().map(|name| (None, name)), is_extractable, false, actor);
-        self.write(metas, |_| None).await
+        let make = |name: &String| MakeKey { id: None, name: name.clone(), is_extractable };
+        self.make(&names.iter().map(make).collect::<Vec<_>>(), actor).await
     }
 
-    /// Takes keys in, all or none; at most 1,000 at once.
+    /// Makes keys inside a unit, all or none; at most 1,000 at once.
+    pub async fn make(&self, keys: &[MakeKey], actor: &str) -> Result<Vec<KeyMeta>, GatewayError> {
+        let metas = keys.iter().map(|key| {
+            let is_extractable = key.is_extractable;
+            let attributes =
+                KeyAttributes { is_root: !is_extractable, is_extractable, is_imported: false };
+            meta(key.id, &key.name, attributes, actor)
+        });
+        self.write(metas.collect(), |_| None).await
+    }
+
+    /// Takes keys in, all or none; at most 1,000 and 1 MiB at once.
     pub async fn import(
         &self,
         keys: &[ImportKey],
         actor: &str,
     ) -> Result<Vec<KeyMeta>, GatewayError> {
-        let mut metas = Vec::with_capacity(keys.len());
-        for key in keys {
-            let one = std::iter::once((key.id, &key.name));
-            metas.extend(self.metas(one, key.is_extractable, true, actor));
+        let bytes: usize = keys.iter().map(|key| key.payload.expose().len()).sum();
+        if bytes > MAX_IMPORT_BYTES {
+            let text = format!("at most {MAX_IMPORT_BYTES} bytes of keys at once, not {bytes}");
+            return Err(GatewayError::OutOfBounds(text));
         }
-        self.write(metas, |index| {
+        let metas = keys.iter().map(|key| {
+            let is_extractable = key.is_extractable;
+            let attributes =
+                KeyAttributes { is_root: !is_extractable, is_extractable, is_imported: true };
+            meta(key.id, &key.name, attributes, actor)
+        });
+        self.write(metas.collect(), |index| {
             keys.get(index).map(|key| SecretBytes::new(key.payload.expose().to_vec()))
         })
         .await
-    }
-
-    fn metas<'a>(
-        &self,
-        keys: impl Iterator<Item = (Option<KeyId>, &'a String)>,
-        is_extractable: bool,
-        is_imported: bool,
-        actor: &str,
-    ) -> Vec<KeyMeta> {
-        let mut rng = process_rng();
-        let now = service::now();
-        let attributes = KeyAttributes { is_root: !is_extractable, is_extractable, is_imported };
-        keys.map(|(id, name)| KeyMeta {
-            key: id.unwrap_or_else(|| KeyId::from_uuid(crypto::random::uuid_v4(&mut rng))),
-            version: VersionId::from_uuid(crypto::random::uuid_v4(&mut rng)),
-            name: name.clone(),
-            attributes: attributes.to_byte(),
-            state: KeyState::Active,
-            created_at: now,
-            created_by: actor.to_owned(),
-            deleted_at: None,
-        })
-        .collect()
     }
 
     async fn write(
@@ -309,13 +310,25 @@ impl Keys {
         self.targets().await?;
         let mut is_second = false;
         loop {
-            let blob = self.store.blob(self.instance, key, meta.version).await?;
+            let blob = self.blob(key, meta.version).await?;
             match self.asked(&request(row_of(blob))).await {
                 Err(GatewayError::Refused(KeyRefusal::PatternNotHeld(_))) if !is_second => {
                     is_second = true;
                 }
                 done => return done,
             }
+        }
+    }
+
+    /// A key's blob. A key that is there and has none is not said to be absent.
+    async fn blob(&self, key: KeyId, version: VersionId) -> Result<StoredBlob, GatewayError> {
+        match self.store.blob(self.instance, key, version).await {
+            Err(KeystoreError::NoKey(_)) => {
+                // Purged a moment ago, else lost.
+                self.store.key(self.instance, key).await?;
+                Err(GatewayError::Lost(key))
+            }
+            found => Ok(found?),
         }
     }
 
@@ -328,49 +341,20 @@ impl Keys {
     pub async fn purge(&self, key: KeyId) -> Result<(), GatewayError> {
         Ok(self.store.purge(self.instance, key).await?)
     }
+}
 
-    /// Opens every key version in the units. What is missing or does not open is named.
-    pub async fn check(&self) -> Result<Checked, GatewayError> {
-        let mut checked = Checked::default();
-        let mut after = ChunkRange::WHOLE.after;
-        loop {
-            let found = self.store.scan(self.instance, after, CHECK_PAGE).await?;
-            let Some(last) = found.last() else { return Ok(checked) };
-            after = last.version;
-            checked.checked += found.len() as u64;
-            let mut rows = Vec::with_capacity(found.len());
-            for row in &found {
-                match &row.blob {
-                    Some(blob) => rows.push(WrappedRow {
-                        version: row.version,
-                        key: row.key,
-                        attributes: row.attributes,
-                        blob: blob.clone(),
-                    }),
-                    None => checked.failures.push(CheckFailure {
-                        key: row.key,
-                        name: row.name.clone(),
-                        version: row.version,
-                        reason: "its wrapped key is missing".to_owned(),
-                    }),
-                }
-            }
-            let KeyAnswer::Checked { opened_count, unopened } =
-                self.asked(&KeyRequest::Check { rows }).await?
-            else {
-                return Err(GatewayError::Unexpected);
-            };
-            checked.opened += opened_count;
-            for failure in unopened {
-                let name = found.iter().find(|row| row.version == failure.version);
-                checked.failures.push(CheckFailure {
-                    key: failure.key,
-                    name: name.map(|row| row.name.clone()).unwrap_or_default(),
-                    version: failure.version,
-                    reason: failure.reason,
-                });
-            }
-        }
+/// Metadata of a key that is to be written now.
+fn meta(id: Option<KeyId>, name: &str, attributes: KeyAttributes, actor: &str) -> KeyMeta {
+    let mut rng = process_rng();
+    KeyMeta {
+        key: id.unwrap_or_else(|| KeyId::from_uuid(crypto::random::uuid_v4(&mut rng))),
+        version: VersionId::from_uuid(crypto::random::uuid_v4(&mut rng)),
+        name: name.to_owned(),
+        attributes: attributes.to_byte(),
+        state: KeyState::Active,
+        created_at: service::now(),
+        created_by: actor.to_owned(),
+        deleted_at: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The door for keys. It holds no key: what clients exchange is sealed to an operational unit, and
 //! every write goes through the gate of the keystore row.
 
+pub mod http;
 mod keys;
 mod process;
 mod units;
@@ -10,7 +11,7 @@ use std::sync::{Arc, RwLock};
 use bus::{Bus, Outgoing, QueueSpec};
 use crypto::identity;
 use crypto::random::process_rng;
-use keystore::SqliteKeystore;
+use keystore::Keystore;
 use ledger::Folder;
 use machines::trust::Trust;
 use protocol::codec;
@@ -21,7 +22,7 @@ use protocol::topology::{self, PROTOCOL_VERSION};
 use protocol::{InstanceId, Role};
 use service::Shutdown;
 
-pub use self::keys::{CheckFailure, Checked, GatewayError, ImportKey, Keys, Wrapped};
+pub use self::keys::{CheckFailure, Checked, GatewayError, ImportKey, Keys, MakeKey, Wrapped};
 use self::process::{Gateway, TRUST, TRUST_AAD};
 use self::units::Units;
 
@@ -40,7 +41,7 @@ pub struct GatewayConfig {
 pub async fn start(
     bus: Bus,
     folder: Folder,
-    store: SqliteKeystore,
+    store: impl Into<Keystore>,
     config: GatewayConfig,
     shutdown: Shutdown,
 ) -> anyhow::Result<(Keys, tokio::task::JoinHandle<anyhow::Result<()>>)> {
@@ -78,7 +79,7 @@ pub async fn start(
     if let Err(error) = bus.publish(&Outgoing::to_coordinators(queue, sealed)).await {
         tracing::warn!(%error, "the gateway could not announce itself");
     }
-    let keys = Keys::new(instance, store, units.clone());
+    let keys = Keys::new(instance, store.into(), units.clone());
     let mut gateway = Gateway { id, folder, trust, units, rng };
     let task = tokio::spawn(async move {
         let (_asks, mut none) = tokio::sync::mpsc::channel(1);

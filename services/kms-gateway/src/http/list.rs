@@ -1,0 +1,184 @@
+//! `GET` and `HEAD /keys`: which keys there are.
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use identity::Role;
+use keystore::{KeyMeta, KeyState, ListQuery};
+
+use super::HttpState;
+use super::body;
+use super::caller::Caller;
+use super::error::{ApiError, Wanted};
+use super::search::Search;
+use super::shapes::{self, Collection, KeyResource};
+use crate::Keys;
+
+const DEFAULT_LIMIT: u32 = 200;
+const MAX_LIMIT: u32 = 5_000;
+/// Most keys that a search looks through.
+const MAX_SEARCHED: u64 = 5_000;
+const KEY_TOTAL: HeaderName = HeaderName::from_static("key-total");
+
+/// Query parameters, decoded; an empty value is an absent one.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn of(query: Query<Vec<(String, String)>>) -> Self {
+        Self(query.0)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(given, value)| given == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A number within its bounds.
+    pub(super) fn number(
+        &self,
+        name: &str,
+        least: u32,
+        most: u32,
+    ) -> Result<Option<u32>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let refused = || ApiError::query(name, &format!("a number from {least} to {most}"));
+        number.map(Some).ok_or_else(refused)
+    }
+
+    /// `true` or `false`, as Python writes it too.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(_) => Err(ApiError::query(name, "true or false")),
+        }
+    }
+}
+
+/// What a list asks for.
+struct ListAsk {
+    limit: u32,
+    offset: u32,
+    /// None where the states that are asked for are such as no key has.
+    states: Option<Vec<KeyState>>,
+    is_extractable: Option<bool>,
+    search: Option<Search>,
+}
+
+impl ListAsk {
+    fn parse(parameters: &Parameters) -> Result<Self, ApiError> {
+        for name in ["sort", "filter"] {
+            if parameters.get(name).is_some() {
+                let error = ApiError::unbuilt(&format!("The query parameter '{name}'"));
+                return Err(error.at("query_param", name));
+            }
+        }
+        let search = parameters.get("search").map(|text| {
+            Search::parse(text).ok_or_else(|| ApiError::query("search", "a text to search for"))
+        });
+        Ok(Self {
+            limit: parameters.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT),
+            offset: parameters.number("offset", 0, u32::MAX)?.unwrap_or_default(),
+            states: states(parameters)?,
+            is_extractable: parameters.flag("extractable")?,
+            search: search.transpose()?,
+        })
+    }
+
+    fn is_candidate(&self, meta: &KeyMeta) -> bool {
+        self.is_extractable.is_none_or(|wanted| wanted == shapes::is_extractable(meta))
+    }
+
+    fn finds(&self, meta: &KeyMeta) -> bool {
+        self.search.as_ref().is_none_or(|search| search.finds(meta))
+    }
+}
+
+/// The states asked for that a key can have here; empty for all that are not deleted.
+fn states(parameters: &Parameters) -> Result<Option<Vec<KeyState>>, ApiError> {
+    let Some(text) = parameters.get("state") else { return Ok(Some(Vec::new())) };
+    let mut states = Vec::new();
+    for one in text.split(',') {
+        match one {
+            "0" | "2" | "3" => {}
+            "1" => states.push(KeyState::Active),
+            "5" => states.push(KeyState::Destroyed),
+            _ => return Err(ApiError::query("state", "a comma-separated list out of 0,1,2,3,5")),
+        }
+    }
+    Ok((!states.is_empty()).then_some(states))
+}
+
+/// The keys of one page, and how many match in all.
+async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, u64), ApiError> {
+    let Some(states) = &ask.states else { return Ok((Vec::new(), 0)) };
+    let query = |limit, offset| ListQuery { limit, offset, states: states.clone(), search: None };
+    if ask.is_extractable.is_none() && ask.search.is_none() {
+        return page(keys, query(ask.limit, ask.offset)).await;
+    }
+    let (mut found, mut matching, mut candidates, mut seen) = (Vec::new(), 0, 0, 0);
+    loop {
+        let (metas, all) = page(keys, query(MAX_LIMIT, seen)).await?;
+        seen += metas.len() as u32;
+        let is_last = metas.is_empty() || u64::from(seen) >= all;
+        for meta in metas.into_iter().filter(|meta| ask.is_candidate(meta)) {
+            candidates += 1;
+            if ask.search.is_some() && candidates > MAX_SEARCHED {
+                return Err(too_broad());
+            }
+            if !ask.finds(&meta) {
+                continue;
+            }
+            if matching >= u64::from(ask.offset) && found.len() < ask.limit as usize {
+                found.push(meta);
+            }
+            matching += 1;
+        }
+        if is_last {
+            return Ok((found, matching));
+        }
+    }
+}
+
+async fn page(keys: &Keys, query: ListQuery) -> Result<(Vec<KeyMeta>, u64), ApiError> {
+    keys.list(query).await.map_err(|error| ApiError::refused(error, Wanted::Look))
+}
+
+fn too_broad() -> ApiError {
+    let text = format!(
+        "More than {MAX_SEARCHED} keys would have to be searched: narrow them down by 'state' or \
+         'extractable'"
+    );
+    ApiError::bad_request("KEY_SEARCH_TOO_BROAD", text).at("query_param", "search")
+}
+
+pub(super) async fn list(
+    State(state): State<HttpState>,
+    caller: Caller,
+    query: Query<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    caller.require(&[Role::Reader])?;
+    let ask = ListAsk::parse(&Parameters::of(query))?;
+    let (metas, total) = find(&caller.keys, &ask).await?;
+    let resource = |meta| state.resource(&caller.keys, meta);
+    let keys: Vec<KeyResource> = metas.into_iter().map(resource).collect();
+    let mut collection = Collection::of(shapes::KEY, keys);
+    collection.metadata.total_count = Some(total);
+    collection.metadata.search_query = ask.search.as_ref().map(Search::understood);
+    Ok(body::json(StatusCode::OK, shapes::KEY, &collection))
+}
+
+pub(super) async fn count(
+    caller: Caller,
+    query: Query<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    caller.require(&[Role::Reader])?;
+    let mut ask = ListAsk::parse(&Parameters::of(query))?;
+    ask.limit = 1;
+    let (_, total) = find(&caller.keys, &ask).await?;
+    let mut response = StatusCode::OK.into_response();
+    response.headers_mut().insert(KEY_TOTAL, HeaderValue::from(total));
+    Ok(response)
+}

@@ -1,0 +1,11 @@
+//! The HTTP door in front of a real cluster, over real sockets.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod client;
+mod cluster;
+mod lifecycle;
+mod lists;
+mod own;
+mod refusals;
+mod roles;
+mod rotation;
