@@ -1,5 +1,5 @@
 //! The `keyhelm` program: see `keyhelm --help`.
 
 fn main() -> std::process::ExitCode {
-    keyhelm::cli::main()
+    keyhelm::main()
 }

@@ -1,5 +1,11 @@
 //! What people look at.
 
+pub mod colour;
 pub mod compare;
+pub mod differences;
+pub mod instances;
 pub mod progress;
+pub mod rotations;
+pub mod table;
 pub mod time;
+pub mod units;

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use protocol::UnixMillis;
 use protocol::api::RotationView;
 use protocol::audit::Phase;
 
 use super::time::{count, milliseconds, seconds};
 
+/// Who has not answered for this long is named.
+const WAITING_MS: u64 = 3_000;
+
 /// Shows a rotation's progress on standard error.
 pub struct Progress {
     bar: ProgressBar,
     told: BTreeSet<Phase>,
+    named: BTreeSet<String>,
 }
 
 impl Default for Progress {
@@ -28,7 +33,29 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, told: BTreeSet::new() }
+        Self { bar, told: BTreeSet::new(), named: BTreeSet::new() }
+    }
+
+    /// Shows the rotation as it stands, and who has kept it waiting.
+    pub fn show_at(&mut self, view: &RotationView, now: UnixMillis) {
+        self.show(view);
+        let is_late = |since: UnixMillis| now.since(since) > WAITING_MS;
+        for waiting in view.waiting_for.iter().filter(|waiting| is_late(waiting.since)) {
+            let refusal = waiting.refusal.as_ref();
+            let reason = refusal.map_or_else(String::new, |refusal| format!(": {}", refusal.text));
+            let line = format!("waiting for {} ({}){reason}", waiting.name, waiting.command);
+            if self.named.insert(line.clone()) {
+                self.say(&format!("  {line}"));
+            }
+        }
+    }
+
+    /// A line above the bar.
+    pub fn say(&self, line: &str) {
+        match self.bar.is_hidden() {
+            true => eprintln!("{line}"),
+            false => self.bar.println(line),
+        }
     }
 
     /// Shows the rotation as it stands.

@@ -22,3 +22,26 @@ pub fn count(number: u64) -> String {
     }
     text
 }
+
+/// A moment in UTC to the second (RFC 3339).
+pub fn moment(at: protocol::UnixMillis) -> String {
+    let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
+    time::OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_else(|| format!("{} ms after 1970", at.0))
+}
+
+/// Seconds as people say them: `45 s`, `15 min`, `24 h`, `90 d`.
+pub fn span(seconds: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match seconds {
+        0 => "0 s".to_owned(),
+        _ if seconds.is_multiple_of(DAY) => format!("{} d", seconds / DAY),
+        _ if seconds.is_multiple_of(HOUR) => format!("{} h", seconds / HOUR),
+        _ if seconds.is_multiple_of(MINUTE) => format!("{} min", seconds / MINUTE),
+        _ => format!("{} s", count(seconds)),
+    }
+}

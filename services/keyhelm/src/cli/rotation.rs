@@ -1,0 +1,119 @@
+//! Arguments of the verbs that start, watch and end rotations.
+
+use clap::{Args, ValueEnum};
+use protocol::keystore::GateMode;
+use protocol::{Pattern, RotationId};
+
+use super::InstanceArg;
+use super::local::PassphraseArgs;
+use crate::parse;
+
+/// How a rotation is watched.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Watching")]
+pub struct WatchArgs {
+    /// Stop watching after this time (exit 4); the rotation goes on
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub timeout: Option<u32>,
+    /// For how long to try to reach a coordinator that is gone, before exit 6
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "1m")]
+    pub patience: u32,
+}
+
+/// Arguments of `auto-mk-rotate`.
+#[derive(Clone, Debug, Args)]
+pub struct RotateArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    /// Check everything and show what would happen; nothing starts, nothing is saved
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Have every page of keys opened by a second crypto unit before the decision
+    #[arg(long, value_name = "WHAT")]
+    pub verify: Option<Verify>,
+    /// What clients may do meanwhile
+    #[arg(long, value_name = "MODE", default_value = "strict")]
+    pub mode: Mode,
+    /// Refuse if the current verification pattern is another one (64 hex digits)
+    #[arg(long, value_name = "PATTERN")]
+    pub expect_current_pattern: Option<Pattern>,
+    /// Sign the order with the selected signature keys, even if there is a standing order
+    #[arg(long)]
+    pub sign: bool,
+    /// Where the signatures come from.
+    #[command(flatten)]
+    pub passphrases: PassphraseArgs,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// What is verified beyond a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Verify {
+    /// Every page
+    All,
+}
+
+/// What clients may do while keys are re-encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Keys are not created, rotated or used until the re-encryption is over
+    Strict,
+    /// Everything is served
+    Online,
+}
+
+impl From<Mode> for GateMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Strict => Self::Strict,
+            Mode::Online => Self::Online,
+        }
+    }
+}
+
+/// Arguments of `rotations`.
+#[derive(Clone, Debug, Args)]
+pub struct RotationsArgs {
+    /// Show this one, with the time of each phase and who is waited for
+    #[arg(value_name = "ROTATION")]
+    pub id: Option<RotationId>,
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    /// How many, newest first
+    #[arg(long, value_name = "N", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Watch the rotation to its end
+    #[arg(long, requires = "id")]
+    pub follow: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// Arguments of `abort`.
+#[derive(Clone, Debug, Args)]
+pub struct AbortArgs {
+    /// Which rotation; else the one that runs in the instance
+    #[arg(value_name = "ROTATION")]
+    pub id: Option<RotationId>,
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    /// Why, for the audit log
+    #[arg(long, value_name = "SENTENCE", default_value = "by hand")]
+    pub because: String,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}

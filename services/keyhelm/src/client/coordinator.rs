@@ -1,0 +1,147 @@
+//! The coordinator's HTTP interface.
+
+use std::time::Duration;
+
+use protocol::api::{
+    AnnouncedMember, InstanceView, ManifestView, OrderDraft, OrderDraftRequest, RotationView,
+    StartRotation, Started, UnitsView,
+};
+use protocol::manifest::SignedManifest;
+use protocol::order::SignedStandingOrder;
+use protocol::{InstanceId, RotationId};
+use reqwest::{Method, Response, header};
+use serde_json::json;
+
+use super::{CallError, Http};
+
+/// An event stream has no end of its own time; silence is judged by whoever reads it.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Talks to a coordinator.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    /// The server.
+    pub http: Http,
+}
+
+impl Coordinator {
+    /// All instances that the token may see.
+    pub async fn instances(&self) -> Result<Vec<InstanceView>, CallError> {
+        self.http.get(&["v1", "instances"]).await
+    }
+
+    /// How the units of an instance stand.
+    pub async fn units(&self, instance: InstanceId) -> Result<UnitsView, CallError> {
+        self.of(instance, "units").await
+    }
+
+    /// The same, with everything that keeps a rotation from starting.
+    pub async fn compare(&self, instance: InstanceId) -> Result<UnitsView, CallError> {
+        self.of(instance, "compare").await
+    }
+
+    /// Who has announced itself.
+    pub async fn members(&self, instance: InstanceId) -> Result<Vec<AnnouncedMember>, CallError> {
+        self.of(instance, "members").await
+    }
+
+    /// The newest manifest and its chain; none before `auto-init`.
+    pub async fn manifest(&self, instance: InstanceId) -> Result<Option<ManifestView>, CallError> {
+        match self.of(instance, "manifest").await {
+            Ok(view) => Ok(Some(view)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a manifest.
+    pub async fn give_manifest(
+        &self,
+        instance: InstanceId,
+        signed: &SignedManifest,
+    ) -> Result<(), CallError> {
+        let id = instance.to_string();
+        let parts = ["v1", "instances", &id, "manifests"];
+        self.http.send(self.http.request(Method::POST, &parts).json(signed)).await.map(|_| ())
+    }
+
+    /// Gives a standing order.
+    pub async fn give_standing_order(
+        &self,
+        instance: InstanceId,
+        signed: &SignedStandingOrder,
+    ) -> Result<(), CallError> {
+        let id = instance.to_string();
+        let parts = ["v1", "instances", &id, "standing-orders"];
+        self.http.send(self.http.request(Method::POST, &parts).json(signed)).await.map(|_| ())
+    }
+
+    /// Asks for the exact bytes of an order.
+    pub async fn draft(
+        &self,
+        instance: InstanceId,
+        request: &OrderDraftRequest,
+    ) -> Result<OrderDraft, CallError> {
+        let id = instance.to_string();
+        let parts = ["v1", "instances", &id, "order-drafts"];
+        self.http.post(&parts, request).await.map(|(_, draft)| draft)
+    }
+
+    /// Starts, joins or tries out a rotation.
+    pub async fn start(
+        &self,
+        instance: InstanceId,
+        request: &StartRotation,
+    ) -> Result<Started, CallError> {
+        let id = instance.to_string();
+        let parts = ["v1", "instances", &id, "rotations"];
+        self.http.post(&parts, request).await.map(|(_, started)| started)
+    }
+
+    /// The last rotations of an instance, newest first.
+    pub async fn rotations(
+        &self,
+        instance: InstanceId,
+        limit: u32,
+    ) -> Result<Vec<RotationView>, CallError> {
+        let id = instance.to_string();
+        let parts = ["v1", "instances", &id, "rotations"];
+        let request = self.http.request(Method::GET, &parts).query(&[("limit", limit)]);
+        self.http.read(request).await.map(|(_, found)| found)
+    }
+
+    /// One rotation.
+    pub async fn rotation(&self, id: RotationId) -> Result<RotationView, CallError> {
+        self.http.get(&["v1", "rotations", &id.to_string()]).await
+    }
+
+    /// The events of a rotation after one of them.
+    pub async fn events(&self, id: RotationId, after: Option<&str>) -> Result<Response, CallError> {
+        let id = id.to_string();
+        let mut request = self
+            .http
+            .request(Method::GET, &["v1", "rotations", &id, "events"])
+            .timeout(STREAM_TIMEOUT)
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("Last-Event-ID", after);
+        }
+        self.http.send(request).await
+    }
+
+    /// Ends a rotation before its decision.
+    pub async fn abort(&self, id: RotationId, because: &str) -> Result<(), CallError> {
+        let id = id.to_string();
+        let parts = ["v1", "rotations", &id, "abort"];
+        let body = json!({ "because": because });
+        self.http.send(self.http.request(Method::POST, &parts).json(&body)).await.map(|_| ())
+    }
+
+    async fn of<T: serde::de::DeserializeOwned>(
+        &self,
+        instance: InstanceId,
+        what: &str,
+    ) -> Result<T, CallError> {
+        self.http.get(&["v1", "instances", &instance.to_string(), what]).await
+    }
+}

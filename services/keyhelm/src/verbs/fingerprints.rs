@@ -1,0 +1,89 @@
+//! Accepting processes into an instance: by a list of fingerprints, by a person's eye, or unseen.
+
+use std::path::Path;
+
+use crypto::identity::{fingerprint, process_id};
+use protocol::Digest;
+use protocol::api::AnnouncedMember;
+
+use crate::app::App;
+use crate::cli::administration::FingerprintArgs;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::manifests::{self, Expected};
+use crate::show::table;
+
+/// Reads `--expect`.
+pub fn listed(args: &FingerprintArgs) -> Outcome<Option<Vec<(Digest, String)>>> {
+    args.expect.as_deref().map(read_list).transpose()
+}
+
+fn read_list(path: &Path) -> Outcome<Vec<(Digest, String)>> {
+    let shown = path.display();
+    let usage = |why: String| Failure::usage(format!("{shown}: {why}")).safe("nothing has changed");
+    let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+    manifests::read_fingerprints(&text).map_err(usage)
+}
+
+/// Accepts these processes, or says who is not to be accepted.
+pub fn accept(
+    app: &App,
+    args: &FingerprintArgs,
+    listed: Option<&[(Digest, String)]>,
+    announced: &[AnnouncedMember],
+) -> Outcome {
+    // The answer of a coordinator is material to judge: an id must be its key's own.
+    let is_own = |found: &&AnnouncedMember| process_id(&found.member.identity) == found.member.id;
+    if let Some(odd) = announced.iter().find(|found| !is_own(found)) {
+        let what = format!("the id of {} is not that of its key", odd.member.name);
+        return Err(Failure::new(Exit::Failed, "odd-member", what).safe("nothing has changed"));
+    }
+    app.note(format!("\n{}\n", table_of(announced)));
+    if let Some(listed) = listed {
+        return judge(&manifests::compare_fingerprints(announced, listed));
+    }
+    if args.trust_first_use {
+        app.warn(
+            "these processes are trusted on first use: nobody has compared their fingerprints, \
+             and whoever could reach the bus could be among them",
+        );
+        return Ok(());
+    }
+    let question = "Compare each fingerprint with the one in the log of its process.\n\
+                    Are they all the same, and do all of these processes belong to the instance?";
+    match app.is_interactive() {
+        true => app.confirm(question, false),
+        false => {
+            let what = "nobody is at the terminal to compare the fingerprints above";
+            Err(Failure::usage(what)
+                .safe("nothing has changed")
+                .next("the same command with --expect FILE"))
+        }
+    }
+}
+
+fn judge(expected: &Expected) -> Outcome {
+    let Expected { strangers, missing } = expected;
+    if strangers.is_empty() && missing.is_empty() {
+        return Ok(());
+    }
+    let mut lines = Vec::new();
+    lines.extend(strangers.iter().map(|who| format!("not in the list: {who}")));
+    lines.extend(missing.iter().map(|who| format!("has not announced itself: {who}")));
+    let what = format!("the fingerprints are not those expected\n  {}", lines.join("\n  "));
+    Err(Failure::new(Exit::Unmet, "fingerprints-differ", what)
+        .safe("nothing has changed")
+        .next("stop the strangers or add them to the list; start what is missing"))
+}
+
+fn table_of(announced: &[AnnouncedMember]) -> String {
+    let mut shown = table::plain(["NAME", "ROLE", "LOCATION", "FINGERPRINT"]);
+    for AnnouncedMember { member, .. } in announced {
+        shown.add_row([
+            member.name.clone(),
+            member.role.to_string(),
+            member.location.clone(),
+            fingerprint(&member.identity).to_string(),
+        ]);
+    }
+    table::text(&shown)
+}

@@ -1,0 +1,211 @@
+//! New manifests: who belongs to an instance, who rules it, under which thresholds.
+
+use crypto::domain;
+use protocol::api::{AnnouncedMember, InstanceView, ManifestView};
+use protocol::codec;
+use protocol::manifest::{Administrator, Manifest, SignedManifest};
+use protocol::order::StandingOrder;
+use serde_json::json;
+
+use super::{fingerprints, standing};
+use crate::app::App;
+use crate::cli::administration::{
+    AdminAddArgs, AdminRmArgs, ChangeArgs, EnrollArgs, RetireArgs, ThresholdsArgs,
+};
+use crate::client::coordinator::Coordinator;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::manifests;
+use crate::sigkeys::Folder;
+use crate::sigkeys::signer::{self, Signer};
+
+/// A manifest that is being changed.
+struct Change<'a> {
+    app: &'a App,
+    args: &'a ChangeArgs,
+    coordinator: Coordinator,
+    instance: InstanceView,
+    view: ManifestView,
+}
+
+/// `cryptounit-enroll`.
+pub async fn enroll(app: &App, args: &EnrollArgs) -> Outcome {
+    let change = Change::begin(app, &args.change).await?;
+    let announced = change.coordinator.members(change.instance.id).await?;
+    let mut new = Vec::new();
+    for name in &args.names {
+        let found = announced_as(&announced, &change.view.manifest, name)?;
+        match change.view.manifest.member(found.member.id) {
+            None => new.push(found.clone()),
+            Some(_) => app.note(format!("{name} is a member already.")),
+        }
+    }
+    if new.is_empty() {
+        return change.give_again().await;
+    }
+    let listed = fingerprints::listed(&args.fingerprints)?;
+    fingerprints::accept(app, &args.fingerprints, listed.as_deref(), &new)?;
+    let mut next = change.next();
+    for found in &new {
+        next = manifests::enroll(next, found, args.replace).map_err(refused)?;
+    }
+    let names: Vec<_> = new.iter().map(|found| found.member.name.as_str()).collect();
+    change.finish(next, &format!("Take {} into the instance?", names.join(", "))).await
+}
+
+/// `cryptounit-retire`.
+pub async fn retire(app: &App, args: &RetireArgs) -> Outcome {
+    let change = Change::begin(app, &args.change).await?;
+    let mut next = change.next();
+    for name in &args.names {
+        next = manifests::retire(next, name).map_err(refused)?;
+    }
+    let names = args.names.join(", ");
+    let question = format!("Remove {names} from the instance? It serves nothing any more then.");
+    change.finish(next, &question).await
+}
+
+/// `cryptounit-admin-add`.
+pub async fn add_administrators(app: &App, args: &AdminAddArgs) -> Outcome {
+    let keys = Folder::find(app.sigkeys())?.numbered(&args.numbers)?;
+    let change = Change::begin(app, &args.change).await?;
+    let mut next = change.next();
+    for key in &keys {
+        let name = key.info.description.clone();
+        let new = Administrator { name, key: key.info.public_key };
+        next = manifests::add_administrator(next, new).map_err(refused)?;
+    }
+    let names: Vec<_> = keys.iter().map(|key| key.info.description.as_str()).collect();
+    change.finish(next, &format!("Make {} administrators?", names.join(", "))).await
+}
+
+/// `cryptounit-admin-rm`.
+pub async fn remove_administrators(app: &App, args: &AdminRmArgs) -> Outcome {
+    let change = Change::begin(app, &args.change).await?;
+    let mut next = change.next();
+    for who in &args.administrators {
+        next = manifests::remove_administrator(next, who).map_err(refused)?;
+    }
+    let question = format!("Remove administrators {}?", args.administrators.join(", "));
+    change.finish(next, &question).await
+}
+
+/// `cryptounit-thrhld-set`.
+pub async fn set_thresholds(app: &App, args: &ThresholdsArgs) -> Outcome {
+    let change = Change::begin(app, &args.change).await?;
+    let (signature, revocation) = (args.signature_threshold, args.revocation_threshold);
+    let next = manifests::set_thresholds(change.next(), signature, revocation).map_err(refused)?;
+    let question = format!(
+        "Set the signature threshold to {} and the revocation threshold to {}?",
+        next.signature_threshold, next.revocation_threshold
+    );
+    change.finish(next, &question).await
+}
+
+impl<'a> Change<'a> {
+    async fn begin(app: &'a App, args: &'a ChangeArgs) -> Outcome<Self> {
+        let coordinator = app.coordinator()?;
+        let instance = app.one_instance(&coordinator, &args.instance).await?;
+        let view = coordinator.manifest(instance.id).await?.ok_or_else(|| {
+            let what = format!("instance {} is not initialised", instance.name);
+            Failure::new(Exit::Unmet, "not-initialised", what)
+                .safe("nothing has changed")
+                .next("keyhelm auto-init")
+        })?;
+        if let Some(open) = instance.open_rotation {
+            let what = format!("rotation {open} is running: units take no new manifest meanwhile");
+            return Err(Failure::new(Exit::Unmet, "rotating", what)
+                .safe("nothing has changed")
+                .next(format!("keyhelm rotations {open} --follow")));
+        }
+        Ok(Self { app, args, coordinator, instance, view })
+    }
+
+    fn next(&self) -> Manifest {
+        manifests::next(&self.view, service::now())
+    }
+
+    /// Asks, signs, judges the result as every process will, and gives it to the coordinator.
+    async fn finish(self, next: Manifest, question: &str) -> Outcome {
+        let before = &self.view.manifest;
+        if self.app.is_interactive() {
+            self.app.confirm(question, self.args.yes)?;
+        }
+        let needed = before.signature_threshold;
+        let signer = signer::open_quorum(self.app, before, needed, &self.args.passphrases)?;
+        let bytes = codec::encode(&next);
+        let signed = SignedManifest { signatures: signer.sign(domain::MANIFEST, &bytes), bytes };
+        manifests::judge(self.instance.id, &self.view.chain, &signed).map_err(|reason| {
+            Failure::new(Exit::NotPermitted, "not-signed", reason)
+                .safe("nothing has changed")
+                .next("keyhelm sigkey-sel KEYNUM..., with as many administrators as it takes")
+        })?;
+        self.coordinator.give_manifest(self.instance.id, &signed).await?;
+        let is_kept = self.keep_standing_order(&next, &signer).await?;
+        self.app.object(&json!({
+            "type": "manifest", "instance": next.instance, "serial": next.serial,
+            "standing_order_kept": is_kept,
+        }))?;
+        let name = &self.instance.name;
+        self.app.ok(format!("Instance {name} has manifest {}.", next.serial));
+        Ok(())
+    }
+
+    /// Any new manifest ends the standing order: it is signed again, or its end is told.
+    async fn keep_standing_order(&self, next: &Manifest, signer: &Signer) -> Outcome<bool> {
+        let Some(before) = &self.view.standing_order else { return Ok(false) };
+        if !self.args.keep_standing_order {
+            self.app.warn(format!(
+                "manifest {} ends the standing order: sign another with keyhelm auto-init \
+                 --standing-order DURATION",
+                next.serial
+            ));
+            return Ok(false);
+        }
+        let again = StandingOrder { manifest_serial: next.serial, ..before.clone() };
+        standing::give(self.app, &self.coordinator, &again, signer).await?;
+        Ok(true)
+    }
+
+    /// Gives the newest manifest once more, so that whoever lacks it is sent it.
+    async fn give_again(self) -> Outcome {
+        if let Some(newest) = self.view.chain.last() {
+            self.coordinator.give_manifest(self.instance.id, newest).await?;
+        }
+        let serial = self.view.manifest.serial;
+        self.app.object(&json!({
+            "type": "manifest", "instance": self.instance.id, "serial": serial,
+        }))?;
+        self.app.ok(format!("Manifest {serial} is sent again to whoever lacks it."));
+        Ok(())
+    }
+}
+
+/// The process that has announced itself under a name. A member that is known by the name is meant
+/// only if no newcomer has it.
+fn announced_as<'a>(
+    announced: &'a [AnnouncedMember],
+    manifest: &Manifest,
+    name: &str,
+) -> Outcome<&'a AnnouncedMember> {
+    let is_it =
+        |found: &&AnnouncedMember| found.member.name == name || found.member.id.to_string() == name;
+    let is_new = |found: &&AnnouncedMember| manifest.member(found.member.id).is_none();
+    let newcomers: Vec<_> = announced.iter().filter(is_it).filter(is_new).collect();
+    match newcomers.as_slice() {
+        [one] => Ok(one),
+        [] => announced.iter().find(is_it).ok_or_else(|| {
+            let names: Vec<_> = announced.iter().map(|found| found.member.name.as_str()).collect();
+            let what = format!(
+                "no process named {name} has announced itself; those that have: {}",
+                names.join(", ")
+            );
+            Failure::usage(what).safe("nothing has changed").next(format!("start {name}"))
+        }),
+        _ => Err(Failure::usage(format!("several processes are named {name}: give the id of one"))
+            .safe("nothing has changed")),
+    }
+}
+
+fn refused(reason: String) -> Failure {
+    Failure::usage(reason).safe("nothing has changed")
+}

@@ -1,0 +1,178 @@
+//! `auto-mk-rotate`: check, ask, start or join, watch. Run again at any moment it joins what runs.
+
+use std::time::Duration;
+
+use crypto::random::{process_rng, uuid_v4};
+use protocol::api::{InstanceView, ManifestView, RotationView, StartRotation, Started};
+use protocol::order::Purpose;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::follow::Follow;
+use super::orders;
+use super::rotations::tell_end;
+use crate::app::App;
+use crate::cli::rotation::RotateArgs;
+use crate::client::CallError;
+use crate::client::coordinator::Coordinator;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::show::{differences, rotations as shown};
+use crate::sigkeys::signer;
+
+/// Pause between two tries to start.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// `auto-mk-rotate`.
+pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
+    let coordinator = app.coordinator()?;
+    let instance = app.one_instance(&coordinator, &args.instance).await?;
+    if let (Some(open), false) = (instance.open_rotation, args.dry_run) {
+        let view = coordinator.rotation(open).await?;
+        return join(app, args, &coordinator, view, 0).await;
+    }
+    let manifest = coordinator.manifest(instance.id).await?.ok_or_else(|| {
+        let what = format!("instance {} is not initialised", instance.name);
+        Failure::new(Exit::Unmet, "not-initialised", what)
+            .safe("nothing has changed")
+            .next("keyhelm auto-init")
+    })?;
+    let hold_s = manifest.standing_order.as_ref().map_or(0, |found| found.hold_before_clear_s);
+    let (request, hold_s) = match is_signed_by_hand(args, &manifest) {
+        true => (signed_request(app, args, &coordinator, &manifest).await?, 0),
+        false => (StartRotation { mode: Some(args.mode.into()), ..plain_request(args) }, hold_s),
+    };
+    if args.dry_run || (app.is_interactive() && !args.yes) {
+        let plan = StartRotation { dry_run: true, request_id: None, ..request.clone() };
+        let started = coordinator.start(instance.id, &plan).await.map_err(unmet)?;
+        show_plan(app, &instance, &started)?;
+        if args.dry_run {
+            app.ok("All conditions are met. This was a dry run: nothing has changed.");
+            return Ok(());
+        }
+        app.confirm("Rotate the master key now?", false)?;
+    }
+    let started = start(app, args, &coordinator, &instance, &request).await?;
+    let Some(view) = started.rotation else {
+        let what = "the coordinator has started a rotation without naming it";
+        return Err(Failure::new(Exit::Failed, "unreadable", what).next("keyhelm rotations"));
+    };
+    if started.joined {
+        return join(app, args, &coordinator, view, hold_s).await;
+    }
+    if !started.warnings.is_empty() {
+        app.note(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
+    }
+    app.note(format!("Rotating the master key of {} (rotation {}):", instance.name, view.rotation));
+    let end = Follow::new(app, &coordinator, &args.watch, hold_s).to_end(view).await?;
+    tell_end(app, end, false)
+}
+
+fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {
+    let is_standing =
+        view.standing_order.as_ref().is_some_and(|found| found.until > service::now());
+    args.sign || !is_standing
+}
+
+fn plain_request(args: &RotateArgs) -> StartRotation {
+    StartRotation {
+        expect_current_pattern: args.expect_current_pattern,
+        verify_all: args.verify.is_some(),
+        // Repeats of one request, after a lost answer, start one rotation.
+        request_id: Some(uuid_v4(&mut process_rng()).to_string()),
+        ..StartRotation::default()
+    }
+}
+
+async fn signed_request(
+    app: &App,
+    args: &RotateArgs,
+    coordinator: &Coordinator,
+    manifest: &ManifestView,
+) -> Outcome<StartRotation> {
+    let threshold = manifest.manifest.signature_threshold;
+    if !args.sign {
+        app.note("No standing order lets the coordinator rotate by itself: signing an order.");
+    }
+    let signer = signer::open_quorum(app, &manifest.manifest, threshold, &args.passphrases)?;
+    let request = orders::request(Purpose::Rotate, args.mode.into());
+    let order = orders::drafted(coordinator, manifest, &request, &signer).await.map_err(
+        |error| match error {
+            orders::DraftError::Call(error) => unmet(error),
+            other => other.into(),
+        },
+    )?;
+    Ok(StartRotation { order: Some(order), ..plain_request(args) })
+}
+
+/// Starts; a lost connection is tried again under the same request id.
+async fn start(
+    app: &App,
+    args: &RotateArgs,
+    coordinator: &Coordinator,
+    instance: &InstanceView,
+    request: &StartRotation,
+) -> Outcome<Started> {
+    let begun = Instant::now();
+    let patience = Duration::from_secs(u64::from(args.watch.patience));
+    let mut is_told = false;
+    loop {
+        match coordinator.start(instance.id, request).await {
+            Ok(started) => return Ok(started),
+            Err(error) if error.is_passing() && begun.elapsed() + PAUSE < patience => {
+                if !std::mem::replace(&mut is_told, true) {
+                    app.note("The coordinator does not answer; trying again.");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(unmet(error)),
+        }
+    }
+}
+
+async fn join(
+    app: &App,
+    args: &RotateArgs,
+    coordinator: &Coordinator,
+    view: RotationView,
+    hold_s: u32,
+) -> Outcome {
+    if let (Some(expected), Some(from)) = (args.expect_current_pattern, view.from)
+        && expected != from
+    {
+        let what = format!("rotation {} is running, from {from}, not {expected}", view.rotation);
+        return Err(Failure::new(Exit::Unmet, "unexpected-pattern", what)
+            .safe("nothing was started")
+            .next(format!("keyhelm rotations {}", view.rotation)));
+    }
+    app.note(format!("Joining rotation {}, which is running already:", view.rotation));
+    let end = Follow::new(app, coordinator, &args.watch, hold_s).to_end(view).await?;
+    tell_end(app, end, true)
+}
+
+fn show_plan(app: &App, instance: &InstanceView, started: &Started) -> Outcome {
+    app.object(&json!({
+        "type": "plan", "instance": instance.id, "plan": started.plan,
+        "warnings": started.warnings,
+    }))?;
+    if let Some(plan) = &started.plan {
+        app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
+        app.line(format!("{}\n", shown::plan(plan)));
+    }
+    if !started.warnings.is_empty() {
+        app.line(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
+    }
+    Ok(())
+}
+
+/// A start that is refused has changed nothing, whatever the reason.
+fn unmet(error: CallError) -> Failure {
+    let is_conflict = matches!(&error, CallError::Refused(refused) if refused.status == 409);
+    let CallError::Refused(refused) = error else { return error.into() };
+    if !is_conflict {
+        return CallError::Refused(refused).into();
+    }
+    let safe = refused.safe.unwrap_or_else(|| "nothing has changed".to_owned());
+    let failure =
+        Failure::new(Exit::Unmet, &refused.code, refused.detail).safe(safe).unmet(refused.unmet);
+    failure.next(refused.next.unwrap_or_else(|| "keyhelm cryptounit-compare".to_owned()))
+}

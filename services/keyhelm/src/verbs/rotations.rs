@@ -1,0 +1,136 @@
+//! Looking at rotations, and ending one.
+
+use protocol::RotationId;
+use protocol::api::RotationView;
+use protocol::audit::Phase;
+use protocol::order::Purpose;
+use serde_json::json;
+
+use super::follow::{End, Follow};
+use crate::app::App;
+use crate::cli::rotation::{AbortArgs, RotationsArgs};
+use crate::client::coordinator::Coordinator;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::show::progress::done_line;
+use crate::show::time::{count, moment, seconds};
+use crate::show::{colour, rotations as shown};
+
+/// `rotations`.
+pub async fn run(app: &App, args: &RotationsArgs) -> Outcome {
+    let coordinator = app.coordinator()?;
+    let Some(id) = args.id else { return list(app, &coordinator, args).await };
+    let view = coordinator.rotation(id).await?;
+    if args.follow {
+        let end = Follow::new(app, &coordinator, &args.watch, 0).to_end(view).await?;
+        return tell_end(app, end, true);
+    }
+    app.object(&view)?;
+    app.line(shown::detail(&view, service::now()));
+    Ok(())
+}
+
+async fn list(app: &App, coordinator: &Coordinator, args: &RotationsArgs) -> Outcome {
+    for instance in app.instances(coordinator, &args.instance).await? {
+        let found = coordinator.rotations(instance.id, args.limit).await?;
+        for view in &found {
+            app.object(view)?;
+        }
+        app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
+        app.line(match found.is_empty() {
+            true => "No rotations yet.\n".to_owned(),
+            false => format!("{}\n", shown::list(&found)),
+        });
+    }
+    Ok(())
+}
+
+/// `abort`.
+pub async fn abort(app: &App, args: &AbortArgs) -> Outcome {
+    let coordinator = app.coordinator()?;
+    let id = match args.id {
+        Some(id) => id,
+        None => running(app, &coordinator, args).await?,
+    };
+    let question = format!("End rotation {id}? Before its decision nothing has changed then.");
+    if app.is_interactive() {
+        app.confirm(&question, args.yes)?;
+    }
+    coordinator.abort(id, &args.because).await?;
+    let view = coordinator.rotation(id).await?;
+    match Follow::new(app, &coordinator, &args.watch, 0).to_end(view).await? {
+        End::Ended(view) if view.phase == Phase::Aborted => {
+            app.object(&json!({ "type": "aborted", "rotation": view }))?;
+            app.ok(format!("Rotation {id} is ended; nothing has changed."));
+            Ok(())
+        }
+        End::Ended(view) | End::Held(view, _) => {
+            let what =
+                format!("rotation {id} was decided before the abort came: it has gone through");
+            app.object(&json!({ "type": "done", "rotation": view }))?;
+            Err(Failure::new(Exit::Failed, "decided", what)
+                .safe("every key is under the new master key")
+                .next(format!("keyhelm rotations {id}")))
+        }
+    }
+}
+
+async fn running(app: &App, coordinator: &Coordinator, args: &AbortArgs) -> Outcome<RotationId> {
+    let instance = app.one_instance(coordinator, &args.instance).await?;
+    instance.open_rotation.ok_or_else(|| {
+        let what = format!("no rotation is running in {}", instance.name);
+        Failure::new(Exit::Failed, "not-running", what)
+            .safe("nothing has changed")
+            .next("keyhelm rotations")
+    })
+}
+
+/// Tells how a watched rotation ended; an abort is a failure.
+pub fn tell_end(app: &App, end: End, joined: bool) -> Outcome {
+    match end {
+        End::Ended(view) if view.phase == Phase::Aborted => Err(aborted(&view)),
+        End::Ended(view) => {
+            app.object(&json!({ "type": "done", "joined": joined, "rotation": view }))?;
+            app.line(end_line(&view));
+            Ok(())
+        }
+        End::Held(view, until) => {
+            let held = moment(until);
+            app.object(&json!({
+                "type": "held", "joined": joined, "kept_until": held, "rotation": view,
+            }))?;
+            app.ok(format!(
+                "Master key rotated and in use: {} keys. The old one is kept until {held}; the \
+                 next rotation can start after that.",
+                count(view.keys_total)
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn end_line(view: &RotationView) -> String {
+    let line = match view.purpose {
+        Purpose::Initialise => {
+            let took = view.finished_at.map_or(0, |at| at.since(view.started_at));
+            let pattern = view.to.map(|to| to.short()).unwrap_or_default();
+            format!(
+                "OK  Initialised: a random master key in {} crypto units, {}. Pattern {pattern}....",
+                view.units_total,
+                seconds(took)
+            )
+        }
+        _ => format!("{} Rotation: {}.", done_line(view), view.rotation),
+    };
+    match line.strip_prefix("OK") {
+        Some(rest) => format!("{}{rest}", colour::good("OK")),
+        None => line,
+    }
+}
+
+fn aborted(view: &RotationView) -> Failure {
+    let because = view.aborted_because.as_deref().unwrap_or("no reason is known");
+    let what = format!("rotation {} was aborted: {because}", view.rotation);
+    Failure::new(Exit::Failed, "aborted", what)
+        .safe("nothing has changed: every key is under the same master key as before")
+        .next("keyhelm cryptounit-compare, then the same command again")
+}

@@ -1,0 +1,14 @@
+//! The command line: its pure parts, and its screens against the binary.
+
+#![allow(clippy::unwrap_used)]
+
+mod binary;
+mod context_file;
+mod import_file;
+mod manifests;
+mod orders;
+mod parsing;
+mod screens;
+mod sigkeys;
+mod sse;
+mod unreachable;
