@@ -1,6 +1,7 @@
 //! Takes rotation requests from its queue, from people over HTTP and from inside the process, and
 //! drives rotations: the shell around `machines::conductor`, one conductor an instance.
 
+pub mod boot;
 mod handle;
 mod handler;
 pub mod http;

@@ -1,6 +1,7 @@
 //! The door for keys. It holds no key: what clients exchange is sealed to an operational unit, and
 //! every write goes through the gate of the keystore row.
 
+pub mod boot;
 pub mod http;
 mod keys;
 mod process;

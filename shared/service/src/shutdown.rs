@@ -25,6 +25,11 @@ impl Shutdown {
         self.sender.send_replace(true);
     }
 
+    /// Whether it has been asked for.
+    pub fn is_requested(&self) -> bool {
+        *self.sender.borrow()
+    }
+
     /// Waits until it is asked for.
     pub async fn requested(&self) {
         let mut receiver = self.sender.subscribe();

@@ -43,6 +43,8 @@ pub struct Cluster {
     pub keys: Keys,
     /// The instance.
     pub instance: InstanceId,
+    /// The coordinator's records.
+    pub records: Records,
     bus: MemoryBus,
     folder: PathBuf,
     shutdown: Shutdown,
@@ -70,7 +72,8 @@ impl Cluster {
         };
         let stop = shutdown.clone();
         let (coordinator, task) =
-            coordinator::start(bus.clone(), open("coordinator")?, records, config, stop).await?;
+            coordinator::start(bus.clone(), open("coordinator")?, records.clone(), config, stop)
+                .await?;
         let mut tasks = vec![task];
         let config = GatewayConfig {
             name: "gateway".to_owned(),
@@ -106,7 +109,7 @@ impl Cluster {
         }
         let instance = InstanceId::named(INSTANCE);
         let folder = folder.to_owned();
-        Ok(Self { coordinator, keys, instance, bus: memory, folder, shutdown, tasks })
+        Ok(Self { coordinator, keys, instance, records, bus: memory, folder, shutdown, tasks })
     }
 
     /// The keystore's file in a cluster's folder.

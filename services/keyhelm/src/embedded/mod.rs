@@ -2,5 +2,6 @@
 
 pub mod cluster;
 pub mod demo;
+pub mod dev;
 pub mod founding;
 pub mod proof;

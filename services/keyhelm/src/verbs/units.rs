@@ -62,8 +62,9 @@ async fn each(
     screen: impl Fn(&UnitsView) -> String,
 ) -> Outcome {
     let coordinator = app.coordinator()?;
+    let instances = app.instances(&coordinator, wanted).await?;
     app.line(format!("API endpoint: {}", coordinator.http.url()));
-    for instance in app.instances(&coordinator, wanted).await? {
+    for instance in instances {
         let view = match is_compared {
             true => coordinator.compare(instance.id).await?,
             false => coordinator.units(instance.id).await?,

@@ -1,0 +1,241 @@
+//! The coordinator's process: settings, broker, records, the lease, HTTP. It acts only while it
+//! holds the lease; when another has taken it, it stops acting and waits for its turn.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::Bus;
+use crypto::random::process_rng;
+use identity::Verifier;
+use ledger::{Acquired, Folder, Records};
+use machines::conductor::Times;
+use protocol::ProcessId;
+use serde::{Deserialize, Serialize};
+use service::process::About;
+use service::settings::{self, Entry, Settings};
+use service::{SecretText, Shutdown};
+
+use crate::CoordinatorConfig;
+use crate::http::{self, HttpState};
+
+/// Shortest lease: a store that hesitates must not cost it.
+const MIN_LEASE_MS: u64 = 3_000;
+
+/// Settings of a coordinator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoordinatorSettings {
+    name: String,
+    location: String,
+    data_dir: String,
+    storage_key_file: String,
+    listen: String,
+    jwks_file: String,
+    amqp_url: SecretText,
+    amqp_url_file: String,
+    database_url: SecretText,
+    database_url_file: String,
+    survey_ms: u64,
+    order_valid_s: u32,
+    unit_silence_abort_s: u64,
+    lease_ms: u64,
+}
+
+impl Default for CoordinatorSettings {
+    fn default() -> Self {
+        let times = Times::default();
+        Self {
+            name: "coordinator".to_owned(),
+            location: "[local]".to_owned(),
+            data_dir: String::new(),
+            storage_key_file: String::new(),
+            listen: "127.0.0.1:7600".to_owned(),
+            jwks_file: String::new(),
+            amqp_url: "amqp://127.0.0.1:5672/%2f".into(),
+            amqp_url_file: String::new(),
+            database_url: "postgres://127.0.0.1:5432/keyhelm".into(),
+            database_url_file: String::new(),
+            survey_ms: times.survey_ms,
+            order_valid_s: times.order_valid_s,
+            unit_silence_abort_s: times.rotation.silence_abort_ms / 1000,
+            lease_ms: 15_000,
+        }
+    }
+}
+
+impl Settings for CoordinatorSettings {
+    const PROCESS: &'static str = "coordinator";
+    const ENTRIES: &'static [Entry] = &[
+        Entry { key: "name", text: "Its name in tables and in manifests." },
+        Entry { key: "location", text: "Where it stands." },
+        Entry { key: "data_dir", text: "Its own folder, mode 0700: identity. Must be given." },
+        Entry {
+            key: "storage_key_file",
+            text: "The key that seals its folder: 64 hex digits. Without it one is made in `data_dir`.",
+        },
+        Entry { key: "listen", text: "Address and port of its HTTP interface." },
+        Entry {
+            key: "jwks_file",
+            text: "Keys that tokens are verified with (JWKS). Must be given.",
+        },
+        Entry { key: "amqp_url", text: "The broker." },
+        Entry {
+            key: "amqp_url_file",
+            text: "A file with the broker's URL, read instead of `amqp_url`.",
+        },
+        Entry {
+            key: "database_url",
+            text: "The database of its records: `postgres://...` or `sqlite:PATH`.",
+        },
+        Entry {
+            key: "database_url_file",
+            text: "A file with the database's URL, read instead of `database_url`.",
+        },
+        Entry { key: "survey_ms", text: "Milliseconds that a survey waits for who is silent." },
+        Entry {
+            key: "order_valid_s",
+            text: "Seconds in which units may take an order that the coordinator writes.",
+        },
+        Entry {
+            key: "unit_silence_abort_s",
+            text: "Seconds after which a rotation is aborted because a unit is silent, before its decision.",
+        },
+        Entry {
+            key: "lease_ms",
+            text: "Milliseconds for which its lease on the records lasts if it dies; another coordinator takes over then.",
+        },
+    ];
+
+    fn check(&self) -> Result<(), String> {
+        let needed = [("data_dir", &self.data_dir), ("jwks_file", &self.jwks_file)];
+        if let Some((key, _)) = needed.iter().find(|(_, value)| value.is_empty()) {
+            return Err(format!("{key} must be given (or {})", settings::variable(key)));
+        }
+        if !(MIN_LEASE_MS..=ledger::records::MAX_LEASE_MS).contains(&self.lease_ms) {
+            return Err(format!("lease_ms is {MIN_LEASE_MS} to {}", ledger::records::MAX_LEASE_MS));
+        }
+        Ok(())
+    }
+}
+
+impl CoordinatorSettings {
+    fn config(&self) -> CoordinatorConfig {
+        let mut times = Times::default();
+        times.survey_ms = self.survey_ms;
+        times.order_valid_s = self.order_valid_s;
+        times.rotation.silence_abort_ms = self.unit_silence_abort_s * 1000;
+        CoordinatorConfig { name: self.name.clone(), location: self.location.clone(), times }
+    }
+}
+
+/// The main function.
+pub fn main() -> ExitCode {
+    let about = About {
+        name: "coordinator",
+        about: "Takes rotation requests and drives rotations; holds no key, and is trusted with none.",
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    service::process::run(about, start)
+}
+
+async fn start(settings: CoordinatorSettings, shutdown: Shutdown) -> anyhow::Result<()> {
+    let verifier = Verifier::from_file(Path::new(&settings.jwks_file))?;
+    let database = &settings.database_url;
+    let database = settings::secret(database, "database_url_file", &settings.database_url_file)?;
+    let open = || Records::connect(database.expose());
+    let Some(records) = service::wait::until_there("the records' database", &shutdown, open).await
+    else {
+        return Ok(());
+    };
+    let url = settings::secret(&settings.amqp_url, "amqp_url_file", &settings.amqp_url_file)?;
+    let Some(bus) = Bus::connect(url.expose(), &settings.name, shutdown.requested())
+        .await
+        .with_context(|| format!("the broker at {}", url.shown()))?
+    else {
+        return Ok(());
+    };
+    while !shutdown.is_requested() {
+        serve_a_term(&settings, &bus, &records, &verifier, &shutdown).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the lease, acts until the process stops or the lease is lost, and lets go of it.
+async fn serve_a_term(
+    settings: &CoordinatorSettings,
+    bus: &Bus,
+    records: &Records,
+    verifier: &Verifier,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let given = Path::new(&settings.storage_key_file);
+    let storage_key = (!settings.storage_key_file.is_empty()).then_some(given);
+    let mut rng = process_rng();
+    let folder = Folder::open(Path::new(&settings.data_dir), storage_key, &mut rng)?;
+    let own = crypto::identity::process_id(&folder.identity(&mut rng)?.public_key());
+    let take = || take_lease(records, own, settings.lease_ms);
+    if service::wait::until_there("the lease", shutdown, take).await.is_none() {
+        return Ok(());
+    }
+    let listener = service::http::listen(&settings.listen).await?;
+    let term = Shutdown::new();
+    let (handle, task) =
+        crate::start(bus.clone(), folder, records.clone(), settings.config(), term.clone()).await?;
+    let router = http::router(HttpState::new(handle, records.clone(), verifier.clone()));
+    tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
+    let served = tokio::spawn(service::http::serve(listener, router, term.clone()));
+    let stop = term.clone();
+    let acted = tokio::spawn(async move {
+        let ended = task.await;
+        stop.trigger();
+        ended
+    });
+    tokio::select! {
+        () = shutdown.requested() => {}
+        () = term.requested() => {}
+        () = keep_lease(records, settings.lease_ms) => {}
+    }
+    term.trigger();
+    served.await.context("serving HTTP")??;
+    if let Err(error) = acted.await.context("the coordinator's task")?? {
+        // What was not saved was not answered either: it comes again in the next term.
+        tracing::warn!("the coordinator stops acting: {error:#}");
+    }
+    if let Err(error) = records.release().await {
+        tracing::warn!(%error, "the lease could not be released: it ends by itself");
+    }
+    Ok(())
+}
+
+async fn take_lease(records: &Records, own: ProcessId, lease_ms: u64) -> Result<(), String> {
+    match records.acquire(own, lease_ms).await {
+        Ok(Acquired::Ours(number)) => {
+            tracing::info!(number, "holds the lease");
+            Ok(())
+        }
+        Ok(Acquired::Theirs { holder, remaining_ms }) => {
+            Err(format!("coordinator {holder} holds it for {remaining_ms} ms more"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Renews the lease until it is lost. A store that is away for a moment costs nothing: whether
+/// another one has taken it, the next renewal says.
+async fn keep_lease(records: &Records, lease_ms: u64) {
+    let mut renewal = tokio::time::interval(Duration::from_millis(lease_ms / 3));
+    renewal.tick().await;
+    loop {
+        renewal.tick().await;
+        match records.renew().await {
+            Ok(()) => {}
+            Err(error @ ledger::RecordsError::Fenced { .. }) => {
+                tracing::warn!(%error, "the lease is lost");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the lease could not be renewed now"),
+        }
+    }
+}

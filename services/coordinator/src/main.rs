@@ -1,0 +1,5 @@
+//! Takes rotation requests and drives rotations.
+
+fn main() -> std::process::ExitCode {
+    coordinator::boot::main()
+}
