@@ -49,6 +49,10 @@ pub(crate) fn parse(received: &Received, now: UnixMillis) -> Result<Parsed, Requ
     if kind.is_some_and(|kind| !kind.starts_with("application/json")) {
         return Err(refuse("content-type", "a request is application/json".to_owned()));
     }
+    // An array of the fields' values would be understood too.
+    if received.body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refuse("malformed", "not a rotation request: no JSON object".to_owned()));
+    }
     let request: RotationRequest = serde_json::from_slice(&received.body)
         .map_err(|error| refuse("malformed", format!("not a rotation request: {error}")))?;
     if request.kind != REQUEST_TYPE || request.version != 1 {

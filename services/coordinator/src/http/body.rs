@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, to_value};
 
 use super::problem::Fault;
 
@@ -31,7 +31,14 @@ impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Body<T>
             })?;
         let Json(understood) = Json::<T>::from_bytes(&bytes)
             .map_err(|rejection| Fault::malformed(format!("{}.", rejection.body_text())))?;
-        match unknown(&bytes, &understood) {
+        let (Ok(given), Ok(shown)) = (serde_json::from_slice(&bytes), to_value(&understood)) else {
+            return Err(Fault::malformed("The body is no JSON."));
+        };
+        if !Value::is_object(&given) {
+            // An array of the fields' values would be understood too: `[]` as a whole request.
+            return Err(Fault::malformed("The body is no JSON object."));
+        }
+        match first_unknown(&given, &shown, "") {
             Some(field) => Err(Fault::malformed(format!("There is no field {field}."))),
             None => Ok(Self(understood)),
         }
@@ -48,12 +55,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// The first field that was given and not understood, at any depth: some of the types that travel
 /// here also travel where a newer program may add to them.
-fn unknown(bytes: &[u8], understood: &impl Serialize) -> Option<String> {
-    let given = serde_json::from_slice(bytes).ok()?;
-    let understood = serde_json::to_value(understood).ok()?;
-    first_unknown(&given, &understood, "")
-}
-
 fn first_unknown(given: &Value, understood: &Value, path: &str) -> Option<String> {
     match (given, understood) {
         (Value::Object(given), Value::Object(understood)) => {

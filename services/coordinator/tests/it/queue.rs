@@ -157,6 +157,7 @@ async fn what_is_no_request_is_refused_and_goes_to_the_dead_queue_with_the_reaso
     };
     for (body, code) in [
         ("no json".to_owned(), "malformed"),
+        ("[\"keyhelm.rotation-request\", 1, \"prod\"]".to_owned(), "malformed"),
         (with("unknown", json!(1)), "malformed"),
         (with("request_id", json!("x".repeat(201))), "malformed"),
         (with("version", json!(2)), "wrong-version"),

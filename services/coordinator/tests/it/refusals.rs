@@ -53,7 +53,7 @@ async fn a_body_that_is_not_understood_is_refused_by_the_name_of_its_field() {
         ("rotations", json!({ "request_id": "" }), "request_id"),
         ("rotations", json!({ "expect_current_pattern": "zz" }), "expect_current_pattern"),
         ("rotations", json!({ "order": { "bytes": "00", "authority": authority } }), "order.bytes"),
-        ("rotations", json!([]), "struct StartRotation"),
+        ("rotations", json!([]), "no JSON object"),
         ("order-drafts", json!({ "purpose": "rotate", "mode": "strict" }), "valid_for_s"),
         (
             "order-drafts",
