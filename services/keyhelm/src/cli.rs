@@ -100,6 +100,8 @@ pub enum Verb {
     #[command(name = "cryptounit-thrhlds")]
     CryptoUnitThrhlds(InstanceArg),
 
+    /// Shows who belongs to an instance, who rules it, and its standing order
+    Manifest(InstanceArg),
     /// Founds an instance: members, administrators, first master key, standing order
     #[command(name = "auto-init")]
     AutoInit(AutoInitArgs),

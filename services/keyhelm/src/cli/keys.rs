@@ -27,10 +27,8 @@ pub enum KeysVerb {
     List(ListArgs),
     /// Shows a key
     Show(ShowArgs),
-    /// Deletes keys: refused from now on, restorable for 30 days
+    /// Deletes keys: they are refused from now on
     Delete(RemoveArgs),
-    /// Brings deleted keys back
-    Restore(RemoveArgs),
     /// Ends deleted keys for good
     Purge(RemoveArgs),
     /// Opens every key version in the crypto units and names those that do not open
@@ -116,7 +114,7 @@ pub struct ShowArgs {
     pub instance: InstanceArg,
 }
 
-/// Arguments of `keys delete`, `keys restore` and `keys purge`.
+/// Arguments of `keys delete` and `keys purge`.
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     /// Their ids

@@ -22,7 +22,7 @@ pub struct SigkeyAddArgs {
     /// Whose it is: the administrator's name, at most 30 characters
     #[arg(value_name = "DESCRIPTION")]
     pub description: Option<String>,
-    /// Select it at once
+    /// Select it at once; the first key in a folder always is
     #[arg(long)]
     pub select: bool,
     /// Its passphrase.
@@ -84,7 +84,8 @@ pub struct IssueArgs {
     #[arg(long, value_name = "ROLE", required = true, num_args = 1.., value_delimiter = ',')]
     pub role: Vec<Role>,
     /// Instances by name or id; `*` for all
-    #[arg(long, value_name = "INSTANCE", required = true, num_args = 1.., value_delimiter = ',')]
+    #[arg(long, alias = "instance", value_name = "INSTANCE", required = true, num_args = 1..,
+        value_delimiter = ',')]
     pub instances: Vec<String>,
     /// For how long
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "12h")]

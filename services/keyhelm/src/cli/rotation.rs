@@ -88,7 +88,7 @@ pub struct RotationsArgs {
     pub instance: InstanceArg,
     /// How many, newest first
     #[arg(long, value_name = "N", default_value_t = 20,
-        value_parser = clap::value_parser!(u32).range(1..=1000))]
+        value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,
     /// Watch the rotation to its end
     #[arg(long, requires = "id")]

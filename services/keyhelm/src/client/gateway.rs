@@ -67,14 +67,9 @@ impl Gateway {
         })
     }
 
-    /// Deletes a key: it is refused from now on and restorable for 30 days.
+    /// Deletes a key: it is refused from now on.
     pub async fn delete(&self, id: &str) -> Result<(), CallError> {
         self.change(Method::DELETE, &["api", "v2", "keys", id]).await
-    }
-
-    /// Brings a deleted key back.
-    pub async fn restore(&self, id: &str) -> Result<(), CallError> {
-        self.change(Method::POST, &["api", "v2", "keys", id, "restore"]).await
     }
 
     /// Ends a deleted key for good.

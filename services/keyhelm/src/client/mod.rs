@@ -90,7 +90,8 @@ fn refused_failure(refused: Refused) -> Failure {
         502 | 504 => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    let mut failure = Failure::new(exit, &code, detail).unmet(unmet);
+    let what = what_of(detail, &unmet);
+    let mut failure = Failure::new(exit, &code, what).unmet(unmet);
     if let Some(safe) = safe {
         failure = failure.safe(safe);
     }
@@ -101,6 +102,15 @@ fn refused_failure(refused: Refused) -> Failure {
     match next.as_deref().or(own_next) {
         Some(next) => failure.next(next),
         None => failure,
+    }
+}
+
+/// A server's sentence repeats all conditions, which are shown as a table.
+pub fn what_of(detail: String, unmet: &[Unmet]) -> String {
+    match unmet.len() {
+        0 => detail,
+        1 => "one condition is not met".to_owned(),
+        many => format!("{many} conditions are not met"),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod colour;
 pub mod compare;
 pub mod differences;
 pub mod instances;
+pub mod manifest;
 pub mod progress;
 pub mod rotations;
 pub mod table;

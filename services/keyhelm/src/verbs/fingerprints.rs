@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::cli::administration::FingerprintArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests::{self, Expected};
-use crate::show::table;
+use crate::show::manifest::members;
 
 /// Reads `--expect`.
 pub fn listed(args: &FingerprintArgs) -> Outcome<Option<Vec<(Digest, String)>>> {
@@ -37,7 +37,7 @@ pub fn accept(
         let what = format!("the id of {} is not that of its key", odd.member.name);
         return Err(Failure::new(Exit::Failed, "odd-member", what).safe("nothing has changed"));
     }
-    app.note(format!("\n{}\n", table_of(announced)));
+    app.note(format!("\n{}\n", members(announced.iter().map(|found| &found.member))));
     if let Some(listed) = listed {
         return judge(&manifests::compare_fingerprints(announced, listed));
     }
@@ -73,17 +73,4 @@ fn judge(expected: &Expected) -> Outcome {
     Err(Failure::new(Exit::Unmet, "fingerprints-differ", what)
         .safe("nothing has changed")
         .next("stop the strangers or add them to the list; start what is missing"))
-}
-
-fn table_of(announced: &[AnnouncedMember]) -> String {
-    let mut shown = table::plain(["NAME", "ROLE", "LOCATION", "FINGERPRINT"]);
-    for AnnouncedMember { member, .. } in announced {
-        shown.add_row([
-            member.name.clone(),
-            member.role.to_string(),
-            member.location.clone(),
-            fingerprint(&member.identity).to_string(),
-        ]);
-    }
-    table::text(&shown)
 }

@@ -39,6 +39,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::CryptoUnitMks(instance) => units::registers(&app, &instance).await,
         Verb::CryptoUnitAdmins(instance) => units::administrators(&app, &instance).await,
         Verb::CryptoUnitThrhlds(instance) => units::thresholds(&app, &instance).await,
+        Verb::Manifest(instance) => units::manifest(&app, &instance).await,
         Verb::AutoInit(args) => auto_init::run(&app, &args).await,
         Verb::AutoMkRotate(args) => rotate::run(&app, &args).await,
         Verb::Rotations(args) => rotations::run(&app, &args).await,

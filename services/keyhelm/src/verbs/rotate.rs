@@ -13,8 +13,8 @@ use super::orders;
 use super::rotations::tell_end;
 use crate::app::App;
 use crate::cli::rotation::RotateArgs;
-use crate::client::CallError;
 use crate::client::coordinator::Coordinator;
+use crate::client::{CallError, what_of};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::show::{differences, rotations as shown};
 use crate::sigkeys::signer;
@@ -172,7 +172,7 @@ fn unmet(error: CallError) -> Failure {
         return CallError::Refused(refused).into();
     }
     let safe = refused.safe.unwrap_or_else(|| "nothing has changed".to_owned());
-    let failure =
-        Failure::new(Exit::Unmet, &refused.code, refused.detail).safe(safe).unmet(refused.unmet);
+    let what = what_of(refused.detail, &refused.unmet);
+    let failure = Failure::new(Exit::Unmet, &refused.code, what).safe(safe).unmet(refused.unmet);
     failure.next(refused.next.unwrap_or_else(|| "keyhelm cryptounit-compare".to_owned()))
 }

@@ -37,8 +37,9 @@ pub fn add(app: &App, args: &SigkeyAddArgs) -> Outcome {
     };
     let bytes = sigkey_file::create(&description, &secret, &mut process_rng())
         .map_err(|error| Failure::usage(error.to_string()).safe("nothing has changed"))?;
+    let is_first = folder.list()?.is_empty();
     let key = folder.add(&bytes)?;
-    if args.select {
+    if args.select || is_first {
         let mut keys = folder.list()?;
         keys.retain(|found| found.is_selected || found.number == key.number);
         folder.select(&keys)?;

@@ -5,7 +5,9 @@ use protocol::api::UnitsView;
 use crate::app::App;
 use crate::cli::InstanceArg;
 use crate::failure::Outcome;
-use crate::show::{compare as registers_of, instances as instances_of, units};
+use crate::show::{
+    compare as registers_of, instances as instances_of, manifest as manifest_of, units,
+};
 
 /// `instances`.
 pub async fn instances(app: &App) -> Outcome {
@@ -42,6 +44,23 @@ pub async fn administrators(app: &App, wanted: &InstanceArg) -> Outcome {
 /// `cryptounit-thrhlds`.
 pub async fn thresholds(app: &App, wanted: &InstanceArg) -> Outcome {
     each(app, wanted, false, |view| units::thresholds(&view.units)).await
+}
+
+/// `manifest`.
+pub async fn manifest(app: &App, wanted: &InstanceArg) -> Outcome {
+    let coordinator = app.coordinator()?;
+    for instance in app.instances(&coordinator, wanted).await? {
+        let found = coordinator.manifest(instance.id).await?;
+        app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
+        match found {
+            None => app.line("No manifest yet: run keyhelm auto-init.\n"),
+            Some(view) => {
+                app.object(&view)?;
+                app.line(format!("{}\n", manifest_of::screen(&view)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `cryptounit-add` and `cryptounit-rm`.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod binary;
+mod cluster;
 mod context_file;
 mod import_file;
 mod manifests;
@@ -12,3 +13,4 @@ mod screens;
 mod sigkeys;
 mod sse;
 mod unreachable;
+mod with_cluster;

@@ -17,7 +17,6 @@ pub async fn run(app: &App, verb: &KeysVerb) -> Outcome {
         KeysVerb::List(args) => read::list(app, args).await,
         KeysVerb::Show(args) => read::show(app, args).await,
         KeysVerb::Delete(args) => remove::delete(app, args).await,
-        KeysVerb::Restore(args) => remove::restore(app, args).await,
         KeysVerb::Purge(args) => remove::purge(app, args).await,
         KeysVerb::Check(args) => read::check(app, args).await,
     }

@@ -1,4 +1,4 @@
-//! Deleting keys, bringing them back, and ending them.
+//! Deleting keys, and ending them.
 
 use serde_json::json;
 
@@ -11,7 +11,6 @@ use crate::failure::{Exit, Failure, Outcome};
 #[derive(Clone, Copy)]
 enum Deed {
     Delete,
-    Restore,
     Purge,
 }
 
@@ -19,7 +18,6 @@ impl Deed {
     const fn past(self) -> &'static str {
         match self {
             Self::Delete => "deleted",
-            Self::Restore => "restored",
             Self::Purge => "purged",
         }
     }
@@ -27,7 +25,6 @@ impl Deed {
     async fn of(self, gateway: &Gateway, id: &str) -> Result<(), CallError> {
         match self {
             Self::Delete => gateway.delete(id).await,
-            Self::Restore => gateway.restore(id).await,
             Self::Purge => gateway.purge(id).await,
         }
     }
@@ -35,14 +32,9 @@ impl Deed {
 
 /// `keys delete`.
 pub async fn delete(app: &App, args: &RemoveArgs) -> Outcome {
-    let question = "Delete these keys? They are refused at once and restorable for 30 days.";
+    let question = "Delete these keys? Whoever uses them is refused at once.";
     app.confirm(question, args.yes)?;
     each(app, args, Deed::Delete).await
-}
-
-/// `keys restore`.
-pub async fn restore(app: &App, args: &RemoveArgs) -> Outcome {
-    each(app, args, Deed::Restore).await
 }
 
 /// `keys purge`.
