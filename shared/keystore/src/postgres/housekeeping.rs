@@ -129,16 +129,18 @@ async fn drop_until_none_is_left(connections: Weak<Connections>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let Some(inner) = connections.upgrade() else { return };
+        // Whoever lists a table from here on starts a task of its own: this one may not see it.
+        inner.is_dropping.store(false, Ordering::Release);
         let store = PostgresKeystore { inner };
         match store.drop_listed().await {
-            Ok(true) => {
-                store.inner.is_dropping.store(false, Ordering::Release);
-                return;
-            }
+            Ok(true) => return,
             Ok(false) => {
                 tracing::info!("a table of an old generation is being read: it goes later")
             }
             Err(error) => tracing::warn!(%error, "tables of old generations are dropped later"),
+        }
+        if store.inner.is_dropping.swap(true, Ordering::AcqRel) {
+            return;
         }
         // The task must not keep the connections alive while it waits.
         drop(store);

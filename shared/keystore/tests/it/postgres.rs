@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use keystore::{Keystore, KeystoreError};
+use keystore::{Keystore, KeystoreError, NewKey};
 use machines::gate::GateRefusal;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -43,6 +43,17 @@ async fn writer_in_flight(fixture: &Fixture) -> tokio_postgres::Client {
     writer
 }
 
+/// Writes a key's blob into generation 1 by hand.
+fn insertion(fixture: &Fixture, key: &NewKey) -> String {
+    format!(
+        "INSERT INTO {} (version, key, attributes, born, blob) VALUES ('{}', '{}', 5, 0, '\\x{}')",
+        fixture.table(1),
+        key.meta.version,
+        key.meta.key,
+        key.blobs[0].blob.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    )
+}
+
 async fn in_time<T>(task: JoinHandle<T>) -> T {
     tokio::time::timeout(SOON, task).await.expect("in time").unwrap()
 }
@@ -57,17 +68,18 @@ async fn an_opening_waits_for_a_writer_in_flight() {
     let opening = tokio::spawn(async move { opener.open(&rotation(2)).await });
     until("the opening waits", async || waiting(&fixture).await == 1).await;
     // What the writer writes is in the set.
-    let sql = format!(
-        "INSERT INTO {} (version, key, attributes, born, blob) VALUES ('{}', '{}', 5, 0, '\\x{}')",
-        fixture.table(1),
-        key.meta.version,
-        key.meta.key,
-        key.blobs[0].blob.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    );
-    writer.batch_execute(&sql).await.unwrap();
+    writer.batch_execute(&insertion(&fixture, &key)).await.unwrap();
     assert!(!opening.is_finished());
     writer.batch_execute("COMMIT").await.unwrap();
     assert_eq!(in_time(opening).await.unwrap().open.unwrap().set_count, 1);
+}
+
+/// Waits until `session` holds up exactly one other.
+async fn until_it_blocks_one(fixture: &Fixture, session: &tokio_postgres::Client) {
+    let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let blocked =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))");
+    until("one waits for the row", async || fixture.number(&blocked).await == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,22 +100,55 @@ async fn the_row_lock_alone_stops_opening_flip_and_abort() {
                 _ => mover.abort(&rotation(3)).await,
             }
         });
-        let pid = writer.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
-        let blocked = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
-        );
-        until(step, async || fixture.number(&blocked).await == 1).await;
+        until_it_blocks_one(&fixture, &writer).await;
+        if step == "open" {
+            let key = fixture.new_key("in no queue", &fixture.targets().await);
+            writer.batch_execute(&insertion(&fixture, &key)).await.unwrap();
+        }
         assert!(!moving.is_finished());
         writer.batch_execute("COMMIT").await.unwrap();
-        in_time(moving).await.unwrap();
+        let row = in_time(moving).await.unwrap();
         match step {
             "open" => {
+                // Counted after the wait.
+                assert_eq!(row.open.unwrap().set_count, 1);
                 fixture.fill().await;
                 fixture.complete(&rotation(2)).await.unwrap();
             }
             "flip" => drop(fixture.mark_flipped(&rotation(2)).await.unwrap()),
             _ => {}
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_row_lock_alone_stops_a_writer() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let fixture = Arc::new(fixture.initialised().await);
+    let row_text = async || {
+        let sql = format!("SELECT row FROM keystores WHERE instance = {}", fixture.me());
+        raw(&fixture.url).await.query_one(&sql, &[]).await.unwrap().get::<_, String>(0)
+    };
+    let update = format!("UPDATE keystores SET row = $1 WHERE instance = {}", fixture.me());
+    let (before, next) = (row_text().await, rotation(2));
+    let key = fixture.new_key("in no queue", &fixture.targets().await);
+    fixture.open(&next).await.unwrap();
+    let opened = row_text().await;
+    // Back to before the opening, which then happens once more by hand, in no queue.
+    let mover = raw(&fixture.url).await;
+    mover.execute(&update, &[&before]).await.unwrap();
+    mover.batch_execute("BEGIN").await.unwrap();
+    mover.execute(&update, &[&opened]).await.unwrap();
+    let writer = fixture.clone();
+    let writing =
+        tokio::spawn(async move { writer.store.create(writer.instance, vec![key]).await });
+    until_it_blocks_one(&fixture, &mover).await;
+    mover.batch_execute("COMMIT").await.unwrap();
+    match in_time(writing).await {
+        Err(KeystoreError::Gate(refusal)) => {
+            assert_eq!(refusal, GateRefusal::GateClosed(next.order.rotation));
+        }
+        other => panic!("not refused: {other:?}"),
     }
 }
 
@@ -266,6 +311,24 @@ async fn a_database_that_is_away_is_named_without_the_password() {
     assert!(refused.contains(&address.to_string()), "{refused}");
     assert!(refused.contains("refused"), "{refused}");
     assert!(!refused.contains("s3cret"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_the_server_has_ended_are_made_again() {
+    let Some(url) = postgres_url() else { return };
+    let name = format!("ended-{}", Uuid::new_v4().simple());
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let fixture = Fixture::with_url(&format!("{url}{separator}application_name={name}")).await;
+    let fixture = fixture.initialised().await;
+    fixture.create("before").await.unwrap();
+    let end = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE application_name = '{name}' AND pid <> pg_backend_pid()"
+    );
+    assert!(fixture.number(&end).await > 0);
+    // A call that meets the end may fail; the database is not away, so that a later one does not.
+    until("it is served again", async || fixture.store.row(fixture.instance).await.is_ok()).await;
+    fixture.create("after").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
