@@ -14,6 +14,7 @@ use crate::checkers::Violation;
 use crate::clients;
 use crate::coordinator::answer_note;
 use crate::reencryptor::Handled;
+use crate::rogue::Sent;
 use crate::world::{Event, World};
 
 /// A request for a rotation.
@@ -86,6 +87,10 @@ impl World {
             }
             Event::ReadBack => self.read_back(),
             Event::Rogue => self.rogue_acts(),
+            Event::Seize => {
+                let sent = self.rogue.seize(self.now, &mut self.rng);
+                self.rogue_sends(sent);
+            }
             Event::Request => self.requests(),
         }
         self.checkers.after_event(&self.units, &self.store)
@@ -95,6 +100,10 @@ impl World {
     fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
         if self.has_rogue {
             self.rogue.see(to, &bytes);
+            if self.faults.rogue && self.rogue.is_tempted() {
+                let pause = self.rng.random_range(1..15);
+                self.after(pause, Event::Seize);
+            }
         }
         if self.rng.random_bool(self.faults.drop) {
             self.outcome.faults += 1;
@@ -137,8 +146,12 @@ impl World {
     }
 
     fn deliver_unit(&mut self, index: usize, bytes: &[u8]) {
+        let highest = self.units[index].saved_state().epoch;
         let handled = self.units[index].handle(self.now, &mut self.rng, bytes);
         let name = self.units[index].name.clone();
+        if handled.is_changed {
+            self.checkers.changed(&name, highest, bytes);
+        }
         self.note(&name, &handled.note);
         if !self.config.rules.save_first {
             self.publish_all(handled.messages.clone());
@@ -170,7 +183,11 @@ impl World {
     }
 
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        let before = self.store.row.clone();
         let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
+        if self.store.row != before {
+            self.checkers.changed("the keystore", before.epoch, &bytes);
+        }
         self.after_reencryptor(handled, Event::Deliver(to, bytes));
     }
 
@@ -279,15 +296,20 @@ impl World {
     }
 
     fn rogue_acts(&mut self) {
-        if self.faults.rogue
-            && let Some((to, what, bytes)) = self.rogue.act(self.now, &mut self.rng)
-        {
+        if self.faults.rogue {
+            let sent = self.rogue.act(self.now, &mut self.rng);
+            self.rogue_sends(sent);
+        }
+        let pause = self.rng.random_range(20..800);
+        self.after(pause, Event::Rogue);
+    }
+
+    fn rogue_sends(&mut self, sent: Option<Sent>) {
+        if let Some((to, what, bytes)) = sent {
             self.note("rogue", &format!("sends {what}"));
             let delay = self.delay();
             self.after(delay, Event::Deliver(to, bytes));
         }
-        let pause = self.rng.random_range(20..800);
-        self.after(pause, Event::Rogue);
     }
 
     pub(crate) fn request(&mut self, ask: Ask) {

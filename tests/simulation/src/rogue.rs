@@ -4,13 +4,15 @@
 use std::collections::VecDeque;
 
 use crypto::identity::Identity;
+use machines::certificate::{Reached, reached};
 use machines::envelope::{self, Outgoing};
 use protocol::certificate::Certificate;
 use protocol::codec;
 use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, Step, Transfers};
 use protocol::envelope::{Envelope, Kind, Recipient};
+use protocol::keystore::KeystoreStanding;
 use protocol::order::{OrderRef, SignedOrder};
-use protocol::report::UnitReport;
+use protocol::report::{KeystoreReport, UnitReport};
 use protocol::{Epoch, InstanceId, MessageId, Pattern, ProcessId, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -20,6 +22,16 @@ struct SeenReport {
     bytes: Vec<u8>,
     from: ProcessId,
     order: Option<OrderRef>,
+    reached: Option<Reached>,
+}
+
+/// A moment that a rogue does not let pass.
+#[derive(Clone, Copy)]
+enum Tempting {
+    /// A flip is on its way.
+    Flip,
+    /// The keystore says that it has flipped this order, and has not been read back.
+    NotReadBack(OrderRef),
 }
 
 /// What a rogue sends: to whom, what it is, the bytes.
@@ -38,6 +50,7 @@ pub struct Rogue {
     transfers: VecDeque<(OrderRef, SignedTransfer)>,
     anything: VecDeque<(ProcessId, Vec<u8>)>,
     patterns: Vec<Pattern>,
+    tempting: Option<Tempting>,
     epoch: Epoch,
     serial: u64,
 }
@@ -65,6 +78,7 @@ impl Rogue {
             transfers: VecDeque::new(),
             anything: VecDeque::new(),
             patterns: Vec::new(),
+            tempting: None,
             epoch: Epoch { manifest_serial: 0, number: 0 },
             serial: 1,
         }
@@ -80,15 +94,31 @@ impl Rogue {
                     self.see_report(&report, bytes);
                 }
             }
-            Kind::KeystoreReport => keep(&mut self.keystore_reports, bytes.to_vec()),
+            Kind::KeystoreReport => {
+                keep(&mut self.keystore_reports, bytes.to_vec());
+                let report = codec::decode::<KeystoreReport>(found.body).ok();
+                let rotation = report.and_then(|report| report.row).and_then(|row| row.rotation);
+                let switched = rotation.filter(|it| it.standing == KeystoreStanding::Switched);
+                self.tempting = switched.map(|it| {
+                    Tempting::NotReadBack(OrderRef {
+                        rotation: it.rotation,
+                        number: it.number,
+                        digest: it.order_digest,
+                    })
+                });
+            }
             Kind::Transfers => {
                 let Ok(found) = codec::decode::<Transfers>(found.body) else { return };
                 for transfer in found.transfers {
                     keep(&mut self.transfers, (found.order, transfer));
                 }
             }
-            Kind::Command | Kind::KeystoreCommand => {
+            Kind::Command => keep(&mut self.anything, (to, bytes.to_vec())),
+            Kind::KeystoreCommand => {
                 keep(&mut self.anything, (to, bytes.to_vec()));
+                if let Ok(KeystoreCommand::Flip { .. }) = codec::decode(found.body) {
+                    self.tempting = Some(Tempting::Flip);
+                }
             }
             _ => {}
         }
@@ -113,8 +143,33 @@ impl Rogue {
             }
         }
         let order = rotation.map(|rotation| rotation.order);
-        let seen = SeenReport { bytes: bytes.to_vec(), from: report.unit, order };
+        let reached = order.and_then(|order| reached(report, &order)).map(|(reached, _)| reached);
+        let seen = SeenReport { bytes: bytes.to_vec(), from: report.unit, order, reached };
         keep(&mut self.unit_reports, seen);
+    }
+
+    /// Whether it has just seen something that it wants to act on at once.
+    pub const fn is_tempted(&self) -> bool {
+        self.tempting.is_some()
+    }
+
+    /// Acts on what it has just seen: asks the keystore while a flip is on its way, and has a unit
+    /// clear with the keystore's word before the flip is read back.
+    pub fn seize(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Sent> {
+        match self.tempting.take()? {
+            Tempting::Flip => {
+                let command = KeystoreCommand::Survey;
+                let (to, body) = (self.reencryptor, codec::encode(&command));
+                Some((to, command.name(), self.seal(now, rng, to, Kind::KeystoreCommand, &body)))
+            }
+            Tempting::NotReadBack(order) => {
+                let envelopes = self.keystore_reports.back().cloned().into_iter().collect();
+                let certificate = Certificate { envelopes, manifests: Vec::new() };
+                let command = Command::Step { order, step: Step::Clear { certificate } };
+                let (unit, body) = (pick(rng, &self.units)?, codec::encode(&command));
+                Some((unit, command.name(), self.seal(now, rng, unit, Kind::Command, &body)))
+            }
+        }
     }
 
     /// Sends something: to a unit, to the keystore, or what it has seen as it was.
@@ -160,7 +215,10 @@ impl Rogue {
                 }
                 step(Step::Generate { offers })
             }
-            3 | 4 => step(Step::Promote { certificate: self.certificate(rng, order) }),
+            3 | 4 => {
+                let certificate = self.certificate(rng, order, Reached::Committed);
+                step(Step::Promote { certificate })
+            }
             5 | 6 => step(Step::Clear { certificate: self.keystore_certificate(rng) }),
             7 => step(Step::Commit { pattern: pick(rng, &self.patterns)? }),
             8 => {
@@ -179,28 +237,37 @@ impl Rogue {
         order: OrderRef,
     ) -> KeystoreCommand {
         match rng.random_range(0..6) {
-            0 | 1 => KeystoreCommand::Flip { order, certificate: self.certificate(rng, order) },
-            2 => KeystoreCommand::Drop { order, certificate: self.certificate(rng, order) },
+            0 | 1 => {
+                let certificate = self.certificate(rng, order, Reached::Promoted);
+                KeystoreCommand::Flip { order, certificate }
+            }
+            2 => {
+                let certificate = self.certificate(rng, order, Reached::Cleared);
+                KeystoreCommand::Drop { order, certificate }
+            }
             3 => KeystoreCommand::Abort { order: signed },
             _ => KeystoreCommand::Survey,
         }
     }
 
     /// For each unit one of its reports in this order: mostly the latest, now and then any; now
-    /// and then one is left out, comes twice, or is of another order.
-    fn certificate(&self, rng: &mut ChaCha8Rng, order: OrderRef) -> Certificate {
+    /// and then one comes twice or is of another order, and whoever is not as far as `needed` is
+    /// left out.
+    fn certificate(&self, rng: &mut ChaCha8Rng, order: OrderRef, needed: Reached) -> Certificate {
         let mut envelopes = Vec::new();
         let is_of_any_order = rng.random_bool(0.1);
+        let leaves_out = rng.random_bool(0.3);
         for unit in &self.units {
             let of_unit: Vec<_> = self
                 .unit_reports
                 .iter()
                 .filter(|seen| seen.from == *unit)
                 .filter(|seen| is_of_any_order || seen.order == Some(order))
+                .filter(|seen| !leaves_out || seen.reached >= Some(needed))
                 .collect();
             let Some(last) = of_unit.len().checked_sub(1) else { continue };
             let at = if rng.random_bool(0.7) { last } else { rng.random_range(0..=last) };
-            let times = if rng.random_bool(0.92) { 1 } else { rng.random_range(0..=2) };
+            let times = if rng.random_bool(0.95) { 1 } else { 2 };
             envelopes.extend((0..times).map(|_| of_unit[at].bytes.clone()));
         }
         Certificate { envelopes, manifests: Vec::new() }

@@ -77,6 +77,7 @@ pub(crate) enum Event {
     Purge,
     ReadBack,
     Rogue,
+    Seize,
     Request,
 }
 

@@ -1,5 +1,6 @@
 //! The invariants of DESIGN.md section 8, one a file, looked at after every event.
 
+mod fencing;
 mod no_key_lost;
 mod one_end;
 mod one_key_per_order;
@@ -7,6 +8,7 @@ mod order_of_steps;
 mod registers;
 
 use machines::unit::state::UnitState;
+use protocol::Epoch;
 
 use crate::store::Store;
 use crate::unit::UnitNode;
@@ -33,15 +35,22 @@ pub struct Saved<'a> {
 /// All checkers and what they remember.
 #[derive(Default)]
 pub struct Checkers {
+    fencing: fencing::Memory,
     one_key_per_order: one_key_per_order::Memory,
     registers: registers::Memory,
 }
 
 impl Checkers {
+    /// Takes note that `who`, that had seen `highest`, has changed its state for a message.
+    pub fn changed(&mut self, who: &str, highest: Epoch, message: &[u8]) {
+        self.fencing.changed(who, highest, message);
+    }
+
     /// Looks at everything after an event.
     pub fn after_event(&mut self, units: &[UnitNode], store: &Store) -> Result<(), Violation> {
         let saved: Vec<_> =
             units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
+        self.fencing.check()?;
         no_key_lost::check(&saved, store)?;
         order_of_steps::check(&saved, store)?;
         self.one_key_per_order.check(&saved)?;
