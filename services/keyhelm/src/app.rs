@@ -31,7 +31,7 @@ pub struct App {
     is_json: bool,
     server: String,
     gateway: String,
-    token: Option<SecretText>,
+    token_file: Option<PathBuf>,
     sigkeys: Option<PathBuf>,
 }
 
@@ -56,11 +56,13 @@ impl App {
         let is_contexts = context.server.as_ref() == Some(&server)
             || (global.server.is_none() && context.gateway.as_ref() == Some(&gateway));
         let of_context = context.token_file.as_ref().filter(|_| is_contexts);
-        let token = match global.token_file.as_ref().or(of_context) {
-            Some(path) => Some(read_token(path)?),
-            None => None,
-        };
-        Ok(Self { is_json: global.json, server, gateway, token, sigkeys: context.sigkeys })
+        let token_file = global.token_file.as_ref().or(of_context).cloned();
+        Ok(Self { is_json: global.json, server, gateway, token_file, sigkeys: context.sigkeys })
+    }
+
+    /// Read only where somebody is shown it: verbs on local files need none.
+    fn token(&self) -> Outcome<Option<SecretText>> {
+        self.token_file.as_deref().map(read_token).transpose()
     }
 
     /// Whether programs read what is written.
@@ -75,14 +77,14 @@ impl App {
 
     /// The coordinator.
     pub fn coordinator(&self) -> Outcome<Coordinator> {
-        let http = Http::new("coordinator", &self.server, self.token.clone())?;
+        let http = Http::new("coordinator", &self.server, self.token()?)?;
         self.warn_of_clear_token(&http);
         Ok(Coordinator { http })
     }
 
     /// The gateway, for the keys of the instance that is named, or of the only one.
     pub async fn gateway(&self, wanted: &InstanceArg) -> Outcome<Gateway> {
-        let http = Http::new("gateway", &self.gateway, self.token.clone())?;
+        let http = Http::new("gateway", &self.gateway, self.token()?)?;
         self.warn_of_clear_token(&http);
         let instance = match &wanted.instance {
             Some(name) => InstanceId::named(name),

@@ -1,5 +1,6 @@
 //! Two recovery and three operational units, coordinator, reencryptor and gateway, each a process.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -7,9 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
 
 use crate::database::Database;
 use crate::process::{PATIENCE, Process};
+use crate::proxy::Proxy;
 use crate::tap;
 
 /// Name of the instance.
@@ -49,15 +53,22 @@ pub struct Cluster {
     pub folder: TempDir,
     /// Its database.
     pub database: Database,
-    /// The broker as the services see it.
-    pub amqp_url: String,
+    /// The way to the broker.
+    pub broker: Proxy,
+    /// The way to the database server.
+    pub store: Proxy,
     /// All processes, the units first.
     pub processes: Vec<Process>,
     /// Port of the coordinator.
     pub coordinator_port: u16,
     /// Port of the gateway.
     pub gateway_port: u16,
+    amqp_url: String,
+    /// Clusters share the broker's durable queues, so there is one at a time.
+    _turn: MutexGuard<'static, ()>,
 }
+
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A port that was free a moment ago.
 fn free_port() -> anyhow::Result<u16> {
@@ -72,24 +83,41 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
 }
 
 impl Cluster {
-    /// Starts everything; `amqp_url` may lead through a proxy.
-    pub async fn start(flavour: Flavour, amqp_url: &str, admin_url: &str) -> anyhow::Result<Self> {
+    /// Starts everything before broker and database can be reached, wants everybody to say that it
+    /// waits, and opens the ways to both.
+    pub async fn start(flavour: Flavour) -> anyhow::Result<Self> {
+        let turn = TURN.lock().await;
+        let (amqp_url, admin_url) = servers().context("no servers")?;
+        tap::forget_shared_queues(&amqp_url, &SHARED_QUEUES).await?;
         let folder = tempfile::Builder::new().prefix("keyhelm-e2e-").tempdir()?;
-        let database = Database::create(admin_url).await?;
+        let database = Database::create(&admin_url).await?;
         let mut cluster = Self {
             folder,
+            broker: Proxy::reserve(server_of(&amqp_url)?).await?,
+            store: Proxy::reserve(server_of(&database.url)?).await?,
             database,
-            amqp_url: amqp_url.to_owned(),
             processes: Vec::new(),
             coordinator_port: free_port()?,
             gateway_port: free_port()?,
+            amqp_url,
+            _turn: turn,
         };
         cluster.make_token().await?;
         cluster.define(flavour)?;
         for process in &mut cluster.processes {
             process.start()?;
         }
+        for process in &mut cluster.processes {
+            process.says("waiting for the").await?;
+        }
+        cluster.store.open().await?;
+        cluster.broker.open().await?;
         Ok(cluster)
+    }
+
+    /// The broker itself, past the proxy.
+    pub fn amqp_url(&self) -> &str {
+        &self.amqp_url
     }
 
     fn define(&mut self, flavour: Flavour) -> anyhow::Result<()> {
@@ -100,35 +128,37 @@ impl Cluster {
             Flavour::Testing => target.join("testing/release"),
         };
         for (name, kind) in UNITS {
-            let own = [("KEYHELM_TESTING_SEED", SEED.to_owned())];
-            self.add(name, units.join(kind), &own);
+            let own = [("KEYHELM_TESTING_SEED", format!("{SEED} {name}"))];
+            self.add(name, units.join(kind), &own)?;
         }
-        let keystore = [("KEYHELM_DATABASE_URL", self.database.url.clone())];
-        self.add("reencryptor", release.join("keystore-reencryptor"), &keystore);
+        let store = through(&self.database.url, self.store.port())?;
+        let keystore = [("KEYHELM_DATABASE_URL", store.clone())];
+        self.add("reencryptor", release.join("keystore-reencryptor"), &keystore)?;
         let jwks = self.folder.path().join("jwks.json").display().to_string();
         let http = |port: u16| {
             [
-                ("KEYHELM_DATABASE_URL", self.database.url.clone()),
+                ("KEYHELM_DATABASE_URL", store.clone()),
                 ("KEYHELM_JWKS_FILE", jwks.clone()),
                 ("KEYHELM_LISTEN", format!("127.0.0.1:{port}")),
             ]
         };
         let (coordinator, gateway) = (http(self.coordinator_port), http(self.gateway_port));
-        self.add("coordinator", release.join("coordinator"), &coordinator);
-        self.add("gateway", release.join("kms-gateway"), &gateway);
-        Ok(())
+        self.add("coordinator", release.join("coordinator"), &coordinator)?;
+        self.add("gateway", release.join("kms-gateway"), &gateway)
     }
 
-    fn add(&mut self, name: &str, binary: PathBuf, own: &[(&str, String)]) {
+    fn add(&mut self, name: &str, binary: PathBuf, own: &[(&str, String)]) -> anyhow::Result<()> {
+        let broker = through(&self.amqp_url, self.broker.port())?;
         let folder = self.folder.path();
         let mut environment = vec![
             ("KEYHELM_NAME".to_owned(), name.to_owned()),
             ("KEYHELM_INSTANCE".to_owned(), INSTANCE.to_owned()),
             ("KEYHELM_DATA_DIR".to_owned(), folder.join(name).display().to_string()),
-            ("KEYHELM_AMQP_URL".to_owned(), self.amqp_url.clone()),
+            ("KEYHELM_AMQP_URL".to_owned(), broker),
         ];
         environment.extend(own.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         self.processes.push(Process::new(name, binary, folder, environment));
+        Ok(())
     }
 
     /// The process of this name.
@@ -140,37 +170,20 @@ impl Cluster {
     async fn make_token(&self) -> anyhow::Result<()> {
         let folder = self.folder.path();
         std::fs::write(folder.join("passphrase"), PASSPHRASE)?;
-        let made = self
-            .keyhelm(&[
-                "token",
-                "issue",
-                "--key",
-                "issuer.pem",
-                "--create",
-                "--jwks",
-                "jwks.json",
-                "--subject",
-                "tester",
-                "--role",
-                "Manager",
-                "--role",
-                "KeyPurge",
-                "--instances",
-                INSTANCE,
-                "--valid-for",
-                "1h",
-                "--out",
-                "token",
-            ])
-            .await?;
-        ensure!(made.status.success(), "no token: {}", text_of(&made));
+        let made = self.expect(0, &["token", "make-key", "issuer.pem"]).await?;
+        std::fs::write(folder.join("jwks.json"), made)?;
+        let issue = "token issue --key issuer.pem --subject tester --role Manager,KeyPurge \
+                     --valid-for 1h --out token --instances";
+        let arguments: Vec<_> = issue.split_whitespace().chain([INSTANCE]).collect();
+        self.expect(0, &arguments).await?;
         Ok(())
     }
 
-    /// Runs the command line in the cluster's folder.
-    pub async fn keyhelm(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+    /// The command line in the cluster's folder, to be run.
+    pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let folder = self.folder.path();
-        let run = Command::new(binaries()?.join("keyhelm"))
+        let mut command = Command::new(binaries()?.join("keyhelm"));
+        command
             .args(arguments)
             .current_dir(folder)
             .env_clear()
@@ -181,9 +194,22 @@ impl Cluster {
             .env("KEYHELM_GATEWAY", format!("http://127.0.0.1:{}", self.gateway_port))
             .env("KEYHELM_TOKEN_FILE", folder.join("token"))
             .stdin(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        Ok(tokio::time::timeout(2 * PATIENCE, run).await.context("keyhelm does not end")??)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Starts the command line, and lets it run.
+    pub fn begin(&self, arguments: &[&str]) -> anyhow::Result<JoinHandle<io::Result<Output>>> {
+        let child = self.command(arguments)?.spawn()?;
+        Ok(tokio::spawn(child.wait_with_output()))
+    }
+
+    /// Runs the command line.
+    pub async fn keyhelm(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let run = self.begin(arguments)?;
+        Ok(tokio::time::timeout(2 * PATIENCE, run).await.context("keyhelm does not end")???)
     }
 
     /// Runs the command line and wants this exit code; answers what it printed on standard output.
@@ -222,12 +248,10 @@ impl Cluster {
         let until = Instant::now() + PATIENCE;
         loop {
             let found = self.get(&format!("/v1/instances/{INSTANCE}/members")).await;
-            let count = match &found {
-                Ok(members) => members.as_array().map_or(0, Vec::len),
-                Err(_) => 0,
-            };
-            // Units, reencryptor, gateway; the coordinator may count itself.
-            if count >= UNITS.len() + 2 {
+            let text = found.as_ref().map(ToString::to_string).unwrap_or_default();
+            // Everybody but the coordinator announces itself; it answers, so it is there.
+            let names = UNITS.iter().map(|(name, _)| *name).chain(["reencryptor", "gateway"]);
+            if names.into_iter().all(|name| text.contains(&format!("\"{name}\""))) {
                 return Ok(());
             }
             ensure!(Instant::now() < until, "not everybody is there: {found:?}");
@@ -255,13 +279,25 @@ impl Cluster {
                 ensure!(code == 0, "{} exits {code}:\n{}", process.name(), process.log());
             }
         }
-        tap::forget_shared_queues(
-            &self.amqp_url,
-            &["keyhelm.coordinator.requests", "keyhelm.coordinator.announcements", "keyhelm.dead"],
-        )
-        .await?;
+        tap::forget_shared_queues(&self.amqp_url, &SHARED_QUEUES).await?;
         self.database.drop().await
     }
+}
+
+const SHARED_QUEUES: [&str; 3] =
+    ["keyhelm.coordinator.requests", "keyhelm.coordinator.announcements", "keyhelm.dead"];
+
+/// Host and port of a URL, as in `scheme://user:password@host:port/rest`.
+fn server_of(url: &str) -> anyhow::Result<String> {
+    let (_, rest) = url.split_once("://").context("no scheme")?;
+    let (server, _) = rest.split_once('/').context("no path")?;
+    let server = server.rsplit_once('@').map_or(server, |(_, server)| server);
+    Ok(server.to_owned())
+}
+
+/// The same URL through a port of this machine.
+fn through(url: &str, port: u16) -> anyhow::Result<String> {
+    Ok(url.replacen(&server_of(url)?, &format!("127.0.0.1:{port}"), 1))
 }
 
 /// What a program printed.

@@ -6,6 +6,8 @@
 
 pub mod cluster;
 pub mod database;
+pub mod keys;
+pub mod leaks;
 pub mod process;
 pub mod proxy;
 pub mod tap;

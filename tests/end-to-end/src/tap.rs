@@ -7,7 +7,7 @@ use lapin::options::{
     BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties};
 
 /// Bodies of messages, in the order of the broker.
 #[derive(Clone, Default)]
@@ -28,26 +28,32 @@ impl Seen {
 pub async fn listen(url: &str) -> anyhow::Result<(Connection, Seen)> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
+    let (seen, _) = listen_to(&channel, Some(("amq.rabbitmq.trace", "publish.#"))).await?;
+    // Kept open with its connection.
+    std::mem::forget(channel);
+    Ok((connection, seen))
+}
+
+/// A queue of our own, bound where it is said, and everything that comes to it; also its name.
+async fn listen_to(
+    channel: &Channel,
+    bound: Option<(&str, &str)>,
+) -> anyhow::Result<(Seen, String)> {
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
     let name = queue.name().clone();
-    channel
-        .queue_bind(
-            name.clone(),
-            "amq.rabbitmq.trace".into(),
-            "publish.#".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await?;
+    if let Some((exchange, key)) = bound {
+        let options = QueueBindOptions::default();
+        channel
+            .queue_bind(name.clone(), exchange.into(), key.into(), options, FieldTable::default())
+            .await?;
+    }
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let mut consumer =
-        channel.basic_consume(name, "tap".into(), options, FieldTable::default()).await?;
+        channel.basic_consume(name.clone(), "".into(), options, FieldTable::default()).await?;
     let seen = Seen::default();
     let into = seen.clone();
     tokio::spawn(async move {
-        // The channel lives as long as its consumer.
-        let _channel = channel;
         while let Some(Ok(delivery)) = consumer.next().await {
             let message = (delivery.routing_key.to_string(), delivery.data);
             match into.0.lock() {
@@ -56,7 +62,7 @@ pub async fn listen(url: &str) -> anyhow::Result<(Connection, Seen)> {
             }
         }
     });
-    Ok((connection, seen))
+    Ok((seen, name.to_string()))
 }
 
 /// Removes the queues that coordinators share, with whatever an earlier cluster left in them.
@@ -68,4 +74,41 @@ pub async fn forget_shared_queues(url: &str, names: &[&str]) -> anyhow::Result<(
     }
     connection.close(200, "done".into()).await?;
     Ok(())
+}
+
+impl Seen {
+    /// Bodies as text.
+    pub fn texts(&self) -> Vec<String> {
+        let text = |(_, body): &(String, Vec<u8>)| String::from_utf8_lossy(body).into_owned();
+        self.messages().iter().map(text).collect()
+    }
+}
+
+/// Posts a rotation request as any AMQP client would; answers what comes on the exchange of events,
+/// and what comes to `reply_to`.
+pub async fn ask_by_queue(url: &str, instance: &str) -> anyhow::Result<(Seen, Seen)> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let (events, _) = listen_to(&channel, Some(("keyhelm.events", "rotation.#"))).await?;
+    let (answers, reply_to) = listen_to(&channel, None).await?;
+    let body = format!(
+        "{{\"type\":\"keyhelm.rotation-request\",\"version\":1,\"instance\":\"{instance}\"}}"
+    );
+    let properties = lapin::BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_message_id(uuid::Uuid::new_v4().to_string().into())
+        .with_reply_to(reply_to.into());
+    channel
+        .basic_publish(
+            "".into(),
+            "keyhelm.coordinator.requests".into(),
+            lapin::options::BasicPublishOptions::default(),
+            body.as_bytes(),
+            properties,
+        )
+        .await?
+        .await?;
+    // Kept open until the program ends: what it hears is in `Seen`.
+    std::mem::forget((connection, channel));
+    Ok((events, answers))
 }
