@@ -122,9 +122,8 @@ impl Settings for CoordinatorSettings {
 
 impl CoordinatorSettings {
     fn config(&self) -> CoordinatorConfig {
-        let mut times = Times::default();
-        times.survey_ms = self.survey_ms;
-        times.order_valid_s = self.order_valid_s;
+        let (survey_ms, order_valid_s) = (self.survey_ms, self.order_valid_s);
+        let mut times = Times { survey_ms, order_valid_s, ..Times::default() };
         times.rotation.silence_abort_ms = self.unit_silence_abort_s * 1000;
         CoordinatorConfig { name: self.name.clone(), location: self.location.clone(), times }
     }

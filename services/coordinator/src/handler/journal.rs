@@ -138,3 +138,75 @@ fn as_of(rotation: &RotationView, phase: Phase, at: UnixMillis) -> RotationView 
     }
     view
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::OrderNumber;
+    use protocol::order::Purpose;
+
+    use super::*;
+
+    const ID: RotationId = RotationId::from_bytes([1; 16]);
+
+    fn rotation() -> RotationView {
+        let phases = [Phase::Inspect, Phase::Generate, Phase::Install, Phase::Done];
+        RotationView {
+            rotation: ID,
+            instance: InstanceId::named("test"),
+            number: OrderNumber::default(),
+            purpose: Purpose::Rotate,
+            phase: Phase::Done,
+            is_decided: true,
+            from: None,
+            to: Some(protocol::Pattern([1; 32])),
+            started_at: UnixMillis(1),
+            finished_at: Some(UnixMillis(4)),
+            phases: phases.into_iter().zip((1..=4).map(UnixMillis)).collect(),
+            keys_done: 7,
+            keys_total: 7,
+            units_done: 5,
+            units_total: 5,
+            gate_closed_ms: Some(1),
+            waiting_for: Vec::new(),
+            aborted_because: None,
+            trace_id: None,
+        }
+    }
+
+    fn entry(rotation: RotationId, seq: u64, phase: Phase) -> AuditView {
+        let details = json!({ "rotation": rotation, "seq": seq, "text": phase_text(phase) });
+        AuditView {
+            seq: seq + 10,
+            at: UnixMillis(seq + 1),
+            actor: "alice".to_owned(),
+            action: format!("{ACTION}{phase}"),
+            details,
+            hash: protocol::Digest([0; 32]),
+        }
+    }
+
+    #[test]
+    fn what_a_crash_kept_out_of_the_audit_log_is_found_in_the_record() {
+        let other = RotationId::from_bytes([2; 16]);
+        let log = [entry(other, 1, Phase::Install), entry(ID, 1, Phase::Generate)];
+        let told = read_back(&log, &rotation());
+        assert_eq!(told.iter().map(|event| event.seq).collect::<Vec<_>>(), [1]);
+        let missing = missing(&rotation(), &told);
+        let found: Vec<_> =
+            missing.iter().map(|event| (event.rotation.phase, event.at.0)).collect();
+        assert_eq!(found, [(Phase::Install, 3), (Phase::Done, 4)]);
+        let mut journal = Journal::resume(ID, told);
+        assert_eq!((journal.next_seq(ID), journal.next_seq(ID)), (2, 3));
+        assert_eq!(journal.next_seq(other), 1, "another rotation begins anew");
+    }
+
+    #[test]
+    fn an_event_read_back_knows_nothing_of_what_came_later() {
+        let log = [entry(ID, 1, Phase::Generate), entry(ID, 3, Phase::Done)];
+        let told = read_back(&log, &rotation());
+        let (first, last) = (&told[0].rotation, &told[1].rotation);
+        assert_eq!((first.phase, first.phases.len(), first.to), (Phase::Generate, 2, None));
+        assert_eq!((first.is_decided, first.finished_at, first.keys_done), (false, None, 0));
+        assert_eq!(*last, rotation());
+    }
+}

@@ -1,6 +1,6 @@
 //! What cannot be understood, and what is not taken: a problem that names the thing.
 
-use coordinator::http::MAX_BODY;
+use coordinator::http::{MAX_BODY, MAX_REQUESTS};
 use crypto::domain;
 use protocol::codec;
 use protocol::manifest::{Manifest, SignedManifest};
@@ -179,4 +179,27 @@ async fn documents_and_orders_that_nobody_of_the_manifest_signed_are_not_taken()
     let order = administrator.order(&draft(&cluster.api, Purpose::Rotate).await);
     let response = cluster.api.post(&path("rotations"), &json!({ "order": order })).await;
     assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_than_are_worked_on_at_once_are_told_to_come_back() {
+    let (mut cluster, _) = founded().await;
+    // Each draft now waits for a silent unit.
+    cluster.stop_unit("op-1").await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..MAX_REQUESTS + 10 {
+        let api = cluster.api.clone();
+        let body = json!({ "purpose": "rotate", "mode": "strict", "valid_for_s": 60 });
+        requests.spawn(async move { api.post(&path("order-drafts"), &body).await });
+    }
+    while let Some(response) = requests.join_next().await {
+        let response = response.unwrap();
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            assert_eq!(response.headers()["retry-after"], "1");
+            problem(response, StatusCode::SERVICE_UNAVAILABLE, "busy").await;
+            return;
+        }
+        problem(response, StatusCode::CONFLICT, "precheck-unmet").await;
+    }
+    panic!("every one of them was worked on at once");
 }

@@ -63,12 +63,12 @@ fn parts(root: &Value, words: &Words, word: &str, value: &Value) -> Result<(), S
     let first = words.get("prefixItems").and_then(Value::as_array);
     match word {
         "items" => {
-            let rest = items.iter().skip(first.map_or(0, Vec::len));
-            rest.map(|item| misfit(root, rule, item)).collect()
+            let mut rest = items.iter().skip(first.map_or(0, Vec::len));
+            rest.try_for_each(|item| misfit(root, rule, item))
         }
         "prefixItems" => {
-            let pairs = rule.as_array().unwrap().iter().zip(items);
-            pairs.map(|(rule, item)| misfit(root, rule, item)).collect()
+            let mut pairs = rule.as_array().unwrap().iter().zip(items);
+            pairs.try_for_each(|(rule, item)| misfit(root, rule, item))
         }
         _ => Ok(()),
     }
