@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use protocol::UnixMillis;
 use protocol::api::RotationView;
 use protocol::audit::Phase;
@@ -29,10 +29,7 @@ impl Progress {
     /// Nothing is shown yet.
     pub fn new() -> Self {
         let bar = ProgressBar::new(0);
-        let template = "  {msg:<62} {bar:24} {pos}/{len} keys {per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        bar.set_style(style("  {msg}"));
         Self { bar, told: BTreeSet::new(), named: BTreeSet::new() }
     }
 
@@ -66,7 +63,12 @@ impl Progress {
             }
         }
         self.bar.set_message(text(view.phase));
-        self.bar.set_length(view.keys_total);
+        // The count of keys is known when the key storage has been opened.
+        if view.keys_total > 0 && self.bar.length() != Some(view.keys_total) {
+            self.bar.set_style(style("  {msg:<62} {bar:24} {pos}/{len} keys {rate} {eta}"));
+            self.bar.reset_eta();
+            self.bar.set_length(view.keys_total);
+        }
         self.bar.set_position(view.keys_done);
     }
 
@@ -74,6 +76,16 @@ impl Progress {
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A style whose `rate` is a whole number of keys a second.
+pub fn style(template: &str) -> ProgressStyle {
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be written is no reason to stop.
+        let _ = write!(out, "{}/s", count(state.per_sec() as u64));
+    };
+    let found = ProgressStyle::with_template(template);
+    found.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
 }
 
 fn text(phase: Phase) -> &'static str {
@@ -88,7 +100,7 @@ pub fn time_by_phase(view: &RotationView) -> String {
         let ((phase, from), (_, until)) = (pair[0], pair[1]);
         table.add_row([phase.name().to_owned(), milliseconds(until.since(from))]);
     }
-    table.to_string()
+    super::table::text(&table)
 }
 
 /// The last line of a rotation that ended well.

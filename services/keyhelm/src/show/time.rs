@@ -23,6 +23,14 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// A count and its noun: `1 key`, `3,000 keys`.
+pub fn counted(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{} {noun}s", count(number)),
+    }
+}
+
 /// A moment in UTC to the second (RFC 3339).
 pub fn moment(at: protocol::UnixMillis) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);

@@ -23,7 +23,7 @@ use crate::client::CallError;
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests::{self, Founding};
-use crate::show::time::span;
+use crate::show::time::{counted, span};
 use crate::sigkeys::signer::{self, Signer};
 
 /// Pause between two looks at who has announced itself or taken the manifest.
@@ -86,15 +86,15 @@ async fn found(
     let manifest = manifests::first(founding, service::now())
         .map_err(|reason| Failure::usage(reason).safe("nothing has changed"))?;
     app.note(format!(
-        "{} administrators; signature threshold {}, revocation threshold {}.",
-        keys.len(),
+        "{}; signature threshold {}, revocation threshold {}.",
+        counted(keys.len() as u64, "administrator"),
         manifest.signature_threshold,
         manifest.revocation_threshold
     ));
     let signer = Signer::open(&keys, &args.passphrases)?;
     let bytes = codec::encode(&manifest);
     let signed = SignedManifest { signatures: signer.sign(domain::MANIFEST, &bytes), bytes };
-    app.note(format!("Installing {} administrators....", keys.len()));
+    app.note(format!("Installing {}....", counted(keys.len() as u64, "administrator")));
     app.note("Setting signature thresholds....");
     coordinator.give_manifest(instance.id, &signed).await?;
     Ok(signer)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crypto::identity::{fingerprint, process_id};
+use crypto::identity::process_id;
 use protocol::Digest;
 use protocol::api::AnnouncedMember;
 

@@ -81,7 +81,7 @@ fn keys_are_imported_shown_deleted_and_purged() {
     dev.good(&["keys", "purge", id, "--yes"]);
     let gone = dev.run(&["keys", "purge", id, "--yes"]);
     assert_eq!((gone.code, gone.err.contains(id)), (1, true), "{gone:?}");
-    assert!(dev.good(&["keys", "check"]).contains("1 key versions checked"));
+    assert!(dev.good(&["keys", "check"]).contains("1 key version checked"));
 }
 
 #[test]

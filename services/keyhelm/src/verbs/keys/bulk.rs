@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crypto::random::{process_rng, uuid_v4};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use protocol::KeyId;
 use protocol::key_api::{BatchKey, BatchRequest, BatchWritten, MAX_BATCH};
 use tokio::time::Instant;
@@ -19,7 +19,8 @@ use crate::cli::keys::{CreateArgs, ImportArgs};
 use crate::client::CallError;
 use crate::client::gateway::Gateway;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::show::time::count;
+use crate::show::progress;
+use crate::show::time::{count, counted};
 
 /// Longest pause between two tries of a page.
 const MAX_PAUSE_S: u64 = 5;
@@ -47,7 +48,7 @@ pub async fn create(app: &App, args: &CreateArgs) -> Outcome {
         );
         work.name_rest(failure, "made", &rest)
     })?;
-    app.ok(format!("{} keys made.", count(args.count)));
+    app.ok(format!("{} made.", counted(args.count, "key")));
     Ok(())
 }
 
@@ -74,7 +75,7 @@ pub async fn import(app: &App, args: &ImportArgs) -> Outcome {
         let next = "import the lines that are not yet there (keyhelm keys list)";
         work.name_rest(failure, "imported", next)
     })?;
-    app.ok(format!("{} keys imported.", count(total)));
+    app.ok(format!("{} imported.", counted(total, "key")));
     Ok(())
 }
 
@@ -96,7 +97,8 @@ fn read(path: &Path) -> Outcome<Zeroizing<String>> {
 fn bad_lines(path: &Path, bad: &[BadLine]) -> Failure {
     let lines: Vec<_> =
         bad.iter().map(|line| format!("  line {}: {}", line.number, line.reason)).collect();
-    let what = format!("{} has {} bad lines\n{}", path.display(), bad.len(), lines.join("\n"));
+    let count = counted(bad.len() as u64, "bad line");
+    let what = format!("{} has {count}\n{}", path.display(), lines.join("\n"));
     Failure::new(Exit::Usage, "bad-lines", what)
         .safe("nothing was sent, no key was imported")
         .next("mend these lines, or give --skip-bad to import the others")
@@ -119,9 +121,7 @@ impl<'a> Bulk<'a> {
     fn new(app: &'a App, gateway: &'a Gateway, total: u64, patience_s: u32) -> Self {
         let is_shown = !app.is_json() && total > MAX_BATCH as u64;
         let bar = if is_shown { ProgressBar::new(total) } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("  {bar:40} {pos}/{len} {per_sec} {eta}") {
-            bar.set_style(style);
-        }
+        bar.set_style(progress::style("  {bar:40} {pos}/{len} keys {rate} {eta}"));
         let patience = Duration::from_secs(u64::from(patience_s));
         Self { app, gateway, bar, patience, done: 0, total, is_unknown: false, is_told: false }
     }

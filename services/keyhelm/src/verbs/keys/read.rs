@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::cli::keys::{CheckArgs, ListArgs, ShowArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::show::table;
-use crate::show::time::count;
+use crate::show::time::{count, counted};
 
 /// Keys in one request.
 const PAGE: usize = 1_000;
@@ -44,7 +44,7 @@ pub async fn list(app: &App, args: &ListArgs) -> Outcome {
     }
     app.line(match found {
         0 => "No keys.".to_owned(),
-        _ => format!("{}\n\n{} keys.", table::text(&shown), count(found as u64)),
+        _ => format!("{}\n\n{}.", table::text(&shown), counted(found as u64, "key")),
     });
     Ok(())
 }
@@ -78,7 +78,7 @@ pub async fn check(app: &App, args: &CheckArgs) -> Outcome {
     let found = gateway.check().await?;
     app.object(&found)?;
     if found.failures.is_empty() && found.opened == found.checked {
-        app.ok(format!("{} key versions checked, all of them open.", count(found.checked)));
+        app.ok(format!("{} checked, all of them open.", counted(found.checked, "key version")));
         return Ok(());
     }
     let mut shown = table::wrapped(["KEY ID", "NAME", "VERSION", "REASON"]);
