@@ -2,6 +2,7 @@
 //! blob for each, and starts again if they have changed when it is written.
 
 mod check;
+mod error;
 
 use std::sync::Arc;
 
@@ -18,55 +19,14 @@ use protocol::session::{CreateItem, KeyAnswer, KeyRefusal, KeyRequest, SecretByt
 use protocol::{InstanceId, KeyId, VersionId};
 
 pub use self::check::{CheckFailure, Checked};
-use crate::units::{Units, UnitsError};
+pub use self::error::GatewayError;
+use crate::units::Units;
 
 /// How often a write starts again when the generations change under it.
 const MAX_TRIES: usize = 5;
 /// Most bytes that are taken in at once: a unit's answer, with a blob for each of two generations,
 /// stays well below the limit of a message.
 const MAX_IMPORT_BYTES: usize = 1024 * 1024;
-
-/// Why a client does not get what it asks for.
-#[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    /// The keystore: no such key, its state, the gate.
-    #[error(transparent)]
-    Keystore(#[from] KeystoreError),
-    /// A unit refused it.
-    #[error(transparent)]
-    Refused(#[from] KeyRefusal),
-    /// No unit answers, or too many requests wait for one.
-    #[error("{0}")]
-    Units(String),
-    /// A unit answered something else than it was asked.
-    #[error("a crypto unit gave an unexpected answer")]
-    Unexpected,
-    /// Too many keys at once, or none, or too many bytes.
-    #[error("{0}")]
-    OutOfBounds(String),
-    /// The key is there, its wrapped bytes are not.
-    #[error("the wrapped key of {0} is missing from the keystore")]
-    Lost(KeyId),
-}
-
-impl From<UnitsError> for GatewayError {
-    fn from(error: UnitsError) -> Self {
-        Self::Units(error.to_string())
-    }
-}
-
-impl From<GateRefusal> for GatewayError {
-    fn from(refusal: GateRefusal) -> Self {
-        Self::Keystore(refusal.into())
-    }
-}
-
-impl GatewayError {
-    /// Whether it is because a master key rotation is running: the caller may try again.
-    pub const fn is_gate_closed(&self) -> bool {
-        matches!(self, Self::Keystore(KeystoreError::Gate(GateRefusal::GateClosed(_))))
-    }
-}
 
 /// A key that a unit makes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,9 +42,13 @@ pub(super) async fn observe(
         },
     };
     let mut code = "";
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+    if let Some(error) = refusal(&mut response) {
         code = error.code;
+        let allowed = response.headers_mut().remove(header::ALLOW);
         response = answer(&error, what(&method, &route));
+        if let Some(methods) = allowed {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
     }
     tracing::info!(
         %method,
@@ -58,6 +62,16 @@ pub(super) async fn observe(
     );
     response.headers_mut().insert(CORRELATION, correlation);
     response
+}
+
+/// Why the request was refused, if it was: by a handler, or by the router before any handler.
+fn refusal(response: &mut Response) -> Option<ApiError> {
+    let by_handler = response.extensions_mut().remove::<ApiError>();
+    by_handler.or_else(|| {
+        let text = "The path or the query of the request cannot be read".to_owned();
+        let status = response.status();
+        status.is_client_error().then(|| ApiError::new(status, "BAD_BODY_ERR", text))
+    })
 }
 
 fn answer(error: &ApiError, what: &str) -> Response {

@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod lifecycle;
 mod lists;
+mod log;
 mod own;
 mod refusals;
 mod roles;

@@ -200,7 +200,10 @@ async fn actions_name_what_is_wrong() {
         client.post(&wrap, json!({})).await.refused(404, "KEY_NOT_FOUND_ERR");
     }
     client.get("/api/v2/nothing").await.refused(404, "NOT_FOUND_ERR");
-    send(client.request("PUT", "/api/v2/keys")).await.refused(405, "METHOD_NOT_ALLOWED_ERR");
+    let said = send(client.request("PUT", "/api/v2/keys")).await;
+    said.refused(405, "METHOD_NOT_ALLOWED_ERR");
+    assert!(said.header("allow").contains("POST"), "{}", said.header("allow"));
+    client.get("/api/v2/keys/%ff").await.refused(400, "BAD_BODY_ERR");
     for (method, path) in [
         ("POST", act("rewrap")),
         ("POST", act("rotate")),
