@@ -1,11 +1,19 @@
 //! One connection and its publishing channel, both recovered by `lapin` after an outage.
 
+use std::io;
+use std::time::Duration;
+
 use lapin::options::ConfirmSelectOptions;
+use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Channel, ConnectionProperties};
+use tokio::net::TcpStream;
 
 use super::broker;
 use crate::BusError;
 use crate::backoff::Backoff;
+
+/// How long a broker may take to accept a connection.
+const REACH: Duration = Duration::from_secs(5);
 
 /// A connection that recovers.
 pub(super) struct Connection {
@@ -30,6 +38,7 @@ impl Connection {
     }
 
     async fn try_open(uri: &str, name: &str) -> Result<Self, lapin::Error> {
+        reach(uri).await?;
         let properties = ConnectionProperties::default()
             .with_connection_name(name.to_owned().into())
             .enable_auto_recover();
@@ -46,6 +55,19 @@ impl Connection {
     pub(super) async fn channel(&self) -> Result<Channel, BusError> {
         self.connection.create_channel().await.map_err(broker)
     }
+}
+
+/// Whether anybody listens there. With recovery on, `lapin` tries a first connection again and again
+/// without a word; whoever starts a service wants to read what it waits for.
+async fn reach(uri: &str) -> Result<(), lapin::Error> {
+    let parsed: AMQPUri = uri.parse().map_err(|error: String| {
+        let text = format!("NOT_ALLOWED: the broker's URL is not understood: {error}");
+        lapin::Error::from(io::Error::other(text))
+    })?;
+    let AMQPAuthority { host, port, .. } = parsed.authority;
+    let reached = tokio::time::timeout(REACH, TcpStream::connect((host, port))).await;
+    reached.map_err(io::Error::from).and_then(|connected| connected).map(drop)?;
+    Ok(())
 }
 
 /// What waiting does not mend: credentials and rights.
