@@ -191,7 +191,7 @@ impl Keys {
     }
 
     async fn targets(&self) -> Result<Vec<Generation>, GatewayError> {
-        let row = self.store.row(self.instance).await?.ok_or(KeystoreError::NoInstance)?;
+        let row = self.store.saved_row(self.instance).await?.ok_or(KeystoreError::NoInstance)?;
         Ok(gate::write_targets(&row)?)
     }
 

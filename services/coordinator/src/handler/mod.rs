@@ -177,7 +177,8 @@ impl Coordinator {
         if effects.is_fenced
             && let Some(instance) = self.instances.get_mut(&id)
         {
-            // One coordinator has the store to itself, so the lease is still its own.
+            // Where another coordinator has taken the lease, the save of this new epoch is refused,
+            // nothing of it is sent, and the process waits for its turn (`boot`).
             let renewed = instance.conductor.lease_renewed(service::now(), &mut self.rng);
             self.apply(id, renewed, outcome);
         }
