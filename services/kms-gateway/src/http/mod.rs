@@ -7,6 +7,7 @@ mod actions;
 mod body;
 mod caller;
 mod create;
+mod drain;
 mod error;
 mod fields;
 mod list;

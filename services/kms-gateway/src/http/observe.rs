@@ -11,7 +11,7 @@ use crypto::random::{process_rng, uuid_v4};
 use protocol::InstanceId;
 
 use super::error::ApiError;
-use super::{HttpState, body};
+use super::{HttpState, body, drain};
 
 /// The header that names the instance.
 pub(super) const INSTANCE: &str = "bluemix-instance";
@@ -29,6 +29,7 @@ pub(super) async fn observe(
     next: Next,
 ) -> Response {
     let begun = Instant::now();
+    let request = request.map(drain::drained);
     let correlation = correlation(request.headers());
     let method = request.method().clone();
     let instance = header_text(request.headers(), INSTANCE).map(InstanceId::named);
