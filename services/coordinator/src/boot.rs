@@ -23,6 +23,13 @@ use crate::http::{self, HttpState};
 /// Shortest lease: a store that hesitates must not cost it.
 const MIN_LEASE_MS: u64 = 3_000;
 
+/// Version, and whether this build lets a test hold rotations.
+const VERSION: &str = if cfg!(feature = "testing") {
+    concat!(env!("CARGO_PKG_VERSION"), " TESTING: anybody can hold its rotations, never use it")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Settings of a coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -134,7 +141,7 @@ pub fn main() -> ExitCode {
     let about = About {
         name: "coordinator",
         about: "Takes rotation requests and drives rotations; holds no key, and is trusted with none.",
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
     };
     service::process::run(about, start)
 }
@@ -183,6 +190,8 @@ async fn serve_a_term(
     let (handle, task) =
         crate::start(bus.clone(), folder, records.clone(), settings.config(), term.clone()).await?;
     let router = http::router(HttpState::new(handle, records.clone(), verifier.clone()));
+    #[cfg(feature = "testing")]
+    let router = router.merge(crate::testing::routes());
     tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
     let served = tokio::spawn(service::http::serve(listener, router, term.clone()));
     let stop = term.clone();

@@ -7,6 +7,8 @@ mod handler;
 pub mod http;
 mod publish;
 mod request;
+#[cfg(feature = "testing")]
+mod testing;
 mod views;
 
 use std::sync::Arc;

@@ -78,8 +78,10 @@ fn free_port() -> anyhow::Result<u16> {
 /// The folder of the binaries of this build.
 pub fn binaries() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let release = own.parent().and_then(Path::parent).context("no target folder")?;
-    Ok(release.to_owned())
+    let folder = own.parent().context("no target folder")?;
+    // Tests lie one folder below the binaries.
+    let release = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    Ok(release.context("no target folder")?.to_owned())
 }
 
 impl Cluster {
@@ -123,13 +125,13 @@ impl Cluster {
     fn define(&mut self, flavour: Flavour) -> anyhow::Result<()> {
         let release = binaries()?;
         let target = release.parent().context("no target folder")?;
-        let units = match flavour {
+        let of_flavour = match flavour {
             Flavour::Release => release.clone(),
             Flavour::Testing => target.join("testing/release"),
         };
         for (name, kind) in UNITS {
             let own = [("KEYHELM_TESTING_SEED", format!("{SEED} {name}"))];
-            self.add(name, units.join(kind), &own)?;
+            self.add(name, of_flavour.join(kind), &own)?;
         }
         let store = through(&self.database.url, self.store.port())?;
         let keystore = [("KEYHELM_DATABASE_URL", store.clone())];
@@ -143,7 +145,7 @@ impl Cluster {
             ]
         };
         let (coordinator, gateway) = (http(self.coordinator_port), http(self.gateway_port));
-        self.add("coordinator", release.join("coordinator"), &coordinator)?;
+        self.add("coordinator", of_flavour.join("coordinator"), &coordinator)?;
         self.add("gateway", release.join("kms-gateway"), &gateway)
     }
 

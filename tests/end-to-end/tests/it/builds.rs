@@ -2,29 +2,31 @@
 
 use end_to_end::cluster::binaries;
 
-const NAME: &[u8] = b"KEYHELM_TESTING_SEED";
+/// What only test builds have in them: the seed's variable, and the path of the hold.
+const NAMES: [&[u8]; 2] = [b"KEYHELM_TESTING_SEED", b"/testing/hold"];
 
 #[test]
-fn only_test_builds_know_of_a_seed() {
+fn only_test_builds_can_be_seeded_or_held() {
     let release = binaries().unwrap();
     let testing = release.parent().unwrap().join("testing/release");
     let has = |path: std::path::PathBuf| {
         let bytes =
             std::fs::read(&path).unwrap_or_else(|_| panic!("{} is not built", path.display()));
-        bytes.windows(NAME.len()).any(|window| window == NAME)
+        let has = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+        NAMES.into_iter().any(has)
     };
     let all = [
         "recovery-unit",
         "operational-unit",
-        "keystore-reencryptor",
         "coordinator",
+        "keystore-reencryptor",
         "kms-gateway",
         "keyhelm",
     ];
     for name in all {
         assert!(!has(release.join(name)), "{name} of the release build");
     }
-    for name in &all[..2] {
+    for name in &all[..3] {
         assert!(has(testing.join(name)), "{name} of the test build");
         let said =
             std::process::Command::new(testing.join(name)).arg("--version").output().unwrap();

@@ -5,6 +5,7 @@
 mod builds;
 mod configuration;
 mod crashes;
+mod gate;
 mod leaks;
 mod precheck;
 mod rotation;
