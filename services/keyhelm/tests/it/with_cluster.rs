@@ -274,3 +274,42 @@ fn a_cluster_that_dies_midway_is_unknown_and_the_same_command_goes_on() {
     pattern(&dev);
     assert!(dev.good(&["keys", "check"]).contains("20,000 key versions checked, all"));
 }
+
+#[test]
+fn a_command_whose_time_is_up_ends_with_4_and_the_next_one_joins() {
+    let dev = Dev::ready(&["--standing-order", "0"]);
+    dev.good(&["keys", "create", "--count", "20000"]);
+    let left = dev.run(&["auto-mk-rotate", "--timeout", "0"]);
+    assert_eq!((left.code, left.err.contains("has not ended")), (4, true), "{left:?}");
+    let view = &objects(&dev.good(&["rotations", "--json"]))[0];
+    let rotation = view["rotation"].as_str().unwrap();
+    let done = dev.run(&["rotations", rotation, "--follow"]);
+    assert_eq!((done.code, done.out.starts_with("OK")), (0, true), "{done:?}");
+}
+
+#[test]
+fn an_abort_comes_before_the_decision_or_not_at_all() {
+    let dev = Dev::ready(&["--standing-order", "0"]);
+    let none = dev.run(&["abort", "--yes"]);
+    assert_eq!((none.code, none.err.contains("no rotation is running")), (1, true), "{none:?}");
+    dev.good(&["keys", "create", "--count", "20000"]);
+    let before = pattern(&dev);
+    let (command, rotation) = under_way(&dev, &[]);
+    let abort = dev.run(&["abort", &rotation, "--because", "the window is over"]);
+    let rotated = ended(command);
+    let shown = dev.good(&["rotations", &rotation]);
+    // Whichever came first, both commands and the units say the same.
+    match abort.code {
+        0 => {
+            assert!(abort.out.contains("nothing has changed"), "{abort:?}");
+            assert!(rotated.code == 1 && rotated.err.contains("window is over"), "{rotated:?}");
+            assert!(shown.contains("aborted     the window is over"), "{shown}");
+            assert_eq!(pattern(&dev), before);
+        }
+        _ => {
+            assert_eq!((abort.code, rotated.code), (1, 0), "{abort:?} {rotated:?}");
+            assert_ne!(pattern(&dev), before);
+        }
+    }
+    assert!(dev.good(&["keys", "check"]).contains("20,000 key versions checked, all"));
+}
