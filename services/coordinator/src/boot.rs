@@ -30,6 +30,9 @@ const VERSION: &str = if cfg!(feature = "testing") {
     env!("CARGO_PKG_VERSION")
 };
 
+/// Before another try after one that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// Settings of a coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -187,8 +190,20 @@ async fn serve_a_term(
     }
     let listener = service::http::listen(&settings.listen).await?;
     let term = Shutdown::new();
-    let (handle, task) =
-        crate::start(bus.clone(), folder, records.clone(), settings.config(), term.clone()).await?;
+    let config = settings.config();
+    let begun = crate::start(bus.clone(), folder, records.clone(), config, term.clone()).await;
+    let (handle, task) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            // Broker or database went away in between: the next term waits for them.
+            tracing::warn!("the coordinator could not begin: {error:#}");
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+            return Ok(());
+        }
+    };
     let router = http::router(HttpState::new(handle, records.clone(), verifier.clone()));
     #[cfg(feature = "testing")]
     let router = router.merge(crate::testing::routes());

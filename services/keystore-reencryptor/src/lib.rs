@@ -259,12 +259,18 @@ impl Handler for Reencryptor {
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 
+    /// Nobody has answered the announcement with a manifest yet: it is made again.
     async fn tick(&mut self) -> Outcome {
-        Outcome::default()
+        let Ok(Some(row)) = self.store.saved_row(self.instance).await else {
+            return Outcome::default();
+        };
+        let sealed = self.announcement(row.keystore);
+        let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
+        Outcome { publish: vec![message], ..Outcome::default() }
     }
 
     fn next_tick(&self) -> Option<Duration> {
-        None
+        (self.trust.serial() == 0).then_some(topology::ANNOUNCE_AGAIN)
     }
 
     /// Every command has saved what it did in its own transaction.

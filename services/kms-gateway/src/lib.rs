@@ -81,7 +81,7 @@ pub async fn start(
         tracing::warn!(%error, "the gateway could not announce itself");
     }
     let keys = Keys::new(instance, store.into(), units.clone());
-    let mut gateway = Gateway { id, folder, trust, units, rng };
+    let mut gateway = Gateway { id, folder, trust, units, rng, announced };
     let task = tokio::spawn(async move {
         let (_asks, mut none) = tokio::sync::mpsc::channel(1);
         let stop = async move { shutdown.requested().await };

@@ -3,16 +3,16 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use bus::Received;
 use bus::driver::{Handler, Outcome, SaveError};
+use bus::{Outgoing, Received};
 use crypto::random::ProcessRng;
 use ledger::Folder;
 use machines::envelope::{self, Reader};
 use machines::trust::Trust;
 use protocol::codec;
 use protocol::command::Command;
-use protocol::envelope::Kind;
-use protocol::{ProcessId, Role};
+use protocol::envelope::{Kind, Recipient};
+use protocol::{ProcessId, Role, topology};
 
 use crate::units::{Reply, Units};
 
@@ -25,6 +25,8 @@ pub(crate) struct Gateway {
     pub(crate) trust: Arc<RwLock<Trust>>,
     pub(crate) units: Arc<Units>,
     pub(crate) rng: ProcessRng,
+    /// What it says of itself.
+    pub(crate) announced: Vec<u8>,
 }
 
 impl Gateway {
@@ -80,12 +82,16 @@ impl Handler for Gateway {
         Outcome::default()
     }
 
+    /// Nobody has answered the announcement with a manifest yet: it is made again.
     async fn tick(&mut self) -> Outcome {
-        Outcome::default()
+        let recipient = Recipient::Role(Role::Coordinator);
+        let (_, sealed) = self.units.seal(recipient, Kind::Announcement, &self.announced);
+        let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
+        Outcome { publish: vec![message], ..Outcome::default() }
     }
 
     fn next_tick(&self) -> Option<Duration> {
-        None
+        (self.units.trust().serial() == 0).then_some(topology::ANNOUNCE_AGAIN)
     }
 
     async fn save(&mut self) -> Result<(), SaveError> {

@@ -71,7 +71,9 @@ pub async fn run<H: Handler>(
             biased;
             () = &mut shutdown => return Ok(()),
             delivery = receive_any(consumers) => {
-                let Some(delivery) = delivery else { return Ok(()) };
+                let Some(delivery) = delivery else {
+                    return Err(SaveError("a queue was taken away: start the process again".into()));
+                };
                 let outcome = handler.handle(delivery.received()).await;
                 let dead = outcome.dead;
                 finish(bus, handler, outcome).await?;

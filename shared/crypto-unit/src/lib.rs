@@ -203,12 +203,17 @@ impl Handler for UnitHandler {
         Outcome::default()
     }
 
+    /// Nobody has answered the announcement with a manifest yet: it is made again.
     async fn tick(&mut self) -> Outcome {
-        Outcome::default()
+        let body = codec::encode(&self.unit.announcement());
+        let now = service::now();
+        let sealed = self.unit.broadcast(now, &mut self.rng, Kind::Announcement, &body);
+        let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
+        Outcome { publish: vec![message], ..Outcome::default() }
     }
 
     fn next_tick(&self) -> Option<Duration> {
-        None
+        (self.unit.state().trust.serial() == 0).then_some(topology::ANNOUNCE_AGAIN)
     }
 
     async fn save(&mut self) -> Result<(), SaveError> {

@@ -33,6 +33,10 @@ pub const TRANSIENT_MAX_LENGTH: u64 = 10_000;
 /// Most bytes waiting in one transient queue.
 pub const TRANSIENT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
+/// After how long a process that no manifest names yet announces itself again: the coordinator that
+/// heard it may be gone.
+pub const ANNOUNCE_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The queue of one process: commands, reports, answers, session requests.
 pub fn process_queue(instance: InstanceId, process: ProcessId) -> String {
     format!("keyhelm.{instance}.process.{process}")

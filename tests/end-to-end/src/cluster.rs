@@ -1,7 +1,7 @@
 //! Two recovery and three operational units, coordinator, reencryptor and gateway, each a process.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -226,22 +226,10 @@ impl Cluster {
     /// Makes a signature key, the manifest, the first master key and a standing order.
     pub async fn initialise(&self) -> anyhow::Result<()> {
         self.announced().await?;
-        self.expect(0, &["sigkey-add", "alice", "--passphrase-file", "passphrase"]).await?;
-        self.expect(
-            0,
-            &[
-                "auto-init",
-                "--instance",
-                INSTANCE,
-                "--standing-order",
-                "0s",
-                "--trust-first-use",
-                "--passphrase-file",
-                "passphrase",
-                "--yes",
-            ],
-        )
-        .await?;
+        let add = "sigkey-add alice --passphrase-file passphrase";
+        self.expect(0, &add.split_whitespace().collect::<Vec<_>>()).await?;
+        let init = "auto-init --standing-order 0s --trust-first-use --passphrase-file passphrase";
+        self.expect(0, &init.split_whitespace().collect::<Vec<_>>()).await?;
         Ok(())
     }
 
@@ -283,6 +271,16 @@ impl Cluster {
         }
         tap::forget_shared_queues(&self.amqp_url, &SHARED_QUEUES).await?;
         self.database.drop().await
+    }
+}
+
+/// After a failure the logs are worth more than a tidy folder.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("the logs are kept in {}", self.folder.path().display());
+        }
     }
 }
 

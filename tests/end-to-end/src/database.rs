@@ -35,7 +35,7 @@ impl Database {
     }
 
     /// Drops it, whoever is connected.
-    pub async fn drop(self) -> anyhow::Result<()> {
+    pub async fn drop(&self) -> anyhow::Result<()> {
         let admin = connect(&self.admin_url).await?;
         admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await?;
         Ok(())

@@ -37,6 +37,10 @@ impl Proxy {
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(&target).await else { return };
                     let (mut client, mut server) = (client, server);
+                    // Small messages must not wait for one another's acknowledgement.
+                    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+                        return;
+                    }
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
                         _ = cut.changed() => {}

@@ -5,37 +5,94 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use lapin::options::BasicAckOptions;
-use lapin::types::{AMQPValue, ShortString};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel};
 
-use crate::{Properties, Received};
+use super::broker;
+use super::connection::Connection;
+use crate::backoff::Backoff;
+use crate::{BusError, Properties, Received};
+
+/// How often a consumer is opened anew, with pauses of up to five seconds, before its process ends.
+const MAX_TRIES: u32 = 20;
 
 /// Takes messages from one queue.
-#[derive(Debug)]
 pub struct AmqpConsumer {
+    connection: Arc<Connection>,
     queue: Arc<str>,
+    prefetch: u16,
     channel: Channel,
     consumer: lapin::Consumer,
 }
 
+impl std::fmt::Debug for AmqpConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AmqpConsumer({})", self.queue)
+    }
+}
+
 impl AmqpConsumer {
-    pub(super) fn new(queue: &str, channel: Channel, consumer: lapin::Consumer) -> Self {
-        Self { queue: queue.into(), channel, consumer }
+    pub(super) async fn open(
+        connection: Arc<Connection>,
+        queue: &str,
+        prefetch: u16,
+    ) -> Result<Self, BusError> {
+        let (channel, consumer) = consume(&connection, queue, prefetch).await?;
+        Ok(Self { connection, queue: queue.into(), prefetch, channel, consumer })
     }
 
-    /// After an outage `lapin` consumes again by itself; errors in between are waited out.
+    /// After an outage `lapin` consumes again by itself; errors in between are waited out. Where it
+    /// gives up, a new channel is opened. None: the broker has taken the queue away for good.
     pub(crate) async fn receive(&mut self) -> Option<AmqpDelivery> {
         loop {
-            match self.consumer.next().await? {
-                Ok(delivery) => return Some(AmqpDelivery::new(self.queue.clone(), delivery)),
-                Err(error) => {
-                    tracing::warn!(%error, queue = %self.queue, "waiting for the broker");
-                    self.channel.wait_for_recovery(error).await.ok()?;
+            let is_recovered = match self.consumer.next().await {
+                Some(Ok(delivery)) => {
+                    return Some(AmqpDelivery::new(self.queue.clone(), delivery));
                 }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, queue = %self.queue, "waiting for the broker");
+                    self.channel.wait_for_recovery(error).await.is_ok()
+                }
+                None => false,
+            };
+            if !is_recovered {
+                self.open_again().await?;
             }
         }
     }
+
+    async fn open_again(&mut self) -> Option<()> {
+        let mut backoff = Backoff::new(100, 5_000);
+        for _ in 0..MAX_TRIES {
+            match consume(&self.connection, &self.queue, self.prefetch).await {
+                Ok((channel, consumer)) => {
+                    (self.channel, self.consumer) = (channel, consumer);
+                    return Some(());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, queue = %self.queue, "waiting for the broker");
+                    tokio::time::sleep(backoff.next(0.0)).await;
+                }
+            }
+        }
+        None
+    }
+}
+
+async fn consume(
+    connection: &Connection,
+    queue: &str,
+    prefetch: u16,
+) -> Result<(Channel, lapin::Consumer), BusError> {
+    let channel = connection.channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(broker)?;
+    let (name, tag) = (ShortString::from(queue), ShortString::from(""));
+    let consumer = channel
+        .basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default())
+        .await
+        .map_err(broker)?;
+    Ok((channel, consumer))
 }
 
 /// A message that is not acknowledged yet.

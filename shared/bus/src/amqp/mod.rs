@@ -5,7 +5,7 @@ mod consumer;
 
 use std::sync::Arc;
 
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::QueueDeclareOptions;
 use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
@@ -13,6 +13,7 @@ use protocol::topology;
 
 use self::connection::Connection;
 pub use self::consumer::{AmqpConsumer, AmqpDelivery};
+use crate::backoff::Backoff;
 use crate::{BusError, Outgoing, Properties, PublishError, QueueKind, QueueSpec};
 
 /// RabbitMQ.
@@ -83,29 +84,24 @@ impl AmqpBus {
         queue: &str,
         prefetch: u16,
     ) -> Result<AmqpConsumer, BusError> {
-        let channel = self.connection.channel().await?;
-        channel.basic_qos(prefetch, BasicQosOptions::default()).await.map_err(broker)?;
-        let consumer = channel
-            .basic_consume(
-                queue.into(),
-                ShortString::from(""),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .map_err(broker)?;
-        Ok(AmqpConsumer::new(queue, channel, consumer))
+        AmqpConsumer::open(self.connection.clone(), queue, prefetch).await
     }
 
     /// An acknowledgement alone is not delivery: a returned message comes with it.
     pub(crate) async fn publish(&self, message: &Outgoing) -> Result<(), PublishError> {
         let mut tries = 0;
+        let mut backoff = Backoff::new(20, 1_000);
         loop {
             let channel = self.connection.publishing();
             match publish_once(&channel, message).await {
                 Ok(Confirmation::Ack(None)) => return Ok(()),
                 Ok(Confirmation::Ack(Some(_))) => {
                     return Err(PublishError::Unroutable(message.routing_key.clone()));
+                }
+                // A queue that is full, or a quorum queue that has no leader for a moment.
+                Ok(Confirmation::Nack(_)) if tries < 5 => {
+                    tries += 1;
+                    tokio::time::sleep(backoff.next(0.0)).await;
                 }
                 Ok(Confirmation::Nack(_)) => {
                     return Err(PublishError::Refused("negative acknowledgement".to_owned()));

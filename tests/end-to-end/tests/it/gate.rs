@@ -120,8 +120,9 @@ async fn at_each_phase_every_verb_answers_as_the_table_says() {
     let root = spare.pop().unwrap();
     let text = STANDARD.encode("some text");
     let body = json!({ "plaintext": text });
-    let wrapped = client.call("POST", &format!("/api/v2/keys/{root}/actions/wrap"), Some(body));
-    let ciphertext = wrapped.await.unwrap().1["ciphertext"].as_str().unwrap().to_owned();
+    let path = format!("/api/v2/keys/{root}/actions/wrap");
+    let wrapped = client.call("POST", &path, Some(body)).await.unwrap().1;
+    let ciphertext = wrapped["ciphertext"].as_str().unwrap().to_owned();
     let standard = client.import("standard", &STANDARD.encode([9; 32])).await.unwrap();
     let subjects = Subjects { root, standard, ciphertext };
     let names: Vec<_> = VERBS.iter().map(|(verb, ..)| format!("{verb:>8}")).collect();

@@ -13,9 +13,10 @@ pub fn signed_by(key: &PublicKey, message: &[u8]) -> Option<(Header, Vec<u8>)> {
     let signature = message.get(5 + length..5 + length + 64)?;
     let body = message.get(5 + length + 64..)?;
     let mut hash = Sha256::new();
-    hash.update(b"keyhelm envelope body v1\0");
-    hash.update((body.len() as u64).to_le_bytes());
-    hash.update(body);
+    for part in [b"keyhelm envelope body v1".as_slice(), body] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
     let digest = hash.finalize();
     let signed = [b"keyhelm envelope v1\0".as_slice(), header, digest.as_slice()].concat();
     let signature = ed25519_dalek::Signature::from_slice(signature).ok()?;
