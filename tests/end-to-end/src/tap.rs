@@ -9,13 +9,16 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
+/// Routing key and body of a message.
+pub type Message = (String, Vec<u8>);
+
 /// Bodies of messages, in the order of the broker.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+pub struct Seen(Arc<Mutex<Vec<Message>>>);
 
 impl Seen {
     /// Routing key and body of each.
-    pub fn messages(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn messages(&self) -> Vec<Message> {
         match self.0.lock() {
             Ok(seen) => seen.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
