@@ -44,8 +44,8 @@ impl Default for ReencryptorSettings {
             amqp_url_file: String::new(),
             database_url: "postgres://127.0.0.1:5432/keyhelm".into(),
             database_url_file: String::new(),
-            rows_per_page: 400,
-            pages_in_flight: 8,
+            rows_per_page: 1000,
+            pages_in_flight: 12,
         }
     }
 }

@@ -30,6 +30,8 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Most chunks in one transaction.
 const CHUNKS_A_WRITE: usize = 8;
+/// Chunks that wait to be written, before no more pages are asked for.
+const MAX_UNWRITTEN: usize = 24;
 /// Least time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -99,6 +101,9 @@ impl Job {
     }
 }
 
+/// A transaction that writes chunks.
+type Writing = JoinHandle<Result<(), KeystoreRefusal>>;
+
 struct PageOut {
     page: RewrapPage,
     until: Instant,
@@ -112,6 +117,7 @@ struct Work {
     todo: VecDeque<ChunkRange>,
     out: HashMap<MessageId, PageOut>,
     done: Vec<DoneChunk>,
+    writing: Option<Writing>,
     rng: ProcessRng,
     told_at: Instant,
     pause_until: Instant,
@@ -133,6 +139,7 @@ impl Work {
             todo: VecDeque::new(),
             out: HashMap::new(),
             done: Vec::new(),
+            writing: None,
             rng: process_rng(),
             told_at: now,
             pause_until: now,
@@ -163,29 +170,43 @@ impl Work {
         self.setting.store.write_chunks(instance, number, chunks).await.map_err(refusal_of)
     }
 
+    /// Pages go out, come back and are written at the same time; how many of them are in hand is
+    /// bounded at each step.
     async fn fill(&mut self, active: &Generation) -> Result<(), KeystoreRefusal> {
         loop {
             let now = Instant::now();
-            while self.out.len() < self.setting.pages_in_flight && now >= self.pause_until {
+            while self.has_room() && now >= self.pause_until {
                 let Some(range) = self.todo.pop_front() else { break };
                 self.ask(active, range).await?;
             }
-            if self.done.len() >= CHUNKS_A_WRITE || self.out.is_empty() {
-                self.write().await?;
+            let is_worth_it = self.done.len() >= CHUNKS_A_WRITE || self.out.is_empty();
+            if self.writing.is_none() && is_worth_it {
+                self.begin_write();
             }
-            if self.out.is_empty() && self.todo.is_empty() {
+            let is_waiting = !self.out.is_empty() || !self.todo.is_empty();
+            if !is_waiting && self.writing.is_none() {
                 return Ok(());
             }
             let due = self.out.values().map(|out| out.until).min();
             let due = due.unwrap_or(self.pause_until);
+            let has_time = !self.out.is_empty() || (is_waiting && self.has_room());
             tokio::select! {
                 answer = self.answers.recv() => {
                     let Some((id, answer)) = answer else { return Ok(()) };
                     self.take(id, answer)?;
                 }
-                () = tokio::time::sleep_until(due) => self.ask_late_ones_again(),
+                written = written(&mut self.writing) => {
+                    written?;
+                    self.tell_progress();
+                }
+                () = tokio::time::sleep_until(due), if has_time => self.ask_late_ones_again(),
             }
         }
+    }
+
+    /// Whether another page may be asked for.
+    fn has_room(&self) -> bool {
+        self.out.len() < self.setting.pages_in_flight && self.done.len() < MAX_UNWRITTEN
     }
 
     async fn ask(&mut self, active: &Generation, range: ChunkRange) -> Result<(), KeystoreRefusal> {
@@ -258,11 +279,11 @@ impl Work {
         }
     }
 
-    async fn write(&mut self) -> Result<(), KeystoreRefusal> {
+    fn begin_write(&mut self) {
         if self.done.is_empty() {
-            return Ok(());
+            return;
         }
-        let chunks = self
+        let chunks: Vec<_> = self
             .done
             .drain(..)
             .map(|done| {
@@ -274,14 +295,27 @@ impl Work {
                 (done.receipt.range, written, done.rows)
             })
             .collect();
-        let (instance, number) = (self.setting.instance, self.open.number);
-        self.setting.store.write_chunks(instance, number, chunks).await.map_err(refusal_of)?;
+        let (store, instance) = (self.setting.store.clone(), self.setting.instance);
+        let number = self.open.number;
+        self.writing = Some(tokio::spawn(async move {
+            store.write_chunks(instance, number, chunks).await.map_err(refusal_of)
+        }));
+    }
+
+    fn tell_progress(&mut self) {
         if self.told_at.elapsed() >= PROGRESS_EVERY {
             self.told_at = Instant::now();
             let told = JobEvent::Progress(self.setting.header.clone());
             // A full channel only means that a report is on its way already.
             let _ = self.setting.events.try_send(told);
         }
-        Ok(())
     }
+}
+
+/// The end of the write that is under way; never, if there is none.
+async fn written(writing: &mut Option<Writing>) -> Result<(), KeystoreRefusal> {
+    let Some(task) = writing else { return std::future::pending().await };
+    let ended = task.await;
+    *writing = None;
+    ended.unwrap_or_else(|error| Err(KeystoreRefusal::Busy(error.to_string())))
 }

@@ -134,7 +134,10 @@ impl Cluster {
             self.add(name, of_flavour.join(kind), &own)?;
         }
         let store = through(&self.database.url, self.store.port())?;
-        let keystore = [("KEYHELM_DATABASE_URL", store.clone())];
+        let mut keystore = vec![("KEYHELM_DATABASE_URL", store.clone())];
+        for name in ["KEYHELM_ROWS_PER_PAGE", "KEYHELM_PAGES_IN_FLIGHT"] {
+            keystore.extend(std::env::var(name).ok().map(|value| (name, value)));
+        }
         self.add("reencryptor", release.join("keystore-reencryptor"), &keystore)?;
         let jwks = self.folder.path().join("jwks.json").display().to_string();
         let http = |port: u16| {
