@@ -9,13 +9,14 @@ use anyhow::Context;
 use bus::Bus;
 use crypto::random::process_rng;
 use identity::Verifier;
-use ledger::{Acquired, Folder, Records};
+use ledger::{Acquired, Records};
 use machines::conductor::Times;
 use protocol::ProcessId;
 use serde::{Deserialize, Serialize};
 use service::process::About;
-use service::settings::{self, Entry, Settings};
-use service::{SecretText, Shutdown};
+use service::settings::{All, Entry, Settings, SettingsError};
+use service::{Common, Database, SecretText, Served, Shutdown, Status};
+use telemetry::metric;
 
 use crate::CoordinatorConfig;
 use crate::http::{self, HttpState};
@@ -35,19 +36,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Settings of a coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct CoordinatorSettings {
-    name: String,
-    location: String,
-    data_dir: String,
-    storage_key_file: String,
-    listen: String,
-    jwks_file: String,
-    amqp_url: SecretText,
-    amqp_url_file: String,
-    database_url: SecretText,
-    database_url_file: String,
+    #[serde(flatten, skip_deserializing)]
+    common: Common,
+    #[serde(flatten, skip_deserializing)]
+    database: Database,
+    #[serde(flatten, skip_deserializing)]
+    served: Served,
     survey_ms: u64,
+    survey_every_s: u64,
     order_valid_s: u32,
     unit_silence_abort_s: u64,
     lease_ms: u64,
@@ -57,17 +55,11 @@ impl Default for CoordinatorSettings {
     fn default() -> Self {
         let times = Times::default();
         Self {
-            name: "coordinator".to_owned(),
-            location: "[local]".to_owned(),
-            data_dir: String::new(),
-            storage_key_file: String::new(),
-            listen: "127.0.0.1:7600".to_owned(),
-            jwks_file: String::new(),
-            amqp_url: "amqp://127.0.0.1:5672/%2f".into(),
-            amqp_url_file: String::new(),
-            database_url: "postgres://127.0.0.1:5432/keyhelm".into(),
-            database_url_file: String::new(),
+            common: Common::named("coordinator"),
+            database: Database::default(),
+            served: Served::at("127.0.0.1:7600"),
             survey_ms: times.survey_ms,
+            survey_every_s: 60,
             order_valid_s: times.order_valid_s,
             unit_silence_abort_s: times.rotation.silence_abort_ms / 1000,
             lease_ms: 15_000,
@@ -77,52 +69,44 @@ impl Default for CoordinatorSettings {
 
 impl Settings for CoordinatorSettings {
     const PROCESS: &'static str = "coordinator";
-    const ENTRIES: &'static [Entry] = &[
-        Entry { key: "name", text: "Its name in tables and in manifests." },
-        Entry { key: "location", text: "Where it stands." },
-        Entry { key: "data_dir", text: "Its own folder, mode 0700: identity. Must be given." },
-        Entry {
-            key: "storage_key_file",
-            text: "The key that seals its folder: 64 hex digits. Without it one is made in `data_dir`.",
-        },
-        Entry { key: "listen", text: "Address and port of its HTTP interface." },
-        Entry {
-            key: "jwks_file",
-            text: "Keys that tokens are verified with (JWKS). Must be given.",
-        },
-        Entry { key: "amqp_url", text: "The broker." },
-        Entry {
-            key: "amqp_url_file",
-            text: "A file with the broker's URL, read instead of `amqp_url`.",
-        },
-        Entry {
-            key: "database_url",
-            text: "The database of its records: `postgres://...` or `sqlite:PATH`.",
-        },
-        Entry {
-            key: "database_url_file",
-            text: "A file with the database's URL, read instead of `database_url`.",
-        },
-        Entry { key: "survey_ms", text: "Milliseconds that a survey waits for who is silent." },
-        Entry {
-            key: "order_valid_s",
-            text: "Seconds in which units may take an order that the coordinator writes.",
-        },
-        Entry {
-            key: "unit_silence_abort_s",
-            text: "Seconds after which a rotation is aborted because a unit is silent, before its decision.",
-        },
-        Entry {
-            key: "lease_ms",
-            text: "Milliseconds for which its lease on the records lasts if it dies; another coordinator takes over then.",
-        },
+    const ENTRIES: &'static [&'static [Entry]] = &[
+        Common::ENTRIES,
+        Database::ENTRIES,
+        Served::ENTRIES,
+        &[
+            Entry { key: "survey_ms", text: "Milliseconds that a survey waits for who is silent." },
+            Entry {
+                key: "survey_every_s",
+                text: "Seconds between the surveys that its metrics are made of; 0 for none.",
+            },
+            Entry {
+                key: "order_valid_s",
+                text: "Seconds in which units may take an order that the coordinator writes.",
+            },
+            Entry {
+                key: "unit_silence_abort_s",
+                text: "Seconds after which a rotation is aborted because a unit is silent, before its decision.",
+            },
+            Entry {
+                key: "lease_ms",
+                text: "Milliseconds for which its lease on the records lasts if it dies; another coordinator takes over then.",
+            },
+        ],
     ];
 
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn take_groups(&mut self, all: &All) -> Result<(), SettingsError> {
+        self.common = all.group()?;
+        self.database = all.group()?;
+        self.served = all.group()?;
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
-        let needed = [("data_dir", &self.data_dir), ("jwks_file", &self.jwks_file)];
-        if let Some((key, _)) = needed.iter().find(|(_, value)| value.is_empty()) {
-            return Err(format!("{key} must be given (or {})", settings::variable(key)));
-        }
+        self.served.check()?;
         if !(MIN_LEASE_MS..=ledger::records::MAX_LEASE_MS).contains(&self.lease_ms) {
             return Err(format!("lease_ms is {MIN_LEASE_MS} to {}", ledger::records::MAX_LEASE_MS));
         }
@@ -135,7 +119,12 @@ impl CoordinatorSettings {
         let (survey_ms, order_valid_s) = (self.survey_ms, self.order_valid_s);
         let mut times = Times { survey_ms, order_valid_s, ..Times::default() };
         times.rotation.silence_abort_ms = self.unit_silence_abort_s * 1000;
-        CoordinatorConfig { name: self.name.clone(), location: self.location.clone(), times }
+        CoordinatorConfig {
+            name: self.common.name.clone(),
+            location: self.common.location.clone(),
+            times,
+            survey_every: Duration::from_secs(self.survey_every_s),
+        }
     }
 }
 
@@ -149,24 +138,25 @@ pub fn main() -> ExitCode {
     service::process::run(about, start)
 }
 
-async fn start(settings: CoordinatorSettings, shutdown: Shutdown) -> anyhow::Result<()> {
-    let verifier = Verifier::from_file(Path::new(&settings.jwks_file))?;
-    let database = &settings.database_url;
-    let database = settings::secret(database, "database_url_file", &settings.database_url_file)?;
-    let open = || Records::connect(database.expose());
-    let Some(records) = service::wait::until_there("the records' database", &shutdown, open).await
+async fn start(
+    settings: CoordinatorSettings,
+    status: Status,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let common = &settings.common;
+    let verifier = Verifier::from_file(Path::new(&settings.served.jwks_file))?;
+    let authority = common.authority()?;
+    let open = |url: SecretText| {
+        let authority = authority.clone();
+        async move { Records::connect(url.expose(), authority.as_ref()).await }
+    };
+    let Some(records) = settings.database.open("the records' database", &shutdown, open).await?
     else {
         return Ok(());
     };
-    let url = settings::secret(&settings.amqp_url, "amqp_url_file", &settings.amqp_url_file)?;
-    let Some(bus) = Bus::connect(url.expose(), &settings.name, shutdown.requested())
-        .await
-        .with_context(|| format!("the broker at {}", url.shown()))?
-    else {
-        return Ok(());
-    };
+    let Some(bus) = common.broker(&shutdown).await? else { return Ok(()) };
     while !shutdown.is_requested() {
-        serve_a_term(&settings, &bus, &records, &verifier, &shutdown).await?;
+        serve_a_term(&settings, &bus, &records, &verifier, &status, &shutdown).await?;
     }
     Ok(())
 }
@@ -177,21 +167,23 @@ async fn serve_a_term(
     bus: &Bus,
     records: &Records,
     verifier: &Verifier,
+    status: &Status,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let given = Path::new(&settings.storage_key_file);
-    let storage_key = (!settings.storage_key_file.is_empty()).then_some(given);
     let mut rng = process_rng();
-    let folder = Folder::open(Path::new(&settings.data_dir), storage_key, &mut rng)?;
+    let folder = settings.common.folder(&mut rng)?;
+    metric::gauge(metric::LEASE_HELD, &[], 0.0);
+    status.not_ready("another coordinator holds the lease");
     let own = crypto::identity::process_id(&folder.identity(&mut rng)?.public_key());
     let take = || take_lease(records, own, settings.lease_ms);
     if service::wait::until_there("the lease", shutdown, take).await.is_none() {
         return Ok(());
     }
-    let listener = service::http::listen(&settings.listen).await?;
+    metric::gauge(metric::LEASE_HELD, &[], 1.0);
+    let listener = service::http::listen(&settings.served.listen).await?;
     let term = Shutdown::new();
     let config = settings.config();
-    let begun = crate::start(bus.clone(), folder, records.clone(), config, term.clone()).await;
+    let begun = crate::start(bus.clone(), folder, records.clone(), config, status.clone(), term.clone()).await;
     let (handle, task) = match begun {
         Ok(begun) => begun,
         Err(error) => {

@@ -12,6 +12,7 @@ mod testing;
 mod views;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::{Bus, QueueSpec};
 use crypto::identity;
@@ -19,8 +20,8 @@ use crypto::random::process_rng;
 use ledger::{Folder, Records};
 use machines::conductor::Times;
 use protocol::manifest::Member;
-use protocol::{Role, topology};
-use service::Shutdown;
+use protocol::{InstanceId, Role, topology};
+use service::{Shutdown, Status};
 use tokio::sync::{broadcast, mpsc};
 
 pub use self::handle::{Asker, Handle, Known, LocalAsk, Look, LookAll, Looked, Stopped};
@@ -38,6 +39,8 @@ pub struct CoordinatorConfig {
     pub location: String,
     /// Times of surveys and rotations.
     pub times: Times,
+    /// How often everybody is asked how they stand, for the metrics; zero for never.
+    pub survey_every: Duration,
 }
 
 /// Starts a coordinator; the task ends after `shutdown`, when what was in hand is finished.
@@ -46,18 +49,23 @@ pub async fn start(
     folder: Folder,
     records: Records,
     config: CoordinatorConfig,
+    status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<(Handle, tokio::task::JoinHandle<anyhow::Result<()>>)> {
     let mut rng = process_rng();
     let identity = Arc::new(folder.identity(&mut rng)?);
     let id = identity::process_id(&identity.public_key());
-    let own = topology::coordinator_queue(id);
-    bus.declare(&QueueSpec::transient(own.clone())).await?;
-    for queue in [topology::REQUEST_QUEUE, topology::ANNOUNCEMENT_QUEUE] {
-        bus.declare(&QueueSpec::durable(queue)).await?;
-    }
+    // A coordinator's queue is the same for all instances.
+    let no_instance = InstanceId::from_bytes([0; 16]);
+    let own = topology::process_address(Role::Coordinator, no_instance, id);
+    let queues = [
+        QueueSpec::transient(own.clone()),
+        QueueSpec::durable(topology::request_address()),
+        QueueSpec::durable(topology::announcement_address()),
+    ];
+    bus.declare(&queues).await?;
     let mut consumers = [
-        bus.consume(&own, 64).await?,
+        bus.consume(&own.queue, 64).await?,
         bus.consume(topology::REQUEST_QUEUE, 4).await?,
         bus.consume(topology::ANNOUNCEMENT_QUEUE, 16).await?,
     ];
@@ -71,7 +79,7 @@ pub async fn start(
     let (asks, mut receiver) = mpsc::channel(64);
     let (events, _) = broadcast::channel(EVENTS_BEHIND);
     let handle = Handle::new(asks, events.clone(), member);
-    let mut coordinator = Coordinator::new(folder, identity, records, config, events, rng);
+    let mut coordinator = Coordinator::new(folder, identity, records, config, events, status, rng);
     let recovered = coordinator.recover().await?;
     let task = tokio::spawn(async move {
         bus::driver::finish(&bus, &mut coordinator, recovered).await?;

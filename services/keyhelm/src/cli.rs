@@ -5,6 +5,7 @@ pub mod administration;
 pub mod keys;
 pub mod local;
 pub mod rotation;
+pub mod setup;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use self::local::{
     CompletionsArgs, ManArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs, TokenArgs,
 };
 use self::rotation::{AbortArgs, RotateArgs, RotationsArgs};
+use self::setup::SetupArgs;
 use crate::embedded::demo::DemoArgs;
 use crate::embedded::dev::DevArgs;
 
@@ -75,6 +77,9 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Runs a cluster in this process and one folder, for other terminals to use; it stays
     Dev(DevArgs),
+
+    /// Writes the secrets of a cluster of separate processes into their readers' folders
+    Setup(SetupArgs),
 
     /// Lists the instances
     Instances,

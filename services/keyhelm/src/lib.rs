@@ -13,6 +13,7 @@ pub mod failure;
 pub mod manifests;
 pub mod parse;
 pub mod show;
+pub mod setup;
 pub mod sigkeys;
 pub mod verbs;
 
@@ -30,7 +31,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let is_json = cli.global.json;
     let log = if matches!(cli.verb, Verb::Demo(_) | Verb::Dev(_)) { "warn" } else { "error" };
-    service::telemetry::start(log);
+    telemetry::log::start(log, telemetry::log::Format::Text);
     let done = tokio::runtime::Runtime::new()
         .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(verbs::run(cli)));

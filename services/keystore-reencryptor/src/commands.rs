@@ -8,6 +8,7 @@ use protocol::command::KeystoreCommand;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
 use protocol::{GenerationId, Pattern, Role};
+use telemetry::trace::Context;
 
 use crate::job::{Job, JobSetting};
 use crate::{Reencryptor, TRUST, TRUST_AAD};
@@ -21,13 +22,17 @@ pub(crate) fn refusal_of(error: KeystoreError) -> KeystoreRefusal {
 }
 
 impl Reencryptor {
-    pub(crate) async fn obey(&mut self, received: &Received) -> Result<(), KeystoreRefusal> {
+    pub(crate) async fn obey(
+        &mut self,
+        received: &Received,
+        place: Option<Context>,
+    ) -> Result<(), KeystoreRefusal> {
         rewrap::may_command(received, &self.trust)?;
         let epoch = received.header.epoch;
         match &received.command {
             KeystoreCommand::Survey => Ok(()),
             KeystoreCommand::TakeManifest { chain } => self.take_manifest(chain),
-            KeystoreCommand::Reencrypt { .. } => self.reencrypt(received).await,
+            KeystoreCommand::Reencrypt { .. } => self.reencrypt(received, place).await,
             KeystoreCommand::Flip { order, certificate } => {
                 let row = self.row().await?;
                 rewrap::judge_flip(&row, order, certificate, &self.trust)?;
@@ -69,11 +74,16 @@ impl Reencryptor {
             .save(TRUST, TRUST_AAD, &bytes, &mut self.rng)
             .map_err(|error| KeystoreRefusal::Busy(error.to_string()))?;
         self.trust = trust.into();
+        self.status.ready_with(self.trust.serial());
         Ok(())
     }
 
     /// Opens the generation where it is not open, and sees to it that a job fills it.
-    async fn reencrypt(&mut self, received: &Received) -> Result<(), KeystoreRefusal> {
+    async fn reencrypt(
+        &mut self,
+        received: &Received,
+        place: Option<Context>,
+    ) -> Result<(), KeystoreRefusal> {
         let KeystoreCommand::Reencrypt { order, to, verify_all } = &received.command else {
             return Ok(());
         };
@@ -108,6 +118,7 @@ impl Reencryptor {
             bus: self.bus.clone(),
             order: reference,
             header: received.header.clone(),
+            place,
             pages_in_flight: self.config.pages_in_flight,
             events: self.events.clone(),
         };

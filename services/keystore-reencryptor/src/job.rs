@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bus::{Bus, Outgoing};
 use crypto::identity::Identity;
@@ -18,6 +18,8 @@ use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, PageAnswer, RewrapPage};
 use protocol::{Epoch, InstanceId, MessageId, Role, topology};
+use telemetry::metric;
+use telemetry::trace::{Context, Span};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,6 +30,11 @@ use crate::commands::refusal_of;
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a page that no unit took: how long until the next try.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
+/// Up to so many pages each has a span; of more only the first and the last, and those that are slow
+/// or fail.
+const MAX_TRACED: usize = 200;
+/// A page that takes so long is slow.
+const SLOW: Duration = Duration::from_secs(1);
 /// Most chunks in one transaction.
 const CHUNKS_A_WRITE: usize = 8;
 /// Chunks that wait to be written, before no more pages are asked for.
@@ -53,6 +60,8 @@ pub(crate) struct JobSetting {
     pub(crate) bus: Bus,
     pub(crate) order: OrderRef,
     pub(crate) header: Header,
+    /// The place in a trace under which pages are.
+    pub(crate) place: Option<Context>,
     pub(crate) pages_in_flight: usize,
     pub(crate) events: mpsc::Sender<JobEvent>,
 }
@@ -106,7 +115,10 @@ type Writing = JoinHandle<Result<(), KeystoreRefusal>>;
 
 struct PageOut {
     page: RewrapPage,
+    asked: SystemTime,
     until: Instant,
+    /// The page's own place in the trace, and whether the unit was told of it.
+    place: Option<Context>,
 }
 
 struct Work {
@@ -121,6 +133,9 @@ struct Work {
     rng: ProcessRng,
     told_at: Instant,
     pause_until: Instant,
+    /// Pages in all, and how many have been asked for.
+    pages: usize,
+    asked: usize,
 }
 
 impl Work {
@@ -143,6 +158,8 @@ impl Work {
             rng: process_rng(),
             told_at: now,
             pause_until: now,
+            pages: 0,
+            asked: 0,
         }
     }
 
@@ -151,6 +168,7 @@ impl Work {
         let chunks = self.setting.store.chunks(instance, number).await.map_err(refusal_of)?;
         let lacking = chunks.iter().filter(|chunk| chunk.done.is_none());
         self.todo = lacking.map(|chunk| chunk.range).collect();
+        self.pages = self.todo.len();
         match self.active.clone() {
             None => self.write_empty().await?,
             Some(active) => self.fill(&active).await?,
@@ -237,18 +255,28 @@ impl Work {
             kind: Kind::RewrapPage,
         };
         let sealed = envelope::seal(&setting.identity, &sealing, &codec::encode(&page));
-        let queue = topology::page_queue(setting.instance);
-        if let Err(error) = setting.bus.publish(&Outgoing::to_queue(queue, sealed)).await {
+        let address = topology::page_address(setting.instance);
+        let place = setting.place.map(|place| place.child(&id.to_string()));
+        let place = match self.asked == 0 || self.todo.is_empty() || self.pages <= MAX_TRACED {
+            true => place,
+            false => place.map(Context::unsampled),
+        };
+        self.asked += 1;
+        let message = Outgoing::to(address, sealed).traced(place);
+        if let Err(error) = setting.bus.publish(&message).await {
             tracing::warn!(%error, "a page was not taken by the broker");
         }
-        self.out.insert(id, PageOut { page, until: Instant::now() + PAGE_TIMEOUT });
+        let (asked, until) = (SystemTime::now(), Instant::now() + PAGE_TIMEOUT);
+        self.out.insert(id, PageOut { page, asked, until, place });
         Ok(())
     }
 
     fn take(&mut self, id: MessageId, answer: PageAnswer) -> Result<(), KeystoreRefusal> {
         let Some(out) = self.out.remove(&id) else { return Ok(()) };
-        let range = out.page.range;
-        match rewrap::judge_answer(out.page, answer, &self.setting.trust) {
+        let (range, asked, place) = (out.page.range, out.asked, out.place);
+        let judged = rewrap::judge_answer(out.page, answer, &self.setting.trust);
+        self.tell_page(asked, place, judged.as_ref().map_err(ToString::to_string));
+        match judged {
             Ok(done) => self.done.push(done),
             Err(PageFault::Unopened(rows)) => {
                 let count = rows.len() as u64;
@@ -264,6 +292,30 @@ impl Work {
         Ok(())
     }
 
+    /// A metric of every page; a span of those that are traced, were slow, or failed.
+    fn tell_page(
+        &self,
+        asked: SystemTime,
+        place: Option<Context>,
+        judged: Result<&DoneChunk, String>,
+    ) {
+        let took = asked.elapsed().unwrap_or_default();
+        let outcome = if judged.is_ok() { "done" } else { "again" };
+        metric::count(metric::PAGES, &[("outcome", outcome.to_owned())]);
+        metric::took(metric::PAGE_SECONDS, &[], took);
+        let (Some(parent), Some(place)) = (self.setting.place, place) else { return };
+        let is_told = place.is_sampled() || took >= SLOW || judged.is_err();
+        if !is_told {
+            return;
+        }
+        let place = place.sampled_as(&parent);
+        let span = Span::begin("page", place, Some(parent)).since(asked);
+        match judged {
+            Ok(done) => span.with("keyhelm.keys", done.receipt.count as i64).end(),
+            Err(fault) => span.failed(fault).end(),
+        }
+    }
+
     fn ask_late_ones_again(&mut self) {
         let now = Instant::now();
         let late: Vec<_> = self
@@ -274,7 +326,9 @@ impl Work {
             .collect();
         for (id, range) in late {
             tracing::warn!("a page was not answered and is asked again");
-            self.out.remove(&id);
+            if let Some(out) = self.out.remove(&id) {
+                self.tell_page(out.asked, out.place, Err("it was not answered".to_owned()));
+            }
             self.todo.push_back(range);
         }
     }
@@ -297,8 +351,11 @@ impl Work {
             .collect();
         let (store, instance) = (self.setting.store.clone(), self.setting.instance);
         let number = self.open.number;
+        let keys = chunks.iter().map(|(_, written, _): &(_, WrittenChunk, _)| written.count).sum();
         self.writing = Some(tokio::spawn(async move {
-            store.write_chunks(instance, number, chunks).await.map_err(refusal_of)
+            store.write_chunks(instance, number, chunks).await.map_err(refusal_of)?;
+            metric::count_many(metric::KEYS_REWRAPPED, &[], keys);
+            Ok(())
         }));
     }
 

@@ -6,7 +6,7 @@ mod commands;
 mod job;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bus::driver::{Handler, Outcome, SaveError};
 use bus::{Bus, Outgoing, QueueSpec, Received};
@@ -25,7 +25,9 @@ use protocol::page::PageAnswer;
 use protocol::report::{Announcement, Answering, KeystoreReport};
 use protocol::topology::{self, PROTOCOL_VERSION};
 use protocol::{Digest, Epoch, InstanceId, KeystoreId, MessageId, ProcessId, Role, UnixMillis};
-use service::Shutdown;
+use service::{Shutdown, Status};
+use telemetry::metric;
+use telemetry::trace::Span;
 use tokio::sync::mpsc;
 
 use self::job::{Job, JobEvent};
@@ -54,6 +56,7 @@ pub async fn run(
     folder: Folder,
     store: impl Into<Keystore>,
     config: ReencryptorConfig,
+    status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let mut rng = process_rng();
@@ -68,11 +71,14 @@ pub async fn run(
     let keystore = KeystoreId::from_uuid(crypto::random::uuid_v4(&mut rng));
     let store = store.into();
     let row = store.ensure(instance, keystore).await?;
-    let queue = topology::process_queue(instance, id);
-    bus.declare(&QueueSpec::transient(queue.clone())).await?;
-    bus.declare(&QueueSpec::transient(topology::page_queue(instance))).await?;
-    bus.declare(&QueueSpec::durable(topology::ANNOUNCEMENT_QUEUE)).await?;
-    let mut consumers = [bus.consume(&queue, 64).await?];
+    let own = topology::process_address(Role::Reencryptor, instance, id);
+    let queues = [
+        QueueSpec::transient(own.clone()),
+        QueueSpec::transient(topology::page_address(instance)),
+        QueueSpec::durable(topology::announcement_address()),
+    ];
+    bus.declare(&queues).await?;
+    let mut consumers = [bus.consume(&own.queue, 64).await?];
     let (events, mut asks) = mpsc::channel(64);
     let mut handler = Reencryptor {
         config,
@@ -87,10 +93,12 @@ pub async fn run(
         last_clock: UnixMillis(0),
         job: None,
         events,
+        status,
     };
+    handler.status.ready_with(handler.trust.serial());
     let announced = handler.announcement(row.keystore);
-    let queue = topology::ANNOUNCEMENT_QUEUE;
-    if let Err(error) = bus.publish(&Outgoing::to_coordinators(queue, announced)).await {
+    let message = Outgoing::persistent(topology::announcement_address(), announced);
+    if let Err(error) = bus.publish(&message).await {
         tracing::warn!(%error, "the reencryptor could not announce itself");
     }
     let stop = async move { shutdown.requested().await };
@@ -110,6 +118,7 @@ pub(crate) struct Reencryptor {
     last_clock: UnixMillis,
     job: Option<Job>,
     events: mpsc::Sender<JobEvent>,
+    status: Status,
 }
 
 impl Reencryptor {
@@ -189,7 +198,7 @@ impl Reencryptor {
         let to = answered.sender;
         let body = codec::encode(&report);
         let sealed = self.seal(Some(answered), Recipient::Process(to), Kind::KeystoreReport, &body);
-        Outgoing::to_queue(topology::coordinator_queue(to), sealed)
+        Outgoing::to(topology::process_address(Role::Coordinator, self.instance, to), sealed)
     }
 
     /// Chained digest of all receipts of the rotation's generation, once it is complete.
@@ -237,13 +246,24 @@ impl Handler for Reencryptor {
             Err(reason) => return Outcome { dead: Some(reason), ..Outcome::default() },
         };
         let name = command.command.name();
-        let refusal = match self.obey(&command).await {
+        let (place, begun) = (received.trace(), SystemTime::now());
+        let refusal = match self.obey(&command, place).await {
             Ok(()) => None,
             Err(refusal) => {
+                let reason = refusal.to_report().code;
+                metric::count(
+                    metric::COMMANDS_REFUSED,
+                    &[("command", name.to_owned()), ("reason", reason)],
+                );
                 tracing::info!(command = name, reason = %refusal, "refused");
                 Some(refusal)
             }
         };
+        let is_told = matches!(name, "flip" | "drop" | "abort") && refusal.is_none();
+        if let Some(parent) = place.filter(|_| is_told) {
+            let place = parent.child(&format!("{} {name}", self.config.name));
+            Span::of_message(name, place, parent).since(begun).end();
+        }
         let report = self.report(&command.header, true, refusal.as_ref()).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
@@ -265,7 +285,7 @@ impl Handler for Reencryptor {
             return Outcome::default();
         };
         let sealed = self.announcement(row.keystore);
-        let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
+        let message = Outgoing::persistent(topology::announcement_address(), sealed);
         Outcome { publish: vec![message], ..Outcome::default() }
     }
 

@@ -21,7 +21,7 @@ use protocol::manifest::{Member, SignedManifest};
 use protocol::report::Announcement;
 use protocol::topology::{self, PROTOCOL_VERSION};
 use protocol::{InstanceId, Role};
-use service::Shutdown;
+use service::{Shutdown, Status};
 
 pub use self::keys::{CheckFailure, Checked, GatewayError, ImportKey, Keys, MakeKey, Wrapped};
 use self::process::{Gateway, TRUST, TRUST_AAD};
@@ -44,6 +44,7 @@ pub async fn start(
     folder: Folder,
     store: impl Into<Keystore>,
     config: GatewayConfig,
+    status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<(Keys, tokio::task::JoinHandle<anyhow::Result<()>>)> {
     let mut rng = process_rng();
@@ -55,10 +56,13 @@ pub async fn start(
         None => Vec::new(),
     };
     let trust = Arc::new(RwLock::new(Trust::from_saved(instance, chain)?));
-    let queue = topology::process_queue(instance, id);
-    bus.declare(&QueueSpec::transient(queue.clone())).await?;
-    bus.declare(&QueueSpec::durable(topology::ANNOUNCEMENT_QUEUE)).await?;
-    let mut consumers = [bus.consume(&queue, 64).await?];
+    let own = topology::process_address(Role::Gateway, instance, id);
+    let queues = [
+        QueueSpec::transient(own.clone()),
+        QueueSpec::durable(topology::announcement_address()),
+    ];
+    bus.declare(&queues).await?;
+    let mut consumers = [bus.consume(&own.queue, 64).await?];
     let units = Arc::new(Units::new(bus.clone(), identity.clone(), trust.clone()));
     let serial = units.trust().serial();
     let announced = codec::encode(&Announcement {
@@ -76,12 +80,13 @@ pub async fn start(
     });
     let recipient = Recipient::Role(Role::Coordinator);
     let (_, sealed) = units.seal(recipient, Kind::Announcement, &announced);
-    let queue = topology::ANNOUNCEMENT_QUEUE;
-    if let Err(error) = bus.publish(&Outgoing::to_coordinators(queue, sealed)).await {
+    let message = Outgoing::persistent(topology::announcement_address(), sealed);
+    if let Err(error) = bus.publish(&message).await {
         tracing::warn!(%error, "the gateway could not announce itself");
     }
     let keys = Keys::new(instance, store.into(), units.clone());
-    let mut gateway = Gateway { id, folder, trust, units, rng, announced };
+    status.ready_with(serial);
+    let mut gateway = Gateway { id, folder, trust, units, rng, announced, status };
     let task = tokio::spawn(async move {
         let (_asks, mut none) = tokio::sync::mpsc::channel(1);
         let stop = async move { shutdown.requested().await };

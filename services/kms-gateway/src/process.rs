@@ -13,6 +13,7 @@ use protocol::codec;
 use protocol::command::Command;
 use protocol::envelope::{Kind, Recipient};
 use protocol::{ProcessId, Role, topology};
+use service::Status;
 
 use crate::units::{Reply, Units};
 
@@ -27,6 +28,7 @@ pub(crate) struct Gateway {
     pub(crate) rng: ProcessRng,
     /// What it says of itself.
     pub(crate) announced: Vec<u8>,
+    pub(crate) status: Status,
 }
 
 impl Gateway {
@@ -86,7 +88,7 @@ impl Handler for Gateway {
     async fn tick(&mut self) -> Outcome {
         let recipient = Recipient::Role(Role::Coordinator);
         let (_, sealed) = self.units.seal(recipient, Kind::Announcement, &self.announced);
-        let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
+        let message = Outgoing::persistent(topology::announcement_address(), sealed);
         Outcome { publish: vec![message], ..Outcome::default() }
     }
 
@@ -98,6 +100,8 @@ impl Handler for Gateway {
         let bytes = codec::encode(&self.units.trust().chain().to_vec());
         self.folder
             .save(TRUST, TRUST_AAD, &bytes, &mut self.rng)
-            .map_err(|error| SaveError(error.to_string()))
+            .map_err(|error| SaveError(error.to_string()))?;
+        self.status.ready_with(self.units.trust().serial());
+        Ok(())
     }
 }

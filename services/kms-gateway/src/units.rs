@@ -241,8 +241,8 @@ impl Units {
             }
             awaited.insert(id, (unit, waiter));
         }
-        let queue = topology::process_queue(self.trust().instance(), unit);
-        let reply = match self.bus.publish(&Outgoing::to_queue(queue, sealed)).await {
+        let address = topology::process_address(Role::OperationalUnit, self.trust().instance(), unit);
+        let reply = match self.bus.publish(&Outgoing::to(address, sealed)).await {
             Ok(()) => tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok(),
             Err(error) => {
                 tracing::warn!(%error, %unit, "a request did not reach its unit");

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::select_all;
+use telemetry::metric;
 use tokio::sync::mpsc;
 
 use crate::{Bus, Consumer, Delivery, Outgoing, PublishError, Received};
@@ -111,6 +112,7 @@ pub async fn finish<H: Handler>(
 ) -> Result<(), SaveError> {
     if outcome.is_changed {
         handler.save().await?;
+        metric::count(metric::STATE_SAVES, &[]);
     }
     for answer in outcome.after_save {
         answer();

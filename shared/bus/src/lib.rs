@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::topology;
+use protocol::topology::{self, Address};
+use telemetry::metric;
+use telemetry::trace::Context;
+use tls::Authority;
 
 pub use amqp::AmqpBus;
 pub use memory::MemoryBus;
@@ -24,26 +27,47 @@ pub enum QueueKind {
     Transient,
 }
 
-/// A queue and the exchange that leads to it, under its own name as routing key.
+/// A queue, as it is made where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
-    /// Its name.
-    pub name: String,
+    /// Its name, and the exchange that it is bound to under it.
+    pub address: Address,
     /// What kind.
     pub kind: QueueKind,
-    /// The exchange it is bound to.
-    pub exchange: &'static str,
+}
+
+/// The value of an argument of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A word.
+    Text(&'static str),
+    /// A number.
+    Number(u64),
 }
 
 impl QueueSpec {
     /// The queue of a process, or the shared page queue.
-    pub const fn transient(name: String) -> Self {
-        Self { name, kind: QueueKind::Transient, exchange: topology::DIRECT }
+    pub const fn transient(address: Address) -> Self {
+        Self { address, kind: QueueKind::Transient }
     }
 
     /// A queue that any coordinator reads.
-    pub fn durable(name: &str) -> Self {
-        Self { name: name.to_owned(), kind: QueueKind::Durable, exchange: topology::REQUESTS }
+    pub const fn durable(address: Address) -> Self {
+        Self { address, kind: QueueKind::Durable }
+    }
+
+    /// What the broker is told about it.
+    pub const fn arguments(&self) -> &'static [(&'static str, Argument)] {
+        match self.kind {
+            QueueKind::Durable => &[("x-queue-type", Argument::Text("quorum"))],
+            QueueKind::Transient => &[
+                ("x-queue-type", Argument::Text("classic")),
+                ("x-overflow", Argument::Text("reject-publish")),
+                ("x-message-ttl", Argument::Number(topology::TRANSIENT_TTL_MS)),
+                ("x-max-length", Argument::Number(topology::TRANSIENT_MAX_LENGTH)),
+                ("x-max-length-bytes", Argument::Number(topology::TRANSIENT_MAX_BYTES)),
+            ],
+        }
     }
 }
 
@@ -80,11 +104,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A transient message to the queue of this name.
-    pub fn to_queue(queue: String, body: Vec<u8>) -> Self {
+    /// A transient message to a queue.
+    pub fn to(address: Address, body: Vec<u8>) -> Self {
         Self {
-            exchange: topology::DIRECT.to_owned(),
-            routing_key: queue,
+            exchange: address.exchange.to_owned(),
+            routing_key: address.queue,
             is_mandatory: true,
             is_persistent: false,
             properties: Properties::default(),
@@ -92,13 +116,19 @@ impl Outgoing {
         }
     }
 
-    /// A message to a queue that any coordinator reads.
-    pub fn to_coordinators(queue: &str, body: Vec<u8>) -> Self {
-        Self {
-            exchange: topology::REQUESTS.to_owned(),
-            is_persistent: true,
-            ..Self::to_queue(queue.to_owned(), body)
+    /// A message that outlives a restart of the broker.
+    pub fn persistent(address: Address, body: Vec<u8>) -> Self {
+        Self { is_persistent: true, ..Self::to(address, body) }
+    }
+
+    /// The same, under this place in a trace.
+    #[must_use]
+    pub fn traced(mut self, context: Option<Context>) -> Self {
+        if let Some(context) = context {
+            let name = topology::TRACEPARENT_HEADER.to_owned();
+            self.properties.headers.insert(name, context.to_string());
         }
+        self
     }
 }
 
@@ -113,6 +143,13 @@ pub struct Received {
     pub body: Bytes,
 }
 
+impl Received {
+    /// The place in a trace under which it was sent.
+    pub fn trace(&self) -> Option<Context> {
+        Context::parse(self.properties.headers.get(topology::TRACEPARENT_HEADER)?)
+    }
+}
+
 /// Why a message is not known to have reached its queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -125,6 +162,17 @@ pub enum PublishError {
     /// The broker is away.
     #[error("the broker is away: {0}")]
     Unavailable(String),
+}
+
+impl PublishError {
+    /// Stable word, for metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unroutable(_) => "unroutable",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "broker-away",
+        }
+    }
 }
 
 /// Why there is no bus or consumer.
@@ -148,27 +196,28 @@ pub enum Bus {
 }
 
 impl Bus {
-    /// Connects to RabbitMQ. A broker that is not there yet is waited for; none if `stop` comes
-    /// first.
+    /// Connects to RabbitMQ; over TLS the broker shows a certificate of `authority`. A broker that
+    /// is not there yet is waited for; none if `stop` comes first.
     pub async fn connect(
         url: &str,
         name: &str,
+        authority: Option<&Authority>,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, BusError> {
         tokio::select! {
             () = stop => Ok(None),
-            bus = AmqpBus::connect(url, name) => Ok(Some(Self::Amqp(bus?))),
+            bus = AmqpBus::connect(url, name, authority) => Ok(Some(Self::Amqp(bus?))),
         }
     }
 
-    /// Makes the queue where there is none, its exchange and its binding too.
-    pub async fn declare(&self, queue: &QueueSpec) -> Result<(), BusError> {
+    /// Makes queues where there are none, and their bindings.
+    pub async fn declare(&self, queues: &[QueueSpec]) -> Result<(), BusError> {
         match self {
             Self::Memory(bus) => {
-                bus.declare(queue);
+                queues.iter().for_each(|queue| bus.declare(queue));
                 Ok(())
             }
-            Self::Amqp(bus) => bus.declare(queue).await,
+            Self::Amqp(bus) => bus.declare(queues).await,
         }
     }
 
@@ -185,10 +234,18 @@ impl Bus {
 
     /// Publishes a message and waits for the broker's confirm.
     pub async fn publish(&self, message: &Outgoing) -> Result<(), PublishError> {
-        match self {
+        let published = match self {
             Self::Memory(bus) => bus.publish(message),
             Self::Amqp(bus) => bus.publish(message).await,
+        };
+        match &published {
+            Ok(()) => metric::count(metric::MESSAGES_PUBLISHED, &[]),
+            Err(error) => {
+                let reason = [("reason", error.reason().to_owned())];
+                metric::count(metric::MESSAGES_UNDELIVERED, &reason);
+            }
         }
+        published
     }
 }
 
@@ -234,6 +291,12 @@ impl Delivery {
 
     /// Done with: it is not delivered again.
     pub async fn ack(self) {
+        let queue = topology::class_of(&self.received().queue).to_owned();
+        metric::count(metric::MESSAGES_HANDLED, &[("queue", queue)]);
+        self.settle().await;
+    }
+
+    async fn settle(self) {
         match self {
             Self::Memory(delivery) => delivery.ack(),
             Self::Amqp(delivery) => delivery.ack().await,
@@ -243,6 +306,9 @@ impl Delivery {
     /// Cannot be taken: it goes to the dead queue with the reason in a header, and is done with.
     pub async fn bury(self, bus: &Bus, reason: &str) {
         let received = self.received();
+        let queue = topology::class_of(&received.queue).to_owned();
+        let labels = [("queue", queue), ("reason", reason.to_owned())];
+        metric::count(metric::MESSAGES_REFUSED, &labels);
         let mut properties = received.properties.clone();
         properties.headers.insert(topology::REASON_HEADER.to_owned(), reason.to_owned());
         let dead = Outgoing {
@@ -255,7 +321,7 @@ impl Delivery {
         };
         tracing::warn!(queue = %received.queue, reason, "a message could not be taken");
         match bus.publish(&dead).await {
-            Ok(()) => self.ack().await,
+            Ok(()) => self.settle().await,
             // Not acknowledged: it comes back, and is buried then.
             Err(error) => tracing::warn!(%error, "the dead queue could not be reached"),
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use protocol::topology;
+use protocol::topology::{self, Address};
 use tokio::sync::{Notify, broadcast};
 
 use crate::{BusError, Outgoing, PublishError, QueueSpec, Received};
@@ -107,10 +107,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl MemoryBus {
     /// Makes the queue where there is none, and the dead queue.
     pub(crate) fn declare(&self, spec: &QueueSpec) {
+        let Address { exchange, queue: name } = &spec.address;
         let mut inner = locked(&self.inner);
         let queue =
-            inner.queues.entry(spec.name.clone()).or_insert_with(|| Queue::new(&spec.name)).clone();
-        inner.bindings.insert((spec.exchange.to_owned(), spec.name.clone()), queue);
+            inner.queues.entry(name.clone()).or_insert_with(|| Queue::new(name)).clone();
+        inner.bindings.insert((exchange.to_string(), name.clone()), queue);
         let dead = topology::DEAD_QUEUE;
         inner.queues.entry(dead.to_owned()).or_insert_with(|| Queue::new(dead));
     }

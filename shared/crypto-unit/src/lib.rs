@@ -8,7 +8,7 @@ mod sessions;
 mod testing;
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use bus::driver::{Handler, Outcome, SaveError};
@@ -24,8 +24,11 @@ use machines::unit::state::UnitState;
 use machines::unit::{Message, Unit, UnitConfig, UnitOutcome};
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
-use protocol::{InstanceId, Role, topology};
-use service::Shutdown;
+use protocol::topology::{self, Address};
+use protocol::{InstanceId, Role};
+use service::{Shutdown, Status};
+use telemetry::metric;
+use telemetry::trace::Span;
 
 use self::sessions::Sessions;
 
@@ -45,6 +48,7 @@ pub async fn run(
     bus: Bus,
     folder: Folder,
     config: UnitConfig,
+    status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let mut rng = process_rng();
@@ -58,17 +62,23 @@ pub async fn run(
     let page_identity = Arc::new(copy_of(&identity));
     let role = config.role;
     let unit = Unit::new(config, identity, state);
-    let queue = topology::process_queue(instance, unit.id());
-    bus.declare(&QueueSpec::transient(queue.clone())).await?;
-    let mut consumers = [bus.consume(&queue, 16).await?];
+    let own = topology::process_address(role, instance, unit.id());
+    let pages = topology::page_address(instance);
+    let mut queues = vec![
+        QueueSpec::transient(own.clone()),
+        QueueSpec::durable(topology::announcement_address()),
+    ];
+    if role == Role::OperationalUnit {
+        queues.push(QueueSpec::transient(pages.clone()));
+    }
+    bus.declare(&queues).await?;
+    let mut consumers = [bus.consume(&own.queue, 16).await?];
     let keyring = Arc::new(unit.keyring(&Keyring::default()));
     let served = Served { keyring, trust: unit.state().trust.clone() };
     let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
     let pages = match role {
         Role::OperationalUnit => {
-            let queue = topology::page_queue(instance);
-            bus.declare(&QueueSpec::transient(queue.clone())).await?;
-            let consumer = bus.consume(&queue, 2).await?;
+            let consumer = bus.consume(&pages.queue, 2).await?;
             let (bus, shared) = (bus.clone(), shared.clone());
             Some(tokio::spawn(pages::run(bus, consumer, shared, page_identity, shutdown.clone())))
         }
@@ -76,7 +86,8 @@ pub async fn run(
     };
     announce(&bus, &unit, &mut rng).await;
     let sessions = Sessions::new(service::now(), &mut rng);
-    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared };
+    status.ready_with(unit.state().trust.serial());
+    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
     let stop = async move { stop.requested().await };
@@ -93,11 +104,8 @@ pub async fn run(
 async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
     let body = codec::encode(&unit.announcement());
     let sealed = unit.broadcast(service::now(), rng, Kind::Announcement, &body);
-    let queue = topology::ANNOUNCEMENT_QUEUE;
-    if let Err(error) = bus.declare(&QueueSpec::durable(queue)).await {
-        tracing::warn!(%error, "the announcement queue could not be made");
-    }
-    if let Err(error) = bus.publish(&Outgoing::to_coordinators(queue, sealed)).await {
+    let message = Outgoing::persistent(topology::announcement_address(), sealed);
+    if let Err(error) = bus.publish(&message).await {
         tracing::warn!(%error, "the unit could not announce itself");
     }
 }
@@ -118,18 +126,21 @@ struct UnitHandler {
     rng: ProcessRng,
     sessions: Sessions,
     shared: Shared,
+    status: Status,
 }
 
 impl UnitHandler {
     fn addressed(&self, message: Message) -> Outgoing {
         let trust = &self.unit.state().trust;
-        Outgoing::to_queue(queue_of(trust, message.to), message.bytes)
+        Outgoing::to(address_of(trust, message.to), message.bytes)
     }
 
     fn noted(&self, outcome: UnitOutcome) -> Outcome {
         let unit = self.unit.config().name.as_str();
         match &outcome.noted {
             Some((command, Some(refusal))) => {
+                let labels = [("command", (*command).into()), ("reason", refusal.code().into())];
+                metric::count(metric::COMMANDS_REFUSED, &labels);
                 tracing::info!(unit, command, reason = refusal.code(), %refusal, "refused");
             }
             Some((command, None)) => tracing::debug!(unit, command, "done"),
@@ -141,6 +152,16 @@ impl UnitHandler {
             dead: outcome.dead,
             after_save: Vec::new(),
         }
+    }
+
+    /// The span of a command that has changed something; a repeat that was answered from the state
+    /// has had its own.
+    fn span(&self, received: &Received, outcome: &UnitOutcome) -> Option<Span> {
+        let (command, None) = outcome.noted.as_ref()? else { return None };
+        let parent = received.trace().filter(|_| outcome.is_changed)?;
+        let unit = &self.unit.config().name;
+        let context = parent.child(&format!("{unit} {command}"));
+        Some(Span::of_message(command, context, parent).with("keyhelm.unit", unit.clone()))
     }
 
     fn session(&mut self, received: &Received, kind: Kind) -> Outcome {
@@ -175,13 +196,10 @@ impl UnitHandler {
     }
 }
 
-/// A coordinator serves many instances from one queue; everybody else has one an instance.
-pub(crate) fn queue_of(trust: &Trust, to: protocol::ProcessId) -> String {
-    let is_member = trust.member(to).map(|member| member.role);
-    match is_member {
-        Some(Role::Coordinator) | None => topology::coordinator_queue(to),
-        Some(_) => topology::process_queue(trust.instance(), to),
-    }
+/// Whoever asks before there is a manifest is a coordinator.
+pub(crate) fn address_of(trust: &Trust, to: protocol::ProcessId) -> Address {
+    let role = trust.member(to).map_or(Role::Coordinator, |member| member.role);
+    topology::process_address(role, trust.instance(), to)
 }
 
 #[async_trait::async_trait]
@@ -195,8 +213,15 @@ impl Handler for UnitHandler {
         }
         #[cfg(feature = "testing")]
         testing::reseed(&mut self.rng, self.unit.state().counter);
+        let begun = SystemTime::now();
         let outcome = self.unit.handle(service::now(), &mut self.rng, &received.body);
-        self.noted(outcome)
+        let span = self.span(received, &outcome).map(|span| span.since(begun));
+        let mut outcome = self.noted(outcome);
+        if let Some(span) = span {
+            // It lasts until the state is saved.
+            outcome.after_save.push(Box::new(move || span.end()));
+        }
+        outcome
     }
 
     async fn ask(&mut self, (): ()) -> Outcome {
@@ -208,7 +233,7 @@ impl Handler for UnitHandler {
         let body = codec::encode(&self.unit.announcement());
         let now = service::now();
         let sealed = self.unit.broadcast(now, &mut self.rng, Kind::Announcement, &body);
-        let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
+        let message = Outgoing::persistent(topology::announcement_address(), sealed);
         Outcome { publish: vec![message], ..Outcome::default() }
     }
 
@@ -227,6 +252,7 @@ impl Handler for UnitHandler {
         };
         let keyring = Arc::new(self.unit.keyring(&shared.keyring));
         *shared = Arc::new(Served { keyring, trust: self.unit.state().trust.clone() });
+        self.status.ready_with(self.unit.state().trust.serial());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Taking pages off the shared queue, beside the unit's commands.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bus::{Bus, Consumer, Outgoing, Received};
 use crypto::identity::Identity;
@@ -12,8 +13,10 @@ use protocol::envelope::{Kind, Recipient};
 use protocol::page::{PageAnswer, RewrapPage};
 use protocol::{Epoch, MessageId, Role};
 use service::Shutdown;
+use telemetry::metric;
+use telemetry::trace::Span;
 
-use crate::{Served, Shared, queue_of};
+use crate::{Served, Shared, address_of};
 
 /// Answers pages until `shutdown`.
 pub(crate) async fn run(
@@ -34,10 +37,18 @@ pub(crate) async fn run(
             Err(poisoned) => poisoned.into_inner().clone(),
         };
         let (received, identity) = (delivery.received().clone(), identity.clone());
+        let begun = Instant::now();
+        let span = received.trace().map(|page| {
+            Span::of_message("rewrap", page.child("rewrap"), page)
+        });
         let worked =
             tokio::task::spawn_blocking(move || answer(&served, &identity, &received)).await;
         match worked {
             Ok(Ok(message)) => {
+                metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());
+                if let Some(span) = span {
+                    span.end();
+                }
                 if let Err(error) = bus.publish(&message).await {
                     tracing::warn!(%error, "the answer to a page was not confirmed");
                 }
@@ -83,5 +94,5 @@ fn answer(
         kind: Kind::PageAnswer,
     };
     let sealed = envelope::seal(identity, &sealing, &codec::encode(&answer));
-    Ok(Outgoing::to_queue(queue_of(trust, to), sealed))
+    Ok(Outgoing::to(address_of(trust, to), sealed))
 }

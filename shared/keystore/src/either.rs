@@ -7,6 +7,7 @@ use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, WrappedRow};
 use protocol::{Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
+use tls::Authority;
 
 use crate::{
     ChunkRecord, KeyMeta, KeystoreError, ListQuery, NewKey, PostgresKeystore, ScanRow,
@@ -47,13 +48,14 @@ macro_rules! either {
 impl Keystore {
     /// Opens `sqlite:PATH` (the file is made where there is none) or
     /// `postgres://user:password@host:port/database`, and brings the schema up to date. Fails if
-    /// the database is away; the caller tries again.
-    pub async fn open(url: &str) -> Result<Self, KeystoreError> {
+    /// the database is away; the caller tries again. With an authority, a server is spoken to over
+    /// TLS only, and shows a certificate of it.
+    pub async fn open(url: &str, authority: Option<&Authority>) -> Result<Self, KeystoreError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             return SqliteKeystore::open(Path::new(path)).await.map(Self::Sqlite);
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return PostgresKeystore::open(url).await.map(Self::Postgres);
+            return PostgresKeystore::open(url, authority).await.map(Self::Postgres);
         }
         // The address is not shown: it may hold a password.
         let text = "its address begins with neither sqlite: nor postgres://".to_owned();

@@ -285,6 +285,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::RecoveryUnit,
+        Self::OperationalUnit,
+        Self::Reencryptor,
+        Self::Coordinator,
+        Self::Gateway,
+    ];
+
     /// Whether the process holds the master key.
     pub const fn is_crypto_unit(self) -> bool {
         matches!(self, Self::RecoveryUnit | Self::OperationalUnit)

@@ -1,21 +1,25 @@
-//! What every process does alike: the clock, the log, its settings, how it starts, waits for what
-//! it needs, serves HTTP and stops.
+//! What every process does alike: the clock, its settings, how it starts, opens and waits for what it
+//! needs, serves HTTP, says how it is, and stops.
 
+pub mod common;
 pub mod http;
+pub mod observe;
 pub mod process;
 pub mod secret_text;
 pub mod settings;
 pub mod shutdown;
-pub mod telemetry;
+pub mod status;
 pub mod wait;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::UnixMillis;
 
+pub use common::{Common, Database, Served};
 pub use secret_text::SecretText;
 pub use settings::{Entry, Settings, SettingsError};
 pub use shutdown::Shutdown;
+pub use status::Status;
 
 /// The system's clock. Machines take this as an argument and never ask for it.
 pub fn now() -> UnixMillis {

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use telemetry::{log, metric, trace};
 
 use crate::settings::{self, Settings};
-use crate::{Shutdown, telemetry};
+use crate::{Common, Shutdown, Status, http, observe};
 
 /// Arguments of every service.
 #[derive(Debug, Parser)]
@@ -18,6 +19,19 @@ struct Arguments {
     /// Prints the settings as they would be used, without secrets, and ends.
     #[arg(long)]
     print_settings: bool,
+    /// What to do; without a verb the service runs.
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Asks the running service, at its `observe_listen`, whether it lives: exit code 0, else 1
+    Health {
+        /// Whether it can do its work
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 /// What a service is, for `--help` and `--version`.
@@ -36,7 +50,7 @@ pub struct About {
 pub fn run<S, F, Fut>(about: About, main: F) -> ExitCode
 where
     S: Settings,
-    F: FnOnce(S, Shutdown) -> Fut,
+    F: FnOnce(S, Status, Shutdown) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let command = Arguments::command().name(about.name).about(about.about).version(about.version);
@@ -55,7 +69,10 @@ where
         println!("{:#}", serde_json::to_value(&settings).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
-    telemetry::start("info");
+    if let Some(Verb::Health { ready }) = arguments.verb {
+        return observe::ask(&settings.common().observe_listen, ready);
+    }
+    log::start("info", settings.common().log_format.parse().unwrap_or_default());
     match started(about, settings, main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -68,15 +85,35 @@ where
 fn started<S, F, Fut>(about: About, settings: S, main: F) -> anyhow::Result<()>
 where
     S: Settings,
-    F: FnOnce(S, Shutdown) -> Fut,
+    F: FnOnce(S, Status, Shutdown) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let runtime = tokio::runtime::Runtime::new()?;
-    let shutdown = Shutdown::new();
+    let (status, shutdown) = (Status::default(), Shutdown::new());
+    metric::start(about.name, about.version);
     runtime.block_on(async {
         shutdown.on_signals()?;
         tracing::info!(version = about.version, "{} starts", about.name);
-        main(settings, shutdown).await?;
+        let Common { otlp_endpoint, observe_listen, .. } = settings.common().clone();
+        if !otlp_endpoint.is_empty() {
+            let name = format!("{} {}", about.name, settings.common().name);
+            trace::start(&otlp_endpoint, &name, about.version)?;
+        }
+        let observed = Shutdown::new();
+        let observing = match observe_listen.is_empty() {
+            true => None,
+            false => {
+                let listener = http::listen(&observe_listen).await?;
+                Some(tokio::spawn(observe::serve(listener, status.clone(), observed.clone())))
+            }
+        };
+        let ended = main(settings, status, shutdown).await;
+        observed.trigger();
+        if let Some(observing) = observing {
+            observing.await??;
+        }
+        tokio::task::spawn_blocking(trace::stop).await?;
+        ended?;
         tracing::info!("{} has stopped, everything is saved", about.name);
         Ok(())
     })

@@ -8,6 +8,7 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::common::Common;
 use crate::secret_text::SecretText;
 
 /// What is said about one setting in the documentation.
@@ -19,17 +20,43 @@ pub struct Entry {
     pub text: &'static str,
 }
 
-/// The settings of one kind of process.
+/// The settings of one kind of process: groups that others have too, and its own.
 pub trait Settings: Serialize + DeserializeOwned + Default {
     /// Name of the process.
     const PROCESS: &'static str;
-    /// A line about each field, in the order of the fields.
-    const ENTRIES: &'static [Entry];
+    /// A line about each field, in the order of the fields, group by group.
+    const ENTRIES: &'static [&'static [Entry]];
     /// Fields that are lists; in the environment their items are separated by commas.
     const LISTS: &'static [&'static str] = &[];
 
-    /// What is wrong with these values, naming the setting.
+    /// What every process is told.
+    fn common(&self) -> &Common;
+
+    /// Reads the groups; the fields of its own are there already.
+    fn take_groups(&mut self, all: &All) -> Result<(), SettingsError>;
+
+    /// What is wrong with its own values, naming the setting.
     fn check(&self) -> Result<(), String>;
+
+    /// All lines.
+    fn entries() -> impl Iterator<Item = &'static Entry> {
+        Self::ENTRIES.iter().copied().flatten()
+    }
+}
+
+/// Everything that is set, of which each group takes its own.
+#[derive(Debug)]
+pub struct All(Config);
+
+impl All {
+    /// A group's fields.
+    pub fn group<G: DeserializeOwned>(&self) -> Result<G, SettingsError> {
+        self.0.clone().try_deserialize().map_err(malformed)
+    }
+}
+
+fn malformed(error: config::ConfigError) -> SettingsError {
+    SettingsError::Malformed(error.to_string())
 }
 
 /// Why a process does not start.
@@ -60,7 +87,7 @@ pub fn load<S: Settings>(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<S, SettingsError> {
-    let known = |name: &str| S::ENTRIES.iter().any(|entry| variable(entry.key) == name);
+    let known = |name: &str| S::entries().any(|entry| variable(entry.key) == name);
     let ours: HashMap<_, _> = environment.into_iter().filter(|(name, _)| known(name)).collect();
     let mut source = Environment::with_prefix("KEYHELM").prefix_separator("_").try_parsing(true);
     if !S::LISTS.is_empty() {
@@ -69,16 +96,22 @@ pub fn load<S: Settings>(
             source = source.with_list_parse_key(key);
         }
     }
-    let mut builder = Config::builder();
+    let defaults = Config::try_from(&S::default()).map_err(malformed)?;
+    let mut builder = Config::builder().add_source(defaults);
     if let Some(file) = file {
         builder = builder.add_source(File::from(file).format(FileFormat::Toml));
     }
-    let settings: S = builder
-        .add_source(source.source(Some(ours)))
-        .build()
-        .and_then(Config::try_deserialize)
-        .map_err(|error| SettingsError::Malformed(error.to_string()))?;
-    settings.check().map_err(SettingsError::Refused)?;
+    let all = builder.add_source(source.source(Some(ours))).build().map_err(malformed)?;
+    let given: HashMap<String, config::Value> = all.clone().try_deserialize().map_err(malformed)?;
+    let mut strange = given.keys().filter(|key| !S::entries().any(|entry| entry.key == **key));
+    if let Some(key) = strange.next() {
+        let text = format!("{} has no setting {key}", S::PROCESS);
+        return Err(SettingsError::Malformed(text));
+    }
+    let all = All(all);
+    let mut settings: S = all.group()?;
+    settings.take_groups(&all)?;
+    settings.common().check().and_then(|()| settings.check()).map_err(SettingsError::Refused)?;
     Ok(settings)
 }
 
@@ -109,7 +142,7 @@ pub fn document<S: Settings>() -> String {
         "## {}\n\n| setting | variable | default | meaning |\n|---|---|---|---|\n",
         S::PROCESS
     );
-    for Entry { key, text: meaning } in S::ENTRIES {
+    for Entry { key, text: meaning } in S::entries() {
         let default = match defaults.get(key) {
             Some(serde_json::Value::String(value)) if value.is_empty() => "none".to_owned(),
             Some(serde_json::Value::Array(items)) if items.is_empty() => "none".to_owned(),

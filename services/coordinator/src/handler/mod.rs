@@ -3,7 +3,9 @@
 
 mod asked;
 mod journal;
+mod measure;
 mod process;
+mod progress;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,12 +24,14 @@ use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
 use protocol::report::Announcement;
 use protocol::{InstanceId, UnixMillis, topology};
+use service::Status;
 use tokio::sync::{broadcast, oneshot};
 
 pub(crate) use self::asked::started;
 use self::asked::{Asked, Waiter};
 pub(crate) use self::journal::read_back;
 use self::journal::{Entry, Journal};
+use self::progress::Told;
 use crate::handle::{Asker, Looked};
 use crate::{CoordinatorConfig, publish, request, views};
 
@@ -39,11 +43,12 @@ struct Instance {
     conductor: Conductor,
     journal: Journal,
     survey: Option<SharedSurvey>,
+    told: Told,
 }
 
 impl Instance {
-    const fn new(name: String, conductor: Conductor, journal: Journal) -> Self {
-        Self { name, conductor, journal, survey: None }
+    fn new(name: String, conductor: Conductor, journal: Journal) -> Self {
+        Self { name, conductor, journal, survey: None, told: Told::default() }
     }
 }
 
@@ -82,6 +87,9 @@ pub(crate) struct Coordinator {
     asked: BTreeMap<AskId, Asked>,
     last_ask: AskId,
     unsaved: Unsaved,
+    status: Status,
+    /// When everybody is asked next how they stand, for the metrics; none if never.
+    survey_at: Option<UnixMillis>,
 }
 
 impl Coordinator {
@@ -91,9 +99,13 @@ impl Coordinator {
         records: Records,
         config: CoordinatorConfig,
         events: broadcast::Sender<RotationEvent>,
+        status: Status,
         rng: ProcessRng,
     ) -> Self {
+        let survey_at = (!config.survey_every.is_zero()).then(service::now);
         Self {
+            survey_at,
+            status,
             _folder: folder,
             identity,
             records,
@@ -115,15 +127,28 @@ impl Coordinator {
             let standing = self.records.standing(id).await?;
             let newest = self.records.list(id, 1).await?.into_iter().next();
             let journal = self.recover_journal(id, &trust, newest.as_ref()).await;
+            let ended = newest.as_ref().filter(|record| record.finished_at.is_some());
+            let told = ended.and_then(|record| {
+                Some(Told::all_of(record.order().ok()?.1.rotation, record))
+            });
             let record = newest.filter(|record| record.finished_at.is_none());
             let times = self.config.times;
             let mut conductor = Conductor::new(self.identity.clone(), trust, standing, times);
             let effects = conductor.recover(service::now(), &mut self.rng, record);
-            self.instances.insert(id, Instance::new(name, conductor, journal));
+            let mut instance = Instance::new(name, conductor, journal);
+            instance.told = told.unwrap_or_default();
+            self.instances.insert(id, instance);
             // Also queues what the journal lacked.
             self.apply(id, effects, &mut outcome);
         }
+        self.tell_readiness();
         Ok(outcome)
+    }
+
+    /// A coordinator can drive rotations as soon as an instance has a manifest.
+    fn tell_readiness(&self) {
+        let serials = self.instances.values().map(|it| it.conductor.trust().serial());
+        self.status.ready_with(serials.max().unwrap_or_default());
     }
 
     /// The events of the newest rotation; what a crash kept out of the audit log is told now. A log
@@ -167,13 +192,18 @@ impl Coordinator {
             .conductor
             .rotation()
             .is_some_and(|rotation| crate::testing::is_held(rotation.to_view().phase));
+        let place = instance.conductor.rotation().map(|rotation| {
+            progress::current(rotation.record(), rotation.reference().rotation)
+        });
         for message in effects.send {
             #[cfg(feature = "testing")]
             if is_held && message.name != "survey" {
                 continue;
             }
-            let queue = topology::process_queue(trust.instance(), message.to);
-            outcome.publish.push(Outgoing::to_queue(queue, message.bytes));
+            let Some(role) = instance.conductor.role_of(message.to) else { continue };
+            let address = topology::process_address(role, trust.instance(), message.to);
+            let place = place.filter(|_| message.name != "survey");
+            outcome.publish.push(Outgoing::to(address, message.bytes).traced(place));
         }
         for (ask, answer) in effects.answers {
             self.answer(id, ask, answer, outcome);
@@ -181,6 +211,7 @@ impl Coordinator {
         for event in effects.events {
             self.tell(id, event, outcome);
         }
+        self.tell_progress(id, outcome);
         outcome.is_changed |= !self.unsaved.is_empty();
         outcome.dead = outcome.dead.or(effects.dead);
         if effects.is_fenced
@@ -191,6 +222,14 @@ impl Coordinator {
             let renewed = instance.conductor.lease_renewed(service::now(), &mut self.rng);
             self.apply(id, renewed, outcome);
         }
+    }
+
+    /// Spans and metrics of what has been reached since the last time.
+    fn tell_progress(&mut self, id: InstanceId, outcome: &mut Outcome) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(rotation) = instance.conductor.rotation() else { return };
+        let (rotation, record) = (rotation.reference().rotation, rotation.record());
+        outcome.after_save.extend(instance.told.news(&instance.name, rotation, record));
     }
 
     fn answer(&mut self, id: InstanceId, ask: AskId, answer: Answer, outcome: &mut Outcome) {
@@ -207,8 +246,11 @@ impl Coordinator {
                 outcome.publish.extend(request::answer(&requester, &answer));
             }
             Waiter::Survey => {
-                let survey = self.instances.get_mut(&id).and_then(|found| found.survey.take());
+                let Some(instance) = self.instances.get_mut(&id) else { return };
+                let survey = instance.survey.take();
                 let (Some(survey), Answer::Looked(findings)) = (survey, answer) else { return };
+                let (name, conductor) = (&instance.name, &instance.conductor);
+                measure::surveyed(name, conductor, &findings, survey.since);
                 for waiter in survey.waiters {
                     let looked = Looked { findings: findings.clone(), since: survey.since };
                     let _ = waiter.send(looked);
@@ -253,15 +295,20 @@ impl Coordinator {
     }
 
     /// Begins a survey for people, or shares the one that is under way.
-    fn survey(&mut self, id: InstanceId, waiter: oneshot::Sender<Looked>, outcome: &mut Outcome) {
+    fn survey(
+        &mut self,
+        id: InstanceId,
+        waiter: Option<oneshot::Sender<Looked>>,
+        outcome: &mut Outcome,
+    ) {
         // Dropping the waiter says that the instance is not known.
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if let Some(survey) = &mut instance.survey {
-            survey.waiters.push(waiter);
+            survey.waiters.extend(waiter);
             return;
         }
         let since = service::now();
-        instance.survey = Some(SharedSurvey { since, waiters: vec![waiter] });
+        instance.survey = Some(SharedSurvey { since, waiters: waiter.into_iter().collect() });
         let asker = Asker { actor: String::new(), remember_as: None };
         self.put(id, Waiter::Survey, asker, Ask::Look, outcome);
     }

@@ -23,6 +23,7 @@ impl Coordinator {
             let standing = instance.conductor.standing().cloned();
             let name = instance.name.clone();
             self.records.save_documents(id, name, chain, standing).await?;
+            self.tell_readiness();
         }
         for id in unsaved.records {
             let rotation = self.instances.get(&id).and_then(|it| it.conductor.rotation());
@@ -60,7 +61,24 @@ impl Coordinator {
     }
 
     fn next_due(&self) -> Option<UnixMillis> {
-        self.instances.values().filter_map(|instance| instance.conductor.next_tick()).min()
+        let conductors = self.instances.values().filter_map(|it| it.conductor.next_tick());
+        conductors.chain(self.survey_at).min()
+    }
+
+    /// Asks everybody how they stand, so that the metrics of a quiet cluster stay true.
+    fn survey_if_due(&mut self, now: UnixMillis, outcome: &mut Outcome) {
+        if self.survey_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.survey_at = Some(now.plus_ms(self.config.survey_every.as_millis() as u64));
+        let has_manifest = |(_, instance): &(&_, &Instance)| {
+            instance.conductor.trust().newest().is_some()
+        };
+        let ids: Vec<_> =
+            self.instances.iter().filter(has_manifest).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.survey(id, None, outcome);
+        }
     }
 }
 
@@ -86,7 +104,7 @@ impl Handler for Coordinator {
                 }
                 self.put(id, Waiter::Local(waiter), asker, *ask, &mut outcome);
             }
-            LocalAsk::Survey(id, waiter) => self.survey(id, waiter, &mut outcome),
+            LocalAsk::Survey(id, waiter) => self.survey(id, Some(waiter), &mut outcome),
             LocalAsk::See(id, look) => {
                 look(self.instances.get(&id).map(|instance| &instance.conductor));
             }
@@ -108,6 +126,7 @@ impl Handler for Coordinator {
         for id in due {
             self.conduct(id, Input::Tick, &mut outcome);
         }
+        self.survey_if_due(now, &mut outcome);
         outcome
     }
 

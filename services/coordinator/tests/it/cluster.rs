@@ -148,10 +148,11 @@ impl Cluster {
         let shutdown = self.units[name].shutdown.clone();
         let look = move |found: Option<&Conductor>| {
             let manifest = found.unwrap().trust().newest().unwrap();
-            manifest.members.iter().find(|member| member.name == name).unwrap().id
+            let found = manifest.members.iter().find(|member| member.name == name).unwrap();
+            (found.role, found.id)
         };
-        let id = self.handle.see(Self::instance(), look).await.unwrap();
-        let queue = topology::process_queue(Self::instance(), id);
+        let (role, id) = self.handle.see(Self::instance(), look).await.unwrap();
+        let queue = topology::process_address(role, Self::instance(), id).queue;
         *self.trap.lock().unwrap() = Some(Trapped { queue, command, shutdown });
     }
 

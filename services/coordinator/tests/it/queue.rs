@@ -3,7 +3,7 @@
 use bus::{Consumer, Outgoing, Properties, QueueSpec};
 use protocol::api::{RotationEvent, RotationView};
 use protocol::audit::Phase;
-use protocol::topology;
+use protocol::topology::{self, Address};
 use serde_json::{Value, json};
 
 use crate::api::PATIENCE;
@@ -15,7 +15,9 @@ const REPLIES: &str = "test.replies";
 
 async fn replies(cluster: &Cluster) -> Consumer {
     let bus = cluster.bus();
-    bus.declare(&QueueSpec::transient(REPLIES.to_owned())).await.unwrap();
+    // An answer comes by the default exchange, wherever the queue is bound to.
+    let replies = Address { exchange: topology::PAGES, queue: REPLIES.to_owned() };
+    bus.declare(&[QueueSpec::transient(replies)]).await.unwrap();
     bus.consume(REPLIES, 1).await.unwrap()
 }
 

@@ -12,7 +12,7 @@ use crate::parse;
 pub struct PassphraseArgs {
     /// File with a passphrase (its first line) in place of the prompt; one for all signature keys,
     /// or one for each in the order of KEYNUM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "KEYHELM_PASSPHRASE_FILE")]
     pub passphrase_file: Vec<PathBuf>,
 }
 

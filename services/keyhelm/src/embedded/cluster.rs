@@ -2,6 +2,7 @@
 //! a folder of its own.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bus::{Bus, MemoryBus};
@@ -16,7 +17,7 @@ use machines::unit::UnitConfig;
 use protocol::api::{RotationEvent, RotationView};
 use protocol::audit::Phase;
 use protocol::{InstanceId, Role};
-use service::Shutdown;
+use service::{Shutdown, Status};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
@@ -69,11 +70,18 @@ impl Cluster {
             name: "coordinator".to_owned(),
             location: "[local]".to_owned(),
             times: Times::default(),
+            survey_every: Duration::ZERO,
         };
-        let stop = shutdown.clone();
-        let (coordinator, task) =
-            coordinator::start(bus.clone(), open("coordinator")?, records.clone(), config, stop)
-                .await?;
+        let (status, stop) = (Status::default(), shutdown.clone());
+        let (coordinator, task) = coordinator::start(
+            bus.clone(),
+            open("coordinator")?,
+            records.clone(),
+            config,
+            status.clone(),
+            stop,
+        )
+        .await?;
         let mut tasks = vec![task];
         let config = GatewayConfig {
             name: "gateway".to_owned(),
@@ -83,7 +91,7 @@ impl Cluster {
         let stop = shutdown.clone();
         let own = open("gateway")?;
         let (keys, task) =
-            kms_gateway::start(bus.clone(), own, store.clone(), config, stop).await?;
+            kms_gateway::start(bus.clone(), own, store.clone(), config, status.clone(), stop).await?;
         tasks.push(task);
         let config = ReencryptorConfig {
             name: "reencryptor".to_owned(),
@@ -93,7 +101,9 @@ impl Cluster {
             pages_in_flight: PAGES_IN_FLIGHT,
         };
         let own = open("reencryptor")?;
-        let run = keystore_reencryptor::run(bus.clone(), own, store, config, shutdown.clone());
+        let stop = shutdown.clone();
+        let run =
+            keystore_reencryptor::run(bus.clone(), own, store, config, status.clone(), stop);
         tasks.push(tokio::spawn(run));
         for (name, role, location) in UNITS {
             let config = UnitConfig {
@@ -104,7 +114,8 @@ impl Cluster {
                 pinned_administrators: Vec::new(),
                 is_storage_key_local: true,
             };
-            let run = crypto_unit::run(bus.clone(), open(name)?, config, shutdown.clone());
+            let (status, stop) = (status.clone(), shutdown.clone());
+            let run = crypto_unit::run(bus.clone(), open(name)?, config, status, stop);
             tasks.push(tokio::spawn(run));
         }
         let instance = InstanceId::named(INSTANCE);
@@ -154,7 +165,7 @@ impl Cluster {
             Answer::Refused(refusal) => bail!("{}", refusal.text),
             _ => bail!("the coordinator gave an unexpected answer"),
         };
-        let mut pulse = tokio::time::interval(std::time::Duration::from_millis(50));
+        let mut pulse = tokio::time::interval(Duration::from_millis(50));
         loop {
             tokio::select! {
                 event = events.recv() => match event {

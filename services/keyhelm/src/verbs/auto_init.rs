@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::follow::{End, Follow};
-use super::{fingerprints, orders, rotations, standing};
+use super::{fingerprints, orders, rotations, sigkeys, standing};
 use crate::app::App;
 use crate::cli::administration::AutoInitArgs;
 use crate::client::CallError;
@@ -66,6 +66,7 @@ async fn found(
     coordinator: &Coordinator,
     instance: &InstanceView,
 ) -> Outcome<Signer> {
+    sigkeys::first_if_none(app, &args.passphrases)?;
     let keys = signer::selected(app)?;
     let listed = fingerprints::listed(&args.fingerprints)?;
     let wanted = listed.as_ref().map(Vec::len);

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::cli::{Cli, Verb};
 use crate::embedded::{demo, dev};
 use crate::failure::Outcome;
+use crate::setup;
 
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> Outcome {
@@ -32,6 +33,7 @@ pub async fn run(cli: Cli) -> Outcome {
     let app = App::new(&cli.global)?;
     match cli.verb {
         Verb::Demo(_) | Verb::Dev(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        Verb::Setup(args) => setup::run(&app, &args),
         Verb::Instances => units::instances(&app).await,
         Verb::CryptoUnits(instance) => units::list(&app, &instance).await,
         Verb::CryptoUnitAdd(_) | Verb::CryptoUnitRm(_) => units::always_selected(&app),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::ask;
-use crate::cli::local::{SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs};
+use crate::cli::local::{PassphraseArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs};
 use crate::failure::{Failure, Outcome};
 use crate::show::table;
 use crate::sigkeys::{Folder, Sigkey, passphrase};
@@ -31,19 +31,7 @@ pub fn add(app: &App, args: &SigkeyAddArgs) -> Outcome {
         let what = format!("a description has 1 to {MAX_ADMINISTRATOR_NAME} characters");
         return Err(Failure::usage(what).safe("nothing has changed"));
     }
-    let secret = match passphrase::file_for(&args.passphrases.passphrase_file, 0, 1)? {
-        Some(file) => passphrase::from_file(file)?,
-        None => passphrase::prompt_new("Passphrase of the new signature key")?,
-    };
-    let bytes = sigkey_file::create(&description, &secret, &mut process_rng())
-        .map_err(|error| Failure::usage(error.to_string()).safe("nothing has changed"))?;
-    let is_first = folder.list()?.is_empty();
-    let key = folder.add(&bytes)?;
-    if args.select || is_first {
-        let mut keys = folder.list()?;
-        keys.retain(|found| found.is_selected || found.number == key.number);
-        folder.select(&keys)?;
-    }
+    let key = made(&folder, &description, args.select, &args.passphrases)?;
     let Sigkey { number, info, .. } = &key;
     app.ok(format!("Signature key {number} ({description}) is made: {}", info.ski.shown()));
     app.warn(format!(
@@ -51,6 +39,45 @@ pub fn add(app: &App, args: &SigkeyAddArgs) -> Outcome {
         folder.path().display()
     ));
     show(app, &folder)
+}
+
+/// Makes a key; the first one in a folder is always selected.
+fn made(
+    folder: &Folder,
+    description: &str,
+    is_selected: bool,
+    passphrases: &PassphraseArgs,
+) -> Outcome<Sigkey> {
+    let secret = match passphrase::file_for(&passphrases.passphrase_file, 0, 1)? {
+        Some(file) => passphrase::from_file(file)?,
+        None => passphrase::prompt_new("Passphrase of the new signature key")?,
+    };
+    let bytes = sigkey_file::create(description, &secret, &mut process_rng())
+        .map_err(|error| Failure::usage(error.to_string()).safe("nothing has changed"))?;
+    let is_first = folder.list()?.is_empty();
+    let key = folder.add(&bytes)?;
+    if is_selected || is_first {
+        let mut keys = folder.list()?;
+        keys.retain(|found| found.is_selected || found.number == key.number);
+        folder.select(&keys)?;
+    }
+    Ok(key)
+}
+
+/// Whoever founds an instance and has no signature key yet gets one, and is told.
+pub fn first_if_none(app: &App, passphrases: &PassphraseArgs) -> Outcome {
+    let folder = Folder::find(app.sigkeys())?;
+    if !folder.list()?.is_empty() {
+        return Ok(());
+    }
+    app.note("There is no signature key here yet: one is made, by the name of administrator.");
+    let key = made(&folder, "administrator", true, passphrases)?;
+    app.warn(format!(
+        "signature key {} lies in {}: keep a copy of it and its passphrase somewhere else",
+        key.number,
+        folder.path().display()
+    ));
+    Ok(())
 }
 
 /// `sigkey-rm`.

@@ -4,9 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use lapin::options::ConfirmSelectOptions;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPAuthority, AMQPUri};
 use lapin::{Channel, ConnectionProperties};
+use tls::Authority;
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use super::broker;
 use crate::BusError;
@@ -19,14 +22,46 @@ const REACH: Duration = Duration::from_secs(5);
 pub(super) struct Connection {
     connection: lapin::Connection,
     publishing: Channel,
+    target: Target,
+}
+
+/// Where to, as whom, and whom to believe.
+#[derive(Clone)]
+struct Target {
+    uri: Zeroizing<String>,
+    name: String,
+    authority: Option<Authority>,
+}
+
+impl Target {
+    async fn connect(&self, does_recover: bool) -> Result<lapin::Connection, lapin::Error> {
+        let mut properties =
+            ConnectionProperties::default().with_connection_name(self.name.clone().into());
+        if does_recover {
+            properties = properties.enable_auto_recover();
+        }
+        let cert_chain = self.authority.as_ref().map(|authority| authority.pem().to_owned());
+        let tls = OwnedTLSConfig { identity: None, cert_chain };
+        let runtime = lapin::runtime::default_runtime()?;
+        lapin::Connection::connect_with_config(&self.uri, properties, tls, runtime).await
+    }
 }
 
 impl Connection {
     /// Connects; a broker that does not answer is waited for.
-    pub(super) async fn open(uri: &str, name: &str) -> Result<Self, BusError> {
+    pub(super) async fn open(
+        uri: &str,
+        name: &str,
+        authority: Option<&Authority>,
+    ) -> Result<Self, BusError> {
+        let target = Target {
+            uri: uri.to_owned().into(),
+            name: name.to_owned(),
+            authority: authority.cloned(),
+        };
         let mut backoff = Backoff::new(200, 5_000);
         loop {
-            match Self::try_open(uri, name).await {
+            match Self::try_open(&target).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if is_final(&error) => return Err(broker(error)),
                 Err(error) => {
@@ -37,15 +72,17 @@ impl Connection {
         }
     }
 
-    async fn try_open(uri: &str, name: &str) -> Result<Self, lapin::Error> {
-        reach(uri).await?;
-        let properties = ConnectionProperties::default()
-            .with_connection_name(name.to_owned().into())
-            .enable_auto_recover();
-        let connection = lapin::Connection::connect(uri, properties).await?;
+    async fn try_open(target: &Target) -> Result<Self, lapin::Error> {
+        reach(&target.uri).await?;
+        let connection = target.connect(true).await?;
         let publishing = connection.create_channel().await?;
         publishing.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { connection, publishing })
+        Ok(Self { connection, publishing, target: target.clone() })
+    }
+
+    /// Another connection to the same broker, which ends with its first error.
+    pub(super) async fn plain(&self) -> Result<lapin::Connection, BusError> {
+        self.target.connect(false).await.map_err(broker)
     }
 
     pub(super) fn publishing(&self) -> Channel {

@@ -2,19 +2,19 @@
 
 mod connection;
 mod consumer;
+mod topology;
 
 use std::sync::Arc;
 
-use lapin::options::QueueDeclareOptions;
-use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
-use protocol::topology;
+use lapin::{BasicProperties, Channel, Confirmation};
+use tls::Authority;
 
 use self::connection::Connection;
 pub use self::consumer::{AmqpConsumer, AmqpDelivery};
 use crate::backoff::Backoff;
-use crate::{BusError, Outgoing, Properties, PublishError, QueueKind, QueueSpec};
+use crate::{BusError, Outgoing, Properties, PublishError, QueueSpec};
 
 /// RabbitMQ.
 #[derive(Clone)]
@@ -30,53 +30,25 @@ impl std::fmt::Debug for AmqpBus {
 
 impl AmqpBus {
     /// Connects; waits for a broker that is not there yet, and says so.
-    pub async fn connect(uri: &str, name: &str) -> Result<Self, BusError> {
-        let bus = Self { connection: Arc::new(Connection::open(uri, name).await?) };
-        bus.declare_exchanges().await?;
+    pub async fn connect(
+        uri: &str,
+        name: &str,
+        authority: Option<&Authority>,
+    ) -> Result<Self, BusError> {
+        let bus = Self { connection: Arc::new(Connection::open(uri, name, authority).await?) };
+        let declaring = bus.connection.plain().await?;
+        topology::declare_exchanges(&declaring).await?;
+        close(declaring).await;
         Ok(bus)
     }
 
-    async fn declare_exchanges(&self) -> Result<(), BusError> {
-        let channel = self.connection.publishing();
-        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let exchanges = [
-            (topology::DIRECT, ExchangeKind::Direct),
-            (topology::REQUESTS, ExchangeKind::Direct),
-            (topology::EVENTS, ExchangeKind::Topic),
-            (topology::DEAD, ExchangeKind::Fanout),
-        ];
-        for (name, kind) in exchanges {
-            channel
-                .exchange_declare(name.into(), kind, durable, FieldTable::default())
-                .await
-                .map_err(broker)?;
+    pub(crate) async fn declare(&self, queues: &[QueueSpec]) -> Result<(), BusError> {
+        let declaring = self.connection.plain().await?;
+        for queue in queues {
+            topology::declare(&declaring, queue).await?;
         }
-        let spec = QueueSpec {
-            name: topology::DEAD_QUEUE.to_owned(),
-            kind: QueueKind::Durable,
-            exchange: topology::DEAD,
-        };
-        self.declare(&spec).await
-    }
-
-    pub(crate) async fn declare(&self, queue: &QueueSpec) -> Result<(), BusError> {
-        let channel = self.connection.publishing();
-        let name = ShortString::from(queue.name.as_str());
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel
-            .queue_declare(name.clone(), options, arguments(queue.kind))
-            .await
-            .map_err(broker)?;
-        channel
-            .queue_bind(
-                name.clone(),
-                queue.exchange.into(),
-                name,
-                QueueBindOptions::default(),
-                FieldTable::default(),
-            )
-            .await
-            .map_err(broker)
+        close(declaring).await;
+        Ok(())
     }
 
     pub(crate) async fn consume(
@@ -165,29 +137,16 @@ fn properties(message: &Outgoing) -> BasicProperties {
     properties
 }
 
-fn arguments(kind: QueueKind) -> FieldTable {
-    let mut table = FieldTable::default();
-    let mut text = |name: &str, value: &str| {
-        let value = AMQPValue::LongString(LongString::from(value));
-        table.insert(ShortString::from(name), value);
-    };
-    match kind {
-        QueueKind::Durable => text("x-queue-type", "quorum"),
-        QueueKind::Transient => {
-            text("x-queue-type", "classic");
-            text("x-overflow", "reject-publish");
-            for (name, value) in [
-                ("x-message-ttl", topology::TRANSIENT_TTL_MS),
-                ("x-max-length", topology::TRANSIENT_MAX_LENGTH),
-                ("x-max-length-bytes", topology::TRANSIENT_MAX_BYTES),
-            ] {
-                table.insert(ShortString::from(name), AMQPValue::LongLongInt(value as i64));
-            }
-        }
-    }
-    table
+/// What has been declared stays; how the connection ends that it was declared over does not matter.
+async fn close(declaring: lapin::Connection) {
+    let _ = declaring.close(200, "declared".into()).await;
 }
 
 fn broker(error: lapin::Error) -> BusError {
     BusError::Broker(error.to_string())
+}
+
+/// Whether the broker says that the user has no right to it.
+fn is_access_refused(error: &lapin::Error) -> bool {
+    error.to_string().contains("ACCESS_REFUSED")
 }

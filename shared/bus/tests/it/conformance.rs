@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bus::{Bus, Consumer, Outgoing, PublishError, QueueSpec};
-use protocol::topology;
+use protocol::topology::{self, Address};
 
 /// How long something has that must happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -22,9 +22,13 @@ pub async fn all(bus: &Bus) {
     lets_events_go_unheard(bus).await;
 }
 
+fn address(queue: &str) -> Address {
+    Address { exchange: topology::PAGES, queue: queue.to_owned() }
+}
+
 async fn queue(bus: &Bus, name: &str) -> String {
     let name = format!("test.{name}.{}", std::process::id());
-    bus.declare(&QueueSpec::transient(name.clone())).await.unwrap();
+    bus.declare(&[QueueSpec::transient(address(&name))]).await.unwrap();
     name
 }
 
@@ -37,7 +41,7 @@ async fn nothing(consumer: &mut Consumer) {
 }
 
 fn message(queue: &str, body: &str) -> Outgoing {
-    Outgoing::to_queue(queue.to_owned(), body.as_bytes().to_vec())
+    Outgoing::to(address(queue), body.as_bytes().to_vec())
 }
 
 async fn confirms_and_returns(bus: &Bus) {

@@ -18,6 +18,6 @@ async fn rabbitmq_conforms() {
         println!("NOT RUN: RabbitMQ (KEYHELM_TEST_AMQP_URL unset)");
         return;
     };
-    let bus = AmqpBus::connect(&url, "conformance").await.unwrap();
+    let bus = AmqpBus::connect(&url, "conformance", None).await.unwrap();
     conformance::all(&Bus::Amqp(bus)).await;
 }

@@ -9,7 +9,8 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
     TimeoutType,
 };
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tls::Authority;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, NoTls};
 
 use super::{database, with_causes};
@@ -49,7 +50,7 @@ impl fmt::Debug for Connections {
 
 impl Connections {
     /// Reads the address. Nothing is connected yet.
-    pub(super) fn new(url: &str) -> Result<Self, KeystoreError> {
+    pub(super) fn new(url: &str, authority: Option<&Authority>) -> Result<Self, KeystoreError> {
         let mut config = parse(url)?;
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_connect_timeout().is_none() {
@@ -67,7 +68,14 @@ impl Connections {
         let settle = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
         });
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
+        let manager = match authority {
+            Some(authority) => {
+                config.ssl_mode(SslMode::Require);
+                Manager::from_config(config, authority.postgres(), recycling)
+            }
+            None => Manager::from_config(config, NoTls, recycling),
+        };
+        let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(CONNECT_TIMEOUT))
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_address_is_shown_without_its_password() {
-        let connections = Connections::new("postgres://me:s3cret@db.example:6000/keys").unwrap();
+        let connections = Connections::new("postgres://me:s3cret@db.example:6000/keys", None).unwrap();
         assert_eq!(format!("{connections:?}"), "Connections(db.example:6000/keys)");
     }
 
@@ -167,7 +175,7 @@ mod tests {
             "postgres://me:s3cret?a=b",
             "s3cret",
         ] {
-            let error = match Connections::new(url) {
+            let error = match Connections::new(url, None) {
                 Err(error) => error.to_string(),
                 Ok(connections) => format!("{connections:?}"),
             };
@@ -186,7 +194,7 @@ mod tests {
         let separator = if url.contains('?') { '&' } else { '?' };
         for (set, kept) in [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")] {
             let url = format!("{url}{separator}options=-csynchronous_commit%3D{set}");
-            let client = Connections::new(&url).unwrap().client().await.unwrap();
+            let client = Connections::new(&url, None).unwrap().client().await.unwrap();
             let row = client.query_one("SHOW synchronous_commit", &[]).await.unwrap();
             assert_eq!(row.get::<_, &str>(0), kept, "{set}");
         }
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_named() {
-        let error = Connections::new("postgres://me:s3cret@h/keys?sslrootcert=x").unwrap_err();
+        let error = Connections::new("postgres://me:s3cret@h/keys?sslrootcert=x", None).unwrap_err();
         assert!(error.to_string().contains("sslrootcert"), "{error}");
     }
 }

@@ -19,6 +19,7 @@ use deadpool_postgres::{Object, Transaction};
 use machines::gate;
 use protocol::keystore::KeystoreRow;
 use protocol::{InstanceId, KeystoreId};
+use tls::Authority;
 use tokio_postgres::IsolationLevel;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -43,8 +44,8 @@ enum Hold {
 impl PostgresKeystore {
     /// Connects to `postgres://user:password@host:port/database` and brings its schema up to date.
     /// Fails if the database is away; the caller tries again.
-    pub async fn open(url: &str) -> Result<Self, KeystoreError> {
-        let store = Self { inner: Arc::new(connect::Connections::new(url)?) };
+    pub async fn open(url: &str, authority: Option<&Authority>) -> Result<Self, KeystoreError> {
+        let store = Self { inner: Arc::new(connect::Connections::new(url, authority)?) };
         schema::migrate(&mut store.client().await?).await?;
         store.drop_left_over_later();
         Ok(store)

@@ -71,7 +71,7 @@ impl Fixture {
     }
 
     async fn with(url: String, folder: Option<TempDir>) -> Self {
-        let store = Keystore::open(&url).await.unwrap();
+        let store = Keystore::open(&url, None).await.unwrap();
         let instance = InstanceId::from_uuid(Uuid::new_v4());
         store.ensure(instance, KeystoreId::from_uuid(Uuid::new_v4())).await.unwrap();
         Self { store, instance, url, _folder: folder }
@@ -79,7 +79,7 @@ impl Fixture {
 
     /// As after a crash: what was open is gone, what was saved is there.
     pub async fn reopen(&mut self) {
-        self.store = Keystore::open(&self.url).await.unwrap();
+        self.store = Keystore::open(&self.url, None).await.unwrap();
     }
 
     pub async fn row(&self) -> KeystoreRow {

@@ -186,7 +186,7 @@ async fn a_writer_that_stalls_across_an_opening_is_refused() {
 async fn an_opening_is_not_starved_by_a_stream_of_writers() {
     let Some(fixture) = Fixture::postgres().await else { return };
     let fixture = Arc::new(fixture.initialised().await);
-    let opener = Keystore::open(&fixture.url).await.unwrap();
+    let opener = Keystore::open(&fixture.url, None).await.unwrap();
     let written = Arc::new(AtomicU64::new(0));
     let targets = fixture.targets().await;
     let writers: Vec<_> = (0..16)
@@ -278,7 +278,7 @@ async fn several_processes_may_start_at_once() {
     let starting: Vec<_> = (0..8)
         .map(|_| {
             let url = url.clone();
-            tokio::spawn(async move { Keystore::open(&url).await })
+            tokio::spawn(async move { Keystore::open(&url, None).await })
         })
         .collect();
     for start in starting {
@@ -293,10 +293,10 @@ async fn several_processes_may_start_at_once() {
 async fn a_schema_of_a_newer_program_is_refused() {
     let Some(url) = postgres_url() else { return };
     let url = url_with_own_schema(&url).await;
-    drop(Keystore::open(&url).await.unwrap());
+    drop(Keystore::open(&url, None).await.unwrap());
     let change = "UPDATE keystore_schema SET version = 999";
     assert_eq!(raw(&url).await.execute(change, &[]).await.unwrap(), 1);
-    let refused = Keystore::open(&url).await.unwrap_err().to_string();
+    let refused = Keystore::open(&url, None).await.unwrap_err().to_string();
     assert!(refused.contains("schema 999 is newer than this program knows"), "{refused}");
 }
 
@@ -307,7 +307,7 @@ async fn a_database_that_is_away_is_named_without_the_password() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let url = format!("postgres://keyhelm:s3cret@{address}/keys");
-    let refused = Keystore::open(&url).await.unwrap_err().to_string();
+    let refused = Keystore::open(&url, None).await.unwrap_err().to_string();
     assert!(refused.contains(&address.to_string()), "{refused}");
     assert!(refused.contains("refused"), "{refused}");
     assert!(!refused.contains("s3cret"), "{refused}");
@@ -335,7 +335,7 @@ async fn sessions_that_the_server_has_ended_are_made_again() {
 async fn what_the_database_says_is_passed_on() {
     let Some(fixture) = Fixture::postgres().await else { return };
     let wrong = fixture.url.replacen("://", "://nobody-", 1);
-    let refused = Keystore::open(&wrong).await.unwrap_err().to_string();
+    let refused = Keystore::open(&wrong, None).await.unwrap_err().to_string();
     assert!(refused.contains("nobody-") && refused.contains("SQLSTATE 28"), "{refused}");
     let missing = fixture.store.rows(fixture.instance, 77, protocol::page::ChunkRange::WHOLE, 0);
     let missing = missing.await.unwrap_err().to_string();

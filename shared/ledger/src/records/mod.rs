@@ -19,6 +19,7 @@ use protocol::codec;
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
 use protocol::{InstanceId, ProcessId, RotationId, UnixMillis};
+use tls::Authority;
 
 pub use self::error::RecordsError;
 pub use self::lease::{Acquired, MAX_LEASE_MS};
@@ -63,8 +64,9 @@ macro_rules! on {
 }
 
 impl Records {
-    /// Opens what the URL names: `sqlite:PATH` or `postgres://...`.
-    pub async fn connect(url: &str) -> Result<Self, RecordsError> {
+    /// Opens what the URL names: `sqlite:PATH` or `postgres://...`. With an authority, a server is
+    /// spoken to over TLS only, and shows a certificate of it.
+    pub async fn connect(url: &str, authority: Option<&Authority>) -> Result<Self, RecordsError> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path.is_empty() {
@@ -73,7 +75,7 @@ impl Records {
             };
         }
         match url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            true => Ok(Self::new(Store::Postgres(PostgresRecords::connect(url).await?))),
+            true => Ok(Self::new(Store::Postgres(PostgresRecords::connect(url, authority).await?))),
             false => Err(RecordsError::Url("it is neither sqlite: nor postgres://")),
         }
     }

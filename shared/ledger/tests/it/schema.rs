@@ -13,7 +13,7 @@ async fn a_newer_schema_is_refused(store: TestStore) {
     let newer =
         store.either("PRAGMA user_version = 99", "UPDATE coordinator_schema SET version = 99");
     store.sql(newer).await.unwrap();
-    let refused = Records::connect(&store.url()).await.unwrap_err().to_string();
+    let refused = Records::connect(&store.url(), None).await.unwrap_err().to_string();
     assert!(refused.contains("schema 99 is newer") && refused.contains("upgrade"), "{refused}");
     let tables = store.either(
         "SELECT COUNT(*) FROM sqlite_master WHERE name LIKE 'coordinator_%' AND type = 'table'",
@@ -27,7 +27,7 @@ async fn many_may_open_a_new_store_at_once(store: TestStore) {
     let opened: Vec<_> = (0..6)
         .map(|_| {
             let url = store.url();
-            tokio::spawn(async move { Records::connect(&url).await })
+            tokio::spawn(async move { Records::connect(&url, None).await })
         })
         .collect();
     for task in opened {
@@ -75,7 +75,7 @@ async fn a_url_that_is_not_understood_is_refused_without_repeating_it() {
         "postgres://ann:s3cret@host:port/db",
     ];
     for url in urls {
-        let refused = Records::connect(url).await.unwrap_err();
+        let refused = Records::connect(url, None).await.unwrap_err();
         let text = format!("{refused} {refused:?}");
         assert!(matches!(refused, RecordsError::Url(_)), "{url}: {text}");
         assert!(text.contains("sqlite:PATH") && !text.contains("s3cret"), "{text}");
@@ -87,7 +87,7 @@ async fn a_server_that_is_not_there_is_an_error_without_a_password() {
     // A port that was free a moment ago; nobody listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://ann:s3cret@127.0.0.1:{port}/db");
-    let refused = Records::connect(&url).await.unwrap_err();
+    let refused = Records::connect(&url, None).await.unwrap_err();
     let text = format!("{refused} {refused:?}");
     assert!(matches!(refused, RecordsError::Database(_)), "{text}");
     assert!(text.contains("refused") && !text.contains("s3cret"), "{text}");
@@ -98,7 +98,7 @@ async fn a_sqlite_url_is_the_file_that_it_names() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     for url in [format!("sqlite:{}", path.display()), format!("sqlite://{}", path.display())] {
-        Records::connect(&url).await.unwrap();
+        Records::connect(&url, None).await.unwrap();
         assert!(path.exists());
     }
     Records::open(&path).await.unwrap();

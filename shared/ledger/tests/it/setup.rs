@@ -85,7 +85,7 @@ impl TestStore {
 
     /// Opens the store as a process would.
     pub async fn open(&self) -> Records {
-        Records::connect(&self.url()).await.unwrap()
+        Records::connect(&self.url(), None).await.unwrap()
     }
 
     /// Runs SQL past the code under test; the database's refusal as text.

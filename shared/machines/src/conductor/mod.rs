@@ -217,6 +217,12 @@ impl Conductor {
         &self.trust
     }
 
+    /// What a process is, as the manifest says, or as it has announced itself.
+    pub fn role_of(&self, who: ProcessId) -> Option<Role> {
+        let member = self.trust.member(who).map(|member| member.role);
+        member.or_else(|| self.heard.announced.get(&who).map(|heard| heard.said.member.role))
+    }
+
     /// The standing order as signed, if there is one.
     pub const fn standing(&self) -> Option<&SignedStandingOrder> {
         self.standing.as_ref()

@@ -98,6 +98,10 @@ pub fn record_view(record: &Record) -> RotationView {
             Verdict::Aborted { because } => Some(because.clone()),
             _ => None,
         },
-        trace_id: traceparent.and_then(|text| text.split('-').nth(1)).map(str::to_owned),
+        // Whoever asks outside any trace gets one that has the rotation's own id.
+        trace_id: traceparent
+            .and_then(|text| text.split('-').nth(1))
+            .map(str::to_owned)
+            .or_else(|| Some(order?.rotation.uuid().simple().to_string())),
     }
 }

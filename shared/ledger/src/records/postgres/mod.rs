@@ -11,6 +11,7 @@ use std::fmt;
 
 use deadpool_postgres::{Object, Pool, Transaction};
 use protocol::{InstanceId, RotationId, UnixMillis};
+use tls::Authority;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSqlOwned, ToSql};
 use tokio_postgres::{IsolationLevel, Row};
@@ -33,8 +34,11 @@ impl fmt::Debug for PostgresRecords {
 }
 
 impl PostgresRecords {
-    pub(super) async fn connect(url: &str) -> Result<Self, RecordsError> {
-        let store = Self { pool: pool::open(url)? };
+    pub(super) async fn connect(
+        url: &str,
+        authority: Option<&Authority>,
+    ) -> Result<Self, RecordsError> {
+        let store = Self { pool: pool::open(url, authority)? };
         schema::migrate(&mut store.client().await?).await?;
         Ok(store)
     }

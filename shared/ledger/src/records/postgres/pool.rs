@@ -5,6 +5,8 @@ use std::time::Duration;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use tls::Authority;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Config, NoTls};
 
 use super::database;
@@ -31,7 +33,7 @@ const SETTINGS: &str = "
 ";
 
 /// A pool for a URL; nothing is connected yet.
-pub(super) fn open(url: &str) -> Result<Pool, RecordsError> {
+pub(super) fn open(url: &str, authority: Option<&Authority>) -> Result<Pool, RecordsError> {
     // The parser's own message repeats parts of the URL, which may be parts of the password.
     let mut config: Config =
         url.parse().map_err(|_| RecordsError::Url("it is no URL of PostgreSQL"))?;
@@ -49,7 +51,14 @@ pub(super) fn open(url: &str) -> Result<Pool, RecordsError> {
     let prepare = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
         Box::pin(async move { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
     });
-    Pool::builder(Manager::from_config(config, NoTls, recycling))
+    let manager = match authority {
+        Some(authority) => {
+            config.ssl_mode(SslMode::Require);
+            Manager::from_config(config, authority.postgres(), recycling)
+        }
+        None => Manager::from_config(config, NoTls, recycling),
+    };
+    Pool::builder(manager)
         .max_size(MAX_CONNECTIONS)
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(TIMEOUT))

@@ -1,0 +1,232 @@
+//! What every process is told alike: who it is, where its folder is, how it reaches the broker, and
+//! how it is looked into. Also opens what these settings name.
+
+use std::path::Path;
+
+use anyhow::Context;
+use bus::Bus;
+use ledger::Folder;
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use telemetry::log;
+use tls::Authority;
+
+use crate::settings::{self, Entry};
+use crate::{SecretText, Shutdown, wait};
+
+/// Settings of every process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Common {
+    /// Its name in tables and manifests.
+    pub name: String,
+    /// Where it stands.
+    pub location: String,
+    /// Its own folder.
+    pub data_dir: String,
+    /// The file of the key that seals its folder; empty for one in the folder.
+    pub storage_key_file: String,
+    /// The broker.
+    pub amqp_url: SecretText,
+    /// A file with the broker's URL.
+    pub amqp_url_file: String,
+    /// The certificate authority that broker and database are believed by.
+    pub ca_file: String,
+    /// Where health, readiness and metrics are served; empty for nowhere.
+    pub observe_listen: String,
+    /// Where traces go; empty for nowhere.
+    pub otlp_endpoint: String,
+    /// How the log is written.
+    pub log_format: String,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self::named("")
+    }
+}
+
+impl Common {
+    /// A line about each field, in their order.
+    pub const ENTRIES: &'static [Entry] = &[
+        Entry { key: "name", text: "Its name in tables and in the manifest." },
+        Entry { key: "location", text: "Where it stands, as `cryptounits` shows it." },
+        Entry {
+            key: "data_dir",
+            text: "Its own folder, mode 0700: identity and sealed state. Must be given.",
+        },
+        Entry {
+            key: "storage_key_file",
+            text: "The key that seals its folder: 64 hex digits. Without it one is made in `data_dir`; `cryptounits` shows a unit's as local.",
+        },
+        Entry { key: "amqp_url", text: "The broker: `amqp://...`, or `amqps://...` with `ca_file`." },
+        Entry {
+            key: "amqp_url_file",
+            text: "A file with the broker's URL, read instead of `amqp_url`.",
+        },
+        Entry {
+            key: "ca_file",
+            text: "Certificates (PEM) of the authority that broker and database are believed by. With it the database is spoken to over TLS only.",
+        },
+        Entry {
+            key: "observe_listen",
+            text: "Address and port of `/healthz`, `/readyz` and `/metrics`, which need no token and show no secret; the verb `health` asks there. Nowhere if not given.",
+        },
+        Entry {
+            key: "otlp_endpoint",
+            text: "Receiver of traces (OTLP over gRPC), as `http://127.0.0.1:4317`. None are sent if not given.",
+        },
+        Entry {
+            key: "log_format",
+            text: "`text`, `json`, or `auto`: text where standard error is a terminal, else JSON.",
+        },
+    ];
+
+    /// The defaults, under a name.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            location: "[local]".to_owned(),
+            data_dir: String::new(),
+            storage_key_file: String::new(),
+            amqp_url: "amqp://127.0.0.1:5672/%2f".into(),
+            amqp_url_file: String::new(),
+            ca_file: String::new(),
+            observe_listen: String::new(),
+            otlp_endpoint: String::new(),
+            log_format: "auto".to_owned(),
+        }
+    }
+
+    /// What is wrong with these values, naming the setting.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        must_be_given(&[("name", &self.name), ("data_dir", &self.data_dir)])?;
+        self.log_format.parse::<log::Format>().map(|_| ()).map_err(|error| {
+            format!("log_format: {error}")
+        })?;
+        let is_clear = self.otlp_endpoint.is_empty() || self.otlp_endpoint.starts_with("http://");
+        match is_clear {
+            true => Ok(()),
+            false => Err("otlp_endpoint is a URL with http://".to_owned()),
+        }
+    }
+
+    /// Opens its folder, and locks it.
+    pub fn folder<R: CryptoRng>(&self, rng: &mut R) -> anyhow::Result<Folder> {
+        let given = Path::new(&self.storage_key_file);
+        let storage_key = (!self.storage_key_file.is_empty()).then_some(given);
+        Ok(Folder::open(Path::new(&self.data_dir), storage_key, rng)?)
+    }
+
+    /// The authority of `ca_file`, if it is given.
+    pub fn authority(&self) -> anyhow::Result<Option<Authority>> {
+        let is_given = !self.ca_file.is_empty();
+        let read = is_given.then(|| Authority::from_file(Path::new(&self.ca_file)));
+        read.transpose().context("ca_file")
+    }
+
+    /// Connects to the broker, which is waited for; none if the process is to stop first.
+    pub async fn broker(&self, shutdown: &Shutdown) -> anyhow::Result<Option<Bus>> {
+        let url = settings::secret(&self.amqp_url, "amqp_url_file", &self.amqp_url_file)?;
+        let authority = self.authority()?;
+        let stop = shutdown.requested();
+        Bus::connect(url.expose(), &self.name, authority.as_ref(), stop)
+            .await
+            .with_context(|| format!("the broker at {}", url.shown()))
+    }
+}
+
+/// Settings of a process with a database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Database {
+    /// The database.
+    pub database_url: SecretText,
+    /// A file with its URL.
+    pub database_url_file: String,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            database_url: "postgres://127.0.0.1:5432/keyhelm".into(),
+            database_url_file: String::new(),
+        }
+    }
+}
+
+impl Database {
+    /// A line about each field, in their order.
+    pub const ENTRIES: &'static [Entry] = &[
+        Entry {
+            key: "database_url",
+            text: "Its database: `postgres://user:password@host:port/name` or `sqlite:PATH`.",
+        },
+        Entry {
+            key: "database_url_file",
+            text: "A file with the database's URL, read instead of `database_url`.",
+        },
+    ];
+
+    /// Opens the database by `open`, which is given its URL; one that is not there yet is waited
+    /// for. None if the process is to stop first.
+    pub async fn open<T, E, F>(
+        &self,
+        what: &str,
+        shutdown: &Shutdown,
+        open: impl Fn(SecretText) -> F,
+    ) -> anyhow::Result<Option<T>>
+    where
+        E: std::fmt::Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let url = &self.database_url;
+        let url = settings::secret(url, "database_url_file", &self.database_url_file)?;
+        Ok(wait::until_there(what, shutdown, || open(url.clone())).await)
+    }
+}
+
+/// Settings of a process that serves people and programs over HTTP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Served {
+    /// Where it listens.
+    pub listen: String,
+    /// The keys that tokens are verified with.
+    pub jwks_file: String,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self::at("")
+    }
+}
+
+impl Served {
+    /// A line about each field, in their order.
+    pub const ENTRIES: &'static [Entry] = &[
+        Entry { key: "listen", text: "Address and port of its HTTP interface." },
+        Entry {
+            key: "jwks_file",
+            text: "Keys that tokens are verified with (JWKS). Must be given.",
+        },
+    ];
+
+    /// The defaults, at an address.
+    pub fn at(listen: &str) -> Self {
+        Self { listen: listen.to_owned(), jwks_file: String::new() }
+    }
+
+    /// What is wrong with these values, naming the setting.
+    pub fn check(&self) -> Result<(), String> {
+        must_be_given(&[("jwks_file", &self.jwks_file)])
+    }
+}
+
+/// Names the first setting that is empty.
+pub fn must_be_given(needed: &[(&str, &str)]) -> Result<(), String> {
+    match needed.iter().find(|(_, value)| value.is_empty()) {
+        Some((key, _)) => Err(format!("{key} must be given (or {})", settings::variable(key))),
+        None => Ok(()),
+    }
+}
