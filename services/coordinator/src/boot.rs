@@ -183,7 +183,9 @@ async fn serve_a_term(
     let listener = service::http::listen(&settings.served.listen).await?;
     let term = Shutdown::new();
     let config = settings.config();
-    let begun = crate::start(bus.clone(), folder, records.clone(), config, status.clone(), term.clone()).await;
+    let begun =
+        crate::start(bus.clone(), folder, records.clone(), config, status.clone(), term.clone())
+            .await;
     let (handle, task) = match begun {
         Ok(begun) => begun,
         Err(error) => {

@@ -12,8 +12,8 @@ pub mod embedded;
 pub mod failure;
 pub mod manifests;
 pub mod parse;
-pub mod show;
 pub mod setup;
+pub mod show;
 pub mod sigkeys;
 pub mod verbs;
 

@@ -57,10 +57,8 @@ pub async fn start(
     };
     let trust = Arc::new(RwLock::new(Trust::from_saved(instance, chain)?));
     let own = topology::process_address(Role::Gateway, instance, id);
-    let queues = [
-        QueueSpec::transient(own.clone()),
-        QueueSpec::durable(topology::announcement_address()),
-    ];
+    let queues =
+        [QueueSpec::transient(own.clone()), QueueSpec::durable(topology::announcement_address())];
     bus.declare(&queues).await?;
     let mut consumers = [bus.consume(&own.queue, 64).await?];
     let units = Arc::new(Units::new(bus.clone(), identity.clone(), trust.clone()));

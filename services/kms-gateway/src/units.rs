@@ -241,7 +241,8 @@ impl Units {
             }
             awaited.insert(id, (unit, waiter));
         }
-        let address = topology::process_address(Role::OperationalUnit, self.trust().instance(), unit);
+        let address =
+            topology::process_address(Role::OperationalUnit, self.trust().instance(), unit);
         let reply = match self.bus.publish(&Outgoing::to(address, sealed)).await {
             Ok(()) => tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok(),
             Err(error) => {

@@ -109,8 +109,7 @@ impl MemoryBus {
     pub(crate) fn declare(&self, spec: &QueueSpec) {
         let Address { exchange, queue: name } = &spec.address;
         let mut inner = locked(&self.inner);
-        let queue =
-            inner.queues.entry(name.clone()).or_insert_with(|| Queue::new(name)).clone();
+        let queue = inner.queues.entry(name.clone()).or_insert_with(|| Queue::new(name)).clone();
         inner.bindings.insert((exchange.to_string(), name.clone()), queue);
         let dead = topology::DEAD_QUEUE;
         inner.queues.entry(dead.to_owned()).or_insert_with(|| Queue::new(dead));

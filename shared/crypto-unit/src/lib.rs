@@ -187,6 +187,9 @@ impl UnitHandler {
         );
         match answered {
             Ok((kind, body)) => {
+                if kind == Kind::SealedAnswer {
+                    metric::count(metric::KEY_REQUESTS, &[]);
+                }
                 let (unit, rng) = (&self.unit, &mut self.rng);
                 let message = unit.message(service::now(), rng, Some(&opened.header), kind, &body);
                 Outcome { publish: vec![self.addressed(message)], ..Outcome::default() }

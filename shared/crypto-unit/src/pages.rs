@@ -38,9 +38,8 @@ pub(crate) async fn run(
         };
         let (received, identity) = (delivery.received().clone(), identity.clone());
         let begun = Instant::now();
-        let span = received.trace().map(|page| {
-            Span::of_message("rewrap", page.child("rewrap"), page)
-        });
+        let span =
+            received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
         let worked =
             tokio::task::spawn_blocking(move || answer(&served, &identity, &received)).await;
         match worked {

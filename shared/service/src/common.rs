@@ -59,7 +59,10 @@ impl Common {
             key: "storage_key_file",
             text: "The key that seals its folder: 64 hex digits. Without it one is made in `data_dir`; `cryptounits` shows a unit's as local.",
         },
-        Entry { key: "amqp_url", text: "The broker: `amqp://...`, or `amqps://...` with `ca_file`." },
+        Entry {
+            key: "amqp_url",
+            text: "The broker: `amqp://...`, or `amqps://...` with `ca_file`.",
+        },
         Entry {
             key: "amqp_url_file",
             text: "A file with the broker's URL, read instead of `amqp_url`.",
@@ -101,9 +104,10 @@ impl Common {
     /// What is wrong with these values, naming the setting.
     pub(crate) fn check(&self) -> Result<(), String> {
         must_be_given(&[("name", &self.name), ("data_dir", &self.data_dir)])?;
-        self.log_format.parse::<log::Format>().map(|_| ()).map_err(|error| {
-            format!("log_format: {error}")
-        })?;
+        self.log_format
+            .parse::<log::Format>()
+            .map(|_| ())
+            .map_err(|error| format!("log_format: {error}"))?;
         let is_clear = self.otlp_endpoint.is_empty() || self.otlp_endpoint.starts_with("http://");
         match is_clear {
             true => Ok(()),

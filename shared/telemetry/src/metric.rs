@@ -99,9 +99,8 @@ metrics! {
 }
 
 /// Upper bounds of histograms, in seconds: from a page to a rotation of millions of keys.
-const SECONDS: [f64; 16] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0, 600.0,
-];
+const SECONDS: [f64; 16] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0, 600.0];
 
 static RENDERED: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -150,6 +149,15 @@ pub fn count(metric: Metric, labels: Labels<'_>) {
 pub fn count_many(metric: Metric, labels: Labels<'_>, many: u64) {
     debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
     metrics::counter!(metric.name, labels).increment(many);
+}
+
+/// An HTTP request was answered. `route` is a pattern, never what a caller put into a path.
+pub fn request(route: &str, method: &str, status: u16, took_so_long: Duration) {
+    let route = [("route", route.to_owned())];
+    took(HTTP_SECONDS, &route, took_so_long);
+    let [route] = route;
+    let labels = [route, ("method", method.to_owned()), ("status", status.to_string())];
+    count(HTTP_REQUESTS, &labels);
 }
 
 /// As it stands now.

@@ -50,8 +50,7 @@ impl Authority {
             path: shown.clone(),
             reason: error.to_string(),
         })?;
-        let malformed =
-            |reason: String| AuthorityError::Malformed { path: shown.clone(), reason };
+        let malformed = |reason: String| AuthorityError::Malformed { path: shown.clone(), reason };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             let certificate = certificate.map_err(|error| malformed(error.to_string()))?;

@@ -128,9 +128,8 @@ impl Coordinator {
             let newest = self.records.list(id, 1).await?.into_iter().next();
             let journal = self.recover_journal(id, &trust, newest.as_ref()).await;
             let ended = newest.as_ref().filter(|record| record.finished_at.is_some());
-            let told = ended.and_then(|record| {
-                Some(Told::all_of(record.order().ok()?.1.rotation, record))
-            });
+            let told = ended
+                .and_then(|record| Some(Told::all_of(record.order().ok()?.1.rotation, record)));
             let record = newest.filter(|record| record.finished_at.is_none());
             let times = self.config.times;
             let mut conductor = Conductor::new(self.identity.clone(), trust, standing, times);
@@ -192,9 +191,10 @@ impl Coordinator {
             .conductor
             .rotation()
             .is_some_and(|rotation| crate::testing::is_held(rotation.to_view().phase));
-        let place = instance.conductor.rotation().map(|rotation| {
-            progress::current(rotation.record(), rotation.reference().rotation)
-        });
+        let place = instance
+            .conductor
+            .rotation()
+            .map(|rotation| progress::current(rotation.record(), rotation.reference().rotation));
         for message in effects.send {
             #[cfg(feature = "testing")]
             if is_held && message.name != "survey" {

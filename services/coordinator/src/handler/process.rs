@@ -71,11 +71,9 @@ impl Coordinator {
             return;
         }
         self.survey_at = Some(now.plus_ms(self.config.survey_every.as_millis() as u64));
-        let has_manifest = |(_, instance): &(&_, &Instance)| {
-            instance.conductor.trust().newest().is_some()
-        };
-        let ids: Vec<_> =
-            self.instances.iter().filter(has_manifest).map(|(id, _)| *id).collect();
+        let has_manifest =
+            |(_, instance): &(&_, &Instance)| instance.conductor.trust().newest().is_some();
+        let ids: Vec<_> = self.instances.iter().filter(has_manifest).map(|(id, _)| *id).collect();
         for id in ids {
             self.survey(id, None, outcome);
         }

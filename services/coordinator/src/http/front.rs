@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use telemetry::metric;
 
 use super::caller::Caller;
 use super::problem::Fault;
@@ -67,6 +68,7 @@ fn log(
     sub: Option<&str>,
 ) {
     let (route, sub) = (route.unwrap_or("none"), sub.unwrap_or("-"));
+    metric::request(route, method.as_str(), status.as_u16(), began.elapsed());
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // `?`: a subject with control characters must not make a line of its own.
     tracing::info!(%method, route, status = status.as_u16(), ms, ?sub, "request");

@@ -19,7 +19,7 @@ use protocol::codec;
 use protocol::command::Command;
 use protocol::envelope::{Envelope, Kind};
 use protocol::{InstanceId, Role, topology};
-use service::Shutdown;
+use service::{Shutdown, Status};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -119,7 +119,14 @@ impl Cluster {
         };
         let shutdown = Shutdown::new();
         let own = self.own_folder("reencryptor");
-        let run = keystore_reencryptor::run(self.bus(), own, store, config, shutdown.clone());
+        let run = keystore_reencryptor::run(
+            self.bus(),
+            own,
+            store,
+            config,
+            Status::default(),
+            shutdown.clone(),
+        );
         Process { shutdown, task: tokio::spawn(run) }
     }
 
@@ -135,7 +142,13 @@ impl Cluster {
             is_storage_key_local: true,
         };
         let shutdown = Shutdown::new();
-        let run = crypto_unit::run(self.bus(), self.own_folder(name), config, shutdown.clone());
+        let run = crypto_unit::run(
+            self.bus(),
+            self.own_folder(name),
+            config,
+            Status::default(),
+            shutdown.clone(),
+        );
         self.units.insert(name, Process { shutdown, task: tokio::spawn(run) });
     }
 
@@ -217,10 +230,13 @@ async fn coordinator(
         name: "coordinator".to_owned(),
         location: "[test]".to_owned(),
         times: Times { survey_ms: 500, order_valid_s: 300, rotation },
+        survey_every: std::time::Duration::ZERO,
     };
     let shutdown = Shutdown::new();
     let bus = Bus::Memory(memory.clone());
-    let started = coordinator::start(bus, own, records.clone(), config, shutdown.clone()).await;
+    let started =
+        coordinator::start(bus, own, records.clone(), config, Status::default(), shutdown.clone())
+            .await;
     let (handle, task) = started.unwrap();
     let verifier = Verifier::from_jwks(&issuer.jwks()).unwrap();
     let router = router(HttpState::new(handle.clone(), records, verifier));

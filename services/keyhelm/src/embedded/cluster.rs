@@ -91,7 +91,8 @@ impl Cluster {
         let stop = shutdown.clone();
         let own = open("gateway")?;
         let (keys, task) =
-            kms_gateway::start(bus.clone(), own, store.clone(), config, status.clone(), stop).await?;
+            kms_gateway::start(bus.clone(), own, store.clone(), config, status.clone(), stop)
+                .await?;
         tasks.push(task);
         let config = ReencryptorConfig {
             name: "reencryptor".to_owned(),
@@ -102,8 +103,7 @@ impl Cluster {
         };
         let own = open("reencryptor")?;
         let stop = shutdown.clone();
-        let run =
-            keystore_reencryptor::run(bus.clone(), own, store, config, status.clone(), stop);
+        let run = keystore_reencryptor::run(bus.clone(), own, store, config, status.clone(), stop);
         tasks.push(tokio::spawn(run));
         for (name, role, location) in UNITS {
             let config = UnitConfig {

@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bus::{Argument, QueueSpec};
 use crypto::random::process_rng;
-use protocol::topology::{self, Address};
 use protocol::Role;
+use protocol::topology::{self, Address};
 use rand::Rng;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -82,9 +82,11 @@ struct Users<'a>(Vec<User<'a>>);
 
 impl<'a> Users<'a> {
     fn of(members: &'a [Member], requester: &'a str, administrator: &'a str) -> Self {
-        let own = members
-            .iter()
-            .map(|member| User { name: &member.name, password: &member.broker_password, tags: "" });
+        let own = members.iter().map(|member| User {
+            name: &member.name,
+            password: &member.broker_password,
+            tags: "",
+        });
         let people = [
             User { name: "requester", password: requester, tags: "management" },
             User { name: "administrator", password: administrator, tags: "administrator" },
@@ -140,9 +142,8 @@ fn permissions(plan: &Plan, members: &[Member]) -> Vec<Value> {
         })
     };
     let all = || Rights { configure: ".*".into(), write: ".*".into(), read: ".*".into() };
-    let own = members
-        .iter()
-        .map(|member| permission(&member.name, rights::of(member, plan.instance)));
+    let own =
+        members.iter().map(|member| permission(&member.name, rights::of(member, plan.instance)));
     let people = [
         permission("requester", rights::of_requester(EVENT_QUEUE)),
         permission("administrator", all()),

@@ -33,9 +33,10 @@ pub(super) fn prepare(
 }
 
 fn initial(members: &[Member]) -> String {
-    let mut sql = "-- Gateway and reencryptor share the keystore: what one makes belongs to both.\n\
+    let mut sql =
+        "-- Gateway and reencryptor share the keystore: what one makes belongs to both.\n\
                    CREATE ROLE keyhelm_keys NOLOGIN;\n"
-        .to_owned();
+            .to_owned();
     for member in members {
         let name = &member.name;
         let role = match member.role {

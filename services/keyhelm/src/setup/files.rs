@@ -99,12 +99,7 @@ impl Place {
     }
 
     /// Writes a reader's file anew, whole or not at all.
-    pub(super) fn put(
-        &mut self,
-        reader: Reader<'_>,
-        name: &str,
-        text: &str,
-    ) -> anyhow::Result<()> {
+    pub(super) fn put(&mut self, reader: Reader<'_>, name: &str, text: &str) -> anyhow::Result<()> {
         let folder = self.secrets(reader)?;
         let (path, temporary) = (folder.join(name), folder.join(format!("{name}.tmp")));
         let write = || -> std::io::Result<()> {

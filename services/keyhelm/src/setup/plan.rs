@@ -35,8 +35,7 @@ impl Plan {
     pub(super) fn new(args: &SetupArgs) -> Outcome<Self> {
         let planned = |role: Role| move |name: &String| Planned { name: name.clone(), role };
         let one = |name: &str, role| Planned { name: name.to_owned(), role };
-        let mut processes: Vec<_> =
-            args.recovery.iter().map(planned(Role::RecoveryUnit)).collect();
+        let mut processes: Vec<_> = args.recovery.iter().map(planned(Role::RecoveryUnit)).collect();
         processes.extend(args.operational.iter().map(planned(Role::OperationalUnit)));
         processes.push(one("reencryptor", Role::Reencryptor));
         processes.push(one("coordinator", Role::Coordinator));
@@ -50,8 +49,9 @@ impl Plan {
             }
             let is_taken = ["rabbitmq", "postgres", "issuer", "cli"].contains(&name.as_str());
             if is_taken || !seen.insert(name.clone()) {
-                return Err(Failure::usage(format!("the name {name} is taken"))
-                    .safe("nothing is written"));
+                return Err(
+                    Failure::usage(format!("the name {name} is taken")).safe("nothing is written")
+                );
             }
         }
         Ok(Self {

@@ -36,6 +36,7 @@ pub(super) fn prepare(
 ) -> anyhow::Result<Member> {
     let Planned { name, role } = process;
     let reader = Reader::Own(name);
+    let data = place.data(reader)?;
     place.keep(reader, "ca.pem", || Ok(authority.pem.clone().into()))?;
     place.keep(reader, "storage-key", || {
         Ok(StorageKey::generate(&mut process_rng()).danger_hex())
@@ -43,14 +44,13 @@ pub(super) fn prepare(
     // The broker's rights name queues, and queues have the ids of their readers: so the identity is
     // made here, sealed under the storage key, as the process itself would at its first start.
     let id = place.keep(reader, "process-id", || {
-        let (data, storage_key) = (place_of(plan, name), secret_of(plan, name, "storage-key"));
+        let storage_key = plan.root.join("secrets").join(name).join("storage-key");
         let mut rng = process_rng();
         let folder = Folder::open(&data, Some(&storage_key), &mut rng)?;
         let identity = folder.identity(&mut rng)?;
         Ok(process_id(&identity.public_key()).to_string().into())
     });
     let id: ProcessId = id?.trim().parse().map_err(|_| anyhow::anyhow!("{name}: process-id"))?;
-    let data = place.data(reader)?;
     place.give_all(&data, reader)?;
     let broker_password = password_in(place, reader, "amqp-url", |password| {
         format!("amqps://{name}:{password}@{}:5671/keyhelm", plan.broker)
@@ -66,14 +66,6 @@ pub(super) fn prepare(
         _ => Zeroizing::default(),
     };
     Ok(Member { name: name.clone(), role: *role, id, broker_password, database_password })
-}
-
-fn place_of(plan: &Plan, name: &str) -> std::path::PathBuf {
-    plan.root.join("data").join(name)
-}
-
-fn secret_of(plan: &Plan, name: &str, file: &str) -> std::path::PathBuf {
-    plan.root.join("secrets").join(name).join(file)
 }
 
 /// The password in the URL that a file holds, or a new one.
@@ -92,11 +84,7 @@ fn password_in(
 
 /// The token issuer's key, the key set that verifies its tokens, and the command line's token and
 /// passphrase.
-pub(super) fn tokens(
-    plan: &Plan,
-    authority: &Authority,
-    place: &mut Place,
-) -> anyhow::Result<()> {
+pub(super) fn tokens(plan: &Plan, authority: &Authority, place: &mut Place) -> anyhow::Result<()> {
     let file = place.secrets(Reader::Nobody("issuer"))?.join("issuer.pem");
     let issuer = issuer(&file)?;
     for name in ["coordinator", "gateway"] {

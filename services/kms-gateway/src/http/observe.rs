@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use crypto::random::{process_rng, uuid_v4};
 use protocol::InstanceId;
+use telemetry::metric;
 
 use super::error::ApiError;
 use super::{HttpState, body, drain};
@@ -51,6 +52,7 @@ pub(super) async fn observe(
             response.headers_mut().insert(header::ALLOW, methods);
         }
     }
+    metric::request(&route, method.as_str(), response.status().as_u16(), begun.elapsed());
     tracing::info!(
         %method,
         %route,

@@ -22,7 +22,7 @@ use protocol::keystore::GateMode;
 use protocol::manifest::{AdminSignature, Administrator, Manifest, SignedManifest};
 use protocol::order::{Authority, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
 use protocol::{InstanceId, codec};
-use service::Shutdown;
+use service::{Shutdown, Status};
 use tempfile::TempDir;
 
 pub const INSTANCE: &str = "door";
@@ -71,20 +71,35 @@ impl Cluster {
             name: "coordinator".to_owned(),
             location: "[test]".to_owned(),
             times: Times::default(),
+            survey_every: std::time::Duration::ZERO,
         };
         let own = open("coordinator");
-        let (coordinator, _) =
-            coordinator::start(bus.clone(), own, records, named, shutdown.clone()).await.unwrap();
+        let (coordinator, _) = coordinator::start(
+            bus.clone(),
+            own,
+            records,
+            named,
+            Status::default(),
+            shutdown.clone(),
+        )
+        .await
+        .unwrap();
         let named = GatewayConfig {
             name: "gateway".to_owned(),
             location: "[test]".to_owned(),
             instance_name: INSTANCE.to_owned(),
         };
         let own = open("gateway");
-        let (keys, _) =
-            kms_gateway::start(bus.clone(), own, store.clone(), named, shutdown.clone())
-                .await
-                .unwrap();
+        let (keys, _) = kms_gateway::start(
+            bus.clone(),
+            own,
+            store.clone(),
+            named,
+            Status::default(),
+            shutdown.clone(),
+        )
+        .await
+        .unwrap();
         let named = ReencryptorConfig {
             name: "reencryptor".to_owned(),
             location: "[test]".to_owned(),
@@ -93,7 +108,14 @@ impl Cluster {
             pages_in_flight: 4,
         };
         let own = open("reencryptor");
-        let run = keystore_reencryptor::run(bus.clone(), own, store, named, shutdown.clone());
+        let run = keystore_reencryptor::run(
+            bus.clone(),
+            own,
+            store,
+            named,
+            Status::default(),
+            shutdown.clone(),
+        );
         tokio::spawn(run);
         for (name, role) in UNITS {
             let named = UnitConfig {
@@ -104,7 +126,13 @@ impl Cluster {
                 pinned_administrators: Vec::new(),
                 is_storage_key_local: true,
             };
-            tokio::spawn(crypto_unit::run(bus.clone(), open(name), named, shutdown.clone()));
+            tokio::spawn(crypto_unit::run(
+                bus.clone(),
+                open(name),
+                named,
+                Status::default(),
+                shutdown.clone(),
+            ));
         }
         let issuer = Issuer::create(&path.join("issuer.pem"), &mut process_rng()).unwrap();
         let verifier = Verifier::from_jwks(&issuer.jwks()).unwrap();

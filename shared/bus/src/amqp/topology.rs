@@ -47,10 +47,7 @@ pub(super) async fn declare(connection: &Connection, queue: &QueueSpec) -> Resul
     let channel = connection.create_channel().await.map_err(broker)?;
     if !is_there {
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel
-            .queue_declare(name.clone(), durable, arguments(queue))
-            .await
-            .map_err(broker)?;
+        channel.queue_declare(name.clone(), durable, arguments(queue)).await.map_err(broker)?;
     }
     // A process may have died between making a queue and binding it: it is bound anew each time.
     let bound = channel

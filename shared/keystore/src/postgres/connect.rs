@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn an_address_is_shown_without_its_password() {
-        let connections = Connections::new("postgres://me:s3cret@db.example:6000/keys", None).unwrap();
+        let connections =
+            Connections::new("postgres://me:s3cret@db.example:6000/keys", None).unwrap();
         assert_eq!(format!("{connections:?}"), "Connections(db.example:6000/keys)");
     }
 
@@ -202,7 +203,8 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_named() {
-        let error = Connections::new("postgres://me:s3cret@h/keys?sslrootcert=x", None).unwrap_err();
+        let error =
+            Connections::new("postgres://me:s3cret@h/keys?sslrootcert=x", None).unwrap_err();
         assert!(error.to_string().contains("sslrootcert"), "{error}");
     }
 }

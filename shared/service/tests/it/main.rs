@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use serde::{Deserialize, Serialize};
-use service::settings::{self, Entry, Settings};
-use service::{SecretText, Shutdown};
+use service::settings::{self, All, Entry, Settings, SettingsError};
+use service::{Common, SecretText, Shutdown, Status};
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 struct Example {
-    name: String,
+    #[serde(flatten, skip_deserializing)]
+    common: Common,
     pages: u32,
     is_strict: bool,
     hosts: Vec<String>,
@@ -19,7 +20,7 @@ struct Example {
 impl Default for Example {
     fn default() -> Self {
         Self {
-            name: "one".to_owned(),
+            common: Common { data_dir: "here".to_owned(), ..Common::named("one") },
             pages: 8,
             is_strict: false,
             hosts: Vec::new(),
@@ -30,14 +31,25 @@ impl Default for Example {
 
 impl Settings for Example {
     const PROCESS: &'static str = "example";
-    const ENTRIES: &'static [Entry] = &[
-        Entry { key: "name", text: "Its name." },
-        Entry { key: "pages", text: "Pages at once." },
-        Entry { key: "is_strict", text: "Strict or not." },
-        Entry { key: "hosts", text: "Hosts." },
-        Entry { key: "url", text: "Where." },
+    const ENTRIES: &'static [&'static [Entry]] = &[
+        Common::ENTRIES,
+        &[
+            Entry { key: "pages", text: "Pages at once." },
+            Entry { key: "is_strict", text: "Strict or not." },
+            Entry { key: "hosts", text: "Hosts." },
+            Entry { key: "url", text: "Where." },
+        ],
     ];
     const LISTS: &'static [&'static str] = &["hosts"];
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn take_groups(&mut self, all: &All) -> Result<(), SettingsError> {
+        self.common = all.group()?;
+        Ok(())
+    }
 
     fn check(&self) -> Result<(), String> {
         match self.pages {
@@ -63,7 +75,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
         ("KEYHELM_ELSE", "none of its business"),
     ]);
     let read: Example = settings::load(Some(&file), given).unwrap();
-    assert_eq!((read.name.as_str(), read.pages, read.is_strict), ("two", 2, true));
+    assert_eq!((read.common.name.as_str(), read.pages, read.is_strict), ("two", 2, true));
     assert_eq!(read.hosts, ["a", "b"]);
     assert_eq!(read.url.expose(), "amqp://127.0.0.1");
 }
@@ -84,6 +96,51 @@ fn what_is_not_understood_is_named() {
     let absent = folder.path().join("absent.toml");
     let refused = settings::load::<Example>(Some(&absent), []).unwrap_err().to_string();
     assert!(refused.contains("absent.toml"), "{refused}");
+}
+
+#[test]
+fn what_every_process_needs_is_checked_too() {
+    let bad = |name, value| {
+        let given = environment(&[(name, value)]);
+        settings::load::<Example>(None, given).unwrap_err().to_string()
+    };
+    for (name, value, said) in [
+        ("KEYHELM_NAME", "", "name must be given (or KEYHELM_NAME)"),
+        ("KEYHELM_DATA_DIR", "", "data_dir must be given"),
+        ("KEYHELM_LOG_FORMAT", "xml", "log_format"),
+        ("KEYHELM_OTLP_ENDPOINT", "https://elsewhere:4317", "otlp_endpoint"),
+    ] {
+        let refused = bad(name, value);
+        assert!(refused.contains(said), "{name}={value}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn health_says_whether_a_process_lives_and_whether_it_is_ready() {
+    let listener = service::http::listen("127.0.0.1:0").await.unwrap();
+    let address = service::http::address(&listener).unwrap().to_string();
+    let (status, shutdown) = (Status::default(), Shutdown::new());
+    let serving = service::observe::serve(listener, status.clone(), shutdown.clone());
+    let serving = tokio::spawn(serving);
+    let ask = |is_ready| {
+        let address = address.clone();
+        async move {
+            let asked = tokio::task::spawn_blocking(move || {
+                format!("{:?}", service::observe::ask(&address, is_ready))
+            });
+            asked.await.unwrap()
+        }
+    };
+    let is_success = |code: &str| code == format!("{:?}", std::process::ExitCode::SUCCESS);
+    assert!(is_success(&ask(false).await));
+    assert!(!is_success(&ask(true).await), "it has only just started");
+    status.ready_with(0);
+    assert!(!is_success(&ask(true).await), "it has no manifest");
+    status.ready_with(3);
+    assert!(is_success(&ask(true).await));
+    shutdown.trigger();
+    serving.await.unwrap().unwrap();
+    assert!(!is_success(&ask(false).await), "it has stopped");
 }
 
 #[test]

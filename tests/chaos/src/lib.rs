@@ -1,0 +1,10 @@
+//! The Compose cluster, started from nothing, looked into and broken, for tests: containers of the
+//! real images under the file that users have.
+//!
+//! Needs a Docker engine, Compose, and `KEYHELM_TEST_COMPOSE_ENV`: the file of variables that
+//! `scripts/images/local` writes.
+
+pub mod compose;
+pub mod traces;
+
+pub use compose::Stack;

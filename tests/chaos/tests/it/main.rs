@@ -1,0 +1,70 @@
+//! The Compose cluster as its users have it: from nothing to a rotation, by command and by message,
+//! stopped and started again; what its processes may do at the broker; the trace of a rotation; and
+//! each unit's container killed in the midst of one.
+
+#![allow(clippy::unwrap_used)]
+
+mod kills;
+mod quickstart;
+mod rights;
+mod tracing;
+
+use chaos::Stack;
+
+/// One cluster for everything that leaves it whole: starting one takes most of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_starts_from_nothing_rotates_and_survives() {
+    let Some(stack) = stack(None) else { return };
+    let done = tokio::spawn(async move {
+        quickstart::four_lines(&stack).await;
+        quickstart::nothing_for_tests_is_in_the_image().await;
+        rights::a_process_reaches_only_what_its_role_speaks_to(&stack).await;
+        rights::nothing_is_said_in_clear(&stack).await;
+        tracing::each_rotation_is_one_trace(&stack).await;
+        quickstart::a_message_starts_a_rotation(&stack).await;
+        kills::a_running_rotation_survives_each_unit(&stack).await;
+        quickstart::everything_is_kept(&stack).await;
+        stack
+    });
+    finish(done).await;
+}
+
+/// The same with units and a coordinator that tests can hold at a phase.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_that_is_killed_at_any_phase_costs_no_key() {
+    let Some(stack) = stack(Some("keyhelm:failpoints")) else { return };
+    let done = tokio::spawn(async move {
+        quickstart::four_lines(&stack).await;
+        kills::each_unit_at_each_phase(&stack).await;
+        tracing::a_coordinator_that_is_killed_goes_on_in_the_same_trace(&stack).await;
+        stack
+    });
+    finish(done).await;
+}
+
+fn stack(image: Option<&str>) -> Option<Stack> {
+    let stack = Stack::new(image).unwrap();
+    if stack.is_none() {
+        let required = std::env::var("KEYHELM_REQUIRE").unwrap_or_default();
+        let is_required = required.split(',').any(|word| word == "docker");
+        assert!(!is_required, "KEYHELM_TEST_COMPOSE_ENV is required: scripts/images/local");
+        println!("NOT RUN: compose (KEYHELM_TEST_COMPOSE_ENV unset)");
+    }
+    stack
+}
+
+/// Whatever happened, nothing is left behind.
+async fn finish(done: tokio::task::JoinHandle<Stack>) {
+    match done.await {
+        Ok(stack) => stack.forget().await.unwrap(),
+        Err(failed) => {
+            if let Some(stack) = Stack::new(None).unwrap() {
+                for service in chaos::compose::SERVICES {
+                    eprintln!("== {service}\n{}", stack.logs(service).await);
+                }
+                stack.forget().await.unwrap();
+            }
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    }
+}
