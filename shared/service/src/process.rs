@@ -10,6 +10,10 @@ use telemetry::{log, metric, trace};
 use crate::settings::{self, Settings};
 use crate::{Common, Shutdown, Status, http, observe};
 
+/// What is logged if `KEYHELM_LOG` says nothing. What `lapin` meets is told by `bus`, with what it
+/// means; itself it would also call a queue that is looked for and not there yet an error.
+const FILTER: &str = "info,lapin=off";
+
 /// Arguments of every service.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -72,7 +76,7 @@ where
     if let Some(Verb::Health { ready }) = arguments.verb {
         return observe::ask(&settings.common().observe_listen, ready);
     }
-    log::start("info", settings.common().log_format.parse().unwrap_or_default());
+    log::start(FILTER, settings.common().log_format.parse().unwrap_or_default());
     match started(about, settings, main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

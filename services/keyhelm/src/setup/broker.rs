@@ -35,6 +35,7 @@ ssl_options.verify = verify_none
 ssl_options.fail_if_no_peer_cert = false
 load_definitions = /run/keyhelm/definitions.json
 management.tcp.port = 15672
+vm_memory_high_watermark.absolute = 400MB
 log.console = true
 log.console.level = warning
 log.file = false
