@@ -87,7 +87,7 @@ export class Client {
 
   /**
    * Every event of a rotation, each once and in order, over lost connections, until it has ended or
-   * `signal` says so. `onLink` hears whether the stream stands.
+   * `signal` says so. `onLink` hears whether the server is there.
    */
   async *events(rotation, { signal, onLink = () => {} }) {
     let lastId = "";
@@ -114,8 +114,8 @@ export class Client {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Problem && !isPassing(error)) throw error;
+        onLink(false);
       }
-      onLink(false);
       await sleep(pause, signal);
       if (signal.aborted) return;
       pause = Math.min(pause * 2, PAUSE_MS[1]);
