@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use telemetry::metric;
 
 use super::caller::Caller;
+use super::console;
 use super::problem::Fault;
 use super::{HttpState, MAX_TIME};
 
@@ -26,7 +27,10 @@ pub(crate) async fn front(
     let method = request.method().clone();
     // The pattern, not the path: what people put into paths is theirs.
     let route = route.map(|route| route.as_str().to_owned());
-    let is_open = route.as_deref().is_none_or(|route| OPEN.contains(&route));
+    let is_open = route.as_deref().is_none_or(|route| {
+        // Nothing of a cluster is in the console's files.
+        OPEN.contains(&route) || console::ROUTES.contains(&route)
+    });
     let caller = match is_open {
         true => Ok(None),
         false => Caller::verify(&state.verifier, request.headers()).map(Some),

@@ -1,10 +1,12 @@
 //! The HTTP interface for people and their tools (`/v1`): instances, units, manifests, orders,
-//! rotations and their events. It decides nothing: conductors do, and units after them.
+//! rotations and their events; and the console, a page that shows them. It decides nothing:
+//! conductors do, and units after them.
 //!
 //! Deliberately absent: listening, TLS, and keys, which are the gateway's.
 
 mod body;
 mod caller;
+mod console;
 mod documents;
 mod events;
 mod follow;
@@ -80,6 +82,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/rotations/{rotation}", get(rotations::one))
         .route("/v1/rotations/{rotation}/abort", post(rotations::abort))
         .route("/v1/rotations/{rotation}/events", get(events::events))
+        .merge(console::routes())
         .fallback(front::no_such_path)
         .method_not_allowed_fallback(front::no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod cluster;
+mod console;
 mod events;
 mod founding;
 mod queue;

@@ -1,0 +1,51 @@
+"""What all cases share: the cluster, a browser of their own, and that it complains of nothing."""
+
+import os
+import unittest
+from pathlib import Path
+
+from browser import Browser
+
+
+class Case(unittest.TestCase):
+    #: Set by `run.py`.
+    cluster = None
+    #: Statuses of answers that the case is about; Chromium calls each of them an error.
+    refusals = ()
+    #: Other complaints that it is about.
+    complaints = ()
+
+    def setUp(self):
+        self.browser = Browser(self.cluster.server)
+        self.addCleanup(self.browser.quit)
+
+    def tearDown(self):
+        folder = os.environ.get("KEYHELM_SCREENSHOTS")
+        if folder:
+            self.browser.driver.save_screenshot(str(Path(folder) / f"{self.id()}.png"))
+        self.assertEqual(self.browser.complaints(self.refusals, self.complaints), [])
+
+    def assert_accessible(self, *roles):
+        """Everything that needs a name has one, these roles are there, and all can be read."""
+        needy, unnamed = self.browser.unnamed()
+        self.assertEqual(unnamed, [])
+        for role in roles:
+            self.assertIn(role, {role for role, _ in needy})
+        for scheme in ("light", "dark"):
+            self.browser.scheme(scheme)
+            count, faint = self.browser.faint()
+            self.assertGreater(count, 5)
+            self.assertEqual(faint, [], scheme)
+
+    def assert_fits(self):
+        for width in (360, 390, 1280, 1400):
+            self.browser.size(width)
+            self.assertLessEqual(self.browser.overflow(), 0, f"at {width} px")
+        self.browser.size(1280)
+
+    def start_rotation(self):
+        """Through the dialog; gives the id that the address names then."""
+        self.browser.press("#rotate")
+        self.browser.press("dialog button", "Rotate now")
+        self.browser.see("h1", "Master key rotation")
+        return self.browser.driver.current_url.rsplit("/", 1)[1]

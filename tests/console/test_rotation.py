@@ -1,0 +1,181 @@
+"""Rotations: started, watched, lost sight of, aborted, refused."""
+
+from selenium.webdriver.common.by import By
+
+from case import Case
+from cluster import INSTANCE, KEYS, wait_for
+
+PHASES = "inspect generate install commit reencrypt promote flip clear drop done".split()
+
+
+class Watched(Case):
+    """Signed in as a Manager."""
+
+    def setUp(self):
+        super().setUp()
+        self.before = self.cluster.current()
+        self.browser.sign_in(self.cluster.token())
+        self.browser.see("#units")
+
+    def phases(self):
+        """Names on the time line with their classes: past, now, later."""
+        script = """return [...document.querySelectorAll(".phases li")].map(
+            (item) => [item.querySelector(".name").innerText, item.classList[0]])"""
+        return self.browser.script(script)
+
+    def see_done(self, rotation):
+        """The end as the coordinator tells it."""
+        browser = self.browser
+        browser.see("h1 .chip", "done")
+        view = self.cluster.get(f"rotations/{rotation}")
+        took = (view["finished_at"] - view["started_at"]) // 10 / 100
+        browser.see("#end", f"Master key rotated: {KEYS:,} keys, 0 failed, 5 of 5 crypto units")
+        browser.see("#end", f"{took:.2f} s (key creation refused for")
+        browser.see("#end", f"{view['from'][:8]}... → {view['to'][:8]}...")
+        self.assertEqual(self.phases(), [[phase, "past"] for phase in PHASES])
+        bar = browser.driver.find_element(By.ID, "keys-bar")
+        self.assertEqual((bar.get_property("value"), bar.get_property("max")), (KEYS, KEYS))
+        browser.see(".numbers", f"{KEYS:,} of {KEYS:,} keys")
+        browser.see(".numbers", "keys/s")
+        self.assertFalse(browser.has("#abort"))
+        return view
+
+
+class Rotation(Watched):
+    def test_one_is_started_through_its_plan_and_seen_to_its_end(self):
+        browser = self.browser
+        browser.press("#rotate")
+        plan = browser.see("dialog .plan", "Made in").text
+        self.assertRegex(plan, r"rec-\d \(a recovery unit\)")
+        keys = f"{KEYS:,} key versions to be re-encrypted"
+        for part in ("5 crypto units take part", keys, self.before[:32], self.before[32:]):
+            self.assertIn(part, plan)
+        browser.see("dialog .worth", "5 things worth knowing")
+        self.assertEqual(self.cluster.current(), self.before)
+        browser.press("dialog button", "Rotate now")
+        browser.see("h1", "Master key rotation")
+        rotation = browser.driver.current_url.rsplit("/", 1)[1]
+        view = self.see_done(rotation)
+        self.assertEqual((view["from"], view["to"]), (self.before, self.cluster.current()))
+        self.assert_accessible("progressbar", "link", "heading")
+        self.assert_fits()
+        browser.press(".back a", INSTANCE)
+        browser.see("#registers", self.cluster.current()[:32])
+
+    def test_phases_come_live(self):
+        browser = self.browser
+        with self.cluster.held() as hold:
+            rotation = self.start_rotation()
+            browser.see(".doing", "Re-encrypting the key storage.")
+            wanted = [[phase, "past"] for phase in PHASES[:4]] + [["reencrypt", "now"]]
+            wanted += [[phase, "later"] for phase in PHASES[5:]]
+            self.assertEqual(self.phases(), wanted)
+            browser.see("#waiting", "reencryptor")
+            self.assertTrue(browser.has("#abort"))
+            self.assert_accessible("progressbar", "table", "button")
+            self.assert_fits()
+            browser.press(".back a", INSTANCE)
+            browser.see("#registers .chip", "Full Committed")
+            browser.see("#units .chip", "bound to a rotation")
+            browser.see(".tiles", "Rotating now")
+            self.assertFalse(browser.has("#rotate"))
+            browser.press("#watch")
+            browser.see(".phases .now", "reencrypt")
+            hold.release()
+            self.see_done(rotation)
+        self.assertIn("Master key rotated", browser.text("#announcer"))
+
+    def test_one_is_aborted_with_its_reason_and_nothing_has_changed(self):
+        browser = self.browser
+        with self.cluster.held() as hold:
+            rotation = self.start_rotation()
+            browser.see(".phases .now", "reencrypt")
+            browser.press("#abort")
+            reason = browser.see("dialog #because")
+            reason.clear()
+            reason.send_keys("the backup <b>first</b>")
+            self.assert_accessible("dialog", "textbox")
+            browser.press("dialog button", "Abort the rotation")
+            browser.see("h1 .chip", "abort")
+            self.assertFalse(browser.has("#abort"))
+            hold.release()
+        browser.see("#end", "Aborted: the backup <b>first</b>. Nothing has changed")
+        self.assertEqual(self.phases()[-2:], [["aborting", "past"], ["aborted", "past"]])
+        self.cluster.await_phase(rotation, "aborted")
+        self.assertEqual(self.cluster.current(), self.before)
+        self.assert_accessible("progressbar")
+
+    def test_a_reader_follows_and_is_not_offered_the_abort(self):
+        browser = self.browser
+        with self.cluster.held() as hold:
+            rotation = self.start_rotation()
+            browser.see("#abort")
+            browser.press("#sign-out")
+            browser.type_token(self.cluster.token("Reader"))
+            browser.see(".phases .now", "reencrypt")
+            self.assertFalse(browser.has("#abort"))
+            hold.release()
+            self.see_done(rotation)
+
+
+class Refused(Watched):
+    refusals = (409,)
+
+    def test_an_abort_that_comes_too_late_is_refused_in_words(self):
+        browser = self.browser
+        with self.cluster.held() as hold:
+            rotation = self.start_rotation()
+            browser.press("#abort")
+            browser.see("dialog #because")
+            hold.release()
+            self.cluster.await_phase(rotation, "done")
+        browser.press("dialog button", "Abort the rotation")
+        browser.see("dialog .problem-title", "Conflict (409)")
+        browser.see("dialog .problem", f"Rotation {rotation} has ended: there is nothing to abort.")
+        browser.see("dialog .problem .command", f"keyhelm rotations {rotation}")
+        browser.press("dialog button", "Cancel")
+        self.see_done(rotation)
+
+    def test_a_start_whose_plan_was_overtaken_says_which_condition_is_not_met(self):
+        browser = self.browser
+        browser.press("#rotate")
+        browser.see("dialog .plan", self.before[:32])
+        self.cluster.run("auto-mk-rotate", "--yes")
+        count, now = len(self.cluster.rotations()), self.cluster.current()
+        browser.press("dialog button", "Rotate now")
+        browser.see("dialog .problem-title", "Conflict (409)")
+        browser.see("dialog .problem", "1 condition is not met")
+        browser.see("dialog .findings", now)
+        browser.see("dialog .findings .mend", "Mend: ")
+        self.assert_accessible("dialog")
+        self.assertEqual(len(self.cluster.rotations()), count)
+        self.assertEqual(self.cluster.current(), now)
+        self.assertFalse(browser.has("dialog .plan"))
+        browser.press("dialog button", "Check again")
+        browser.see("dialog .plan", now[:32])
+        self.assertFalse(browser.has("dialog .problem"))
+        browser.press("dialog button", "Cancel")
+
+
+class Lost(Case):
+    complaints = ("net::ERR_", "status of 503")
+
+    def test_a_coordinator_that_goes_and_comes_back_is_followed_again_without_a_gap(self):
+        browser = self.browser
+        browser.sign_in(self.cluster.token())
+        browser.see("#units")
+        with self.cluster.held():
+            rotation = self.start_rotation()
+            browser.see(".phases .now", "reencrypt")
+            self.cluster.kill()
+            browser.see(".notice", "The coordinator does not answer; trying again.")
+            browser.see(".notice", "No key is lost")
+        self.cluster.start()
+        view = self.cluster.await_phase(rotation, "done")
+        browser.see("#end", "Master key rotated")
+        wait_for("no notice", lambda: "does not answer" not in browser.text("main"))
+        shown = [name.text for name in browser.all(".phases li .name")]
+        self.assertEqual(shown, [phase for phase, _ in view["phases"]])
+        streams = browser.requests("/events")
+        self.assertNotIn("last-event-id", streams[0])
+        self.assertIn("last-event-id", streams[-1])
