@@ -118,6 +118,14 @@ pub fn main(role: Role) -> ExitCode {
     service::process::run(about, move |settings, shutdown| run(role, settings, shutdown))
 }
 
+/// The version of the protocol that this program speaks.
+fn spoken_version() -> u32 {
+    let version = protocol::topology::PROTOCOL_VERSION;
+    #[cfg(feature = "testing")]
+    let version = crate::testing::claimed(version);
+    version
+}
+
 async fn run(role: Role, settings: UnitSettings, shutdown: Shutdown) -> anyhow::Result<()> {
     if cfg!(feature = "testing") {
         tracing::warn!("{VERSION}");
@@ -132,6 +140,7 @@ async fn run(role: Role, settings: UnitSettings, shutdown: Shutdown) -> anyhow::
         instance_name: settings.instance.clone(),
         pinned_administrators: settings.pinned()?,
         is_storage_key_local: folder.is_key_local(),
+        protocol_version: spoken_version(),
     };
     let url = settings::secret(&settings.amqp_url, "amqp_url_file", &settings.amqp_url_file)?;
     let stop = shutdown.requested();

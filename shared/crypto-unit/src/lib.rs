@@ -24,12 +24,20 @@ use machines::unit::state::UnitState;
 use machines::unit::{Message, Unit, UnitConfig, UnitOutcome};
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
-use protocol::{InstanceId, Role, topology};
+use protocol::{InstanceId, Role, UnixMillis, topology};
 use service::Shutdown;
 
 use self::sessions::Sessions;
 
 const STATE: &str = "unit.sealed";
+
+/// The clock that the unit goes by.
+pub(crate) fn now() -> UnixMillis {
+    let now = service::now();
+    #[cfg(feature = "testing")]
+    let now = testing::shifted(now);
+    now
+}
 
 /// What page workers see of the unit as of its last save.
 #[derive(Debug)]
@@ -75,7 +83,7 @@ pub async fn run(
         _ => None,
     };
     announce(&bus, &unit, &mut rng).await;
-    let sessions = Sessions::new(service::now(), &mut rng);
+    let sessions = Sessions::new(now(), &mut rng);
     let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
@@ -92,7 +100,7 @@ pub async fn run(
 /// queue is durable.
 async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
     let body = codec::encode(&unit.announcement());
-    let sealed = unit.broadcast(service::now(), rng, Kind::Announcement, &body);
+    let sealed = unit.broadcast(now(), rng, Kind::Announcement, &body);
     let queue = topology::ANNOUNCEMENT_QUEUE;
     if let Err(error) = bus.declare(&QueueSpec::durable(queue)).await {
         tracing::warn!(%error, "the announcement queue could not be made");
@@ -156,7 +164,7 @@ impl UnitHandler {
             Err(poisoned) => poisoned.into_inner().keyring.clone(),
         };
         let answered = self.sessions.handle(
-            service::now(),
+            now(),
             &mut self.rng,
             self.unit.id(),
             &opened.header,
@@ -167,7 +175,7 @@ impl UnitHandler {
         match answered {
             Ok((kind, body)) => {
                 let (unit, rng) = (&self.unit, &mut self.rng);
-                let message = unit.message(service::now(), rng, Some(&opened.header), kind, &body);
+                let message = unit.message(now(), rng, Some(&opened.header), kind, &body);
                 Outcome { publish: vec![self.addressed(message)], ..Outcome::default() }
             }
             Err(reason) => Outcome { dead: Some(reason), ..Outcome::default() },
@@ -195,7 +203,7 @@ impl Handler for UnitHandler {
         }
         #[cfg(feature = "testing")]
         testing::reseed(&mut self.rng, self.unit.state().counter);
-        let outcome = self.unit.handle(service::now(), &mut self.rng, &received.body);
+        let outcome = self.unit.handle(now(), &mut self.rng, &received.body);
         self.noted(outcome)
     }
 
@@ -206,8 +214,7 @@ impl Handler for UnitHandler {
     /// Nobody has answered the announcement with a manifest yet: it is made again.
     async fn tick(&mut self) -> Outcome {
         let body = codec::encode(&self.unit.announcement());
-        let now = service::now();
-        let sealed = self.unit.broadcast(now, &mut self.rng, Kind::Announcement, &body);
+        let sealed = self.unit.broadcast(now(), &mut self.rng, Kind::Announcement, &body);
         let message = Outgoing::to_coordinators(topology::ANNOUNCEMENT_QUEUE, sealed);
         Outcome { publish: vec![message], ..Outcome::default() }
     }

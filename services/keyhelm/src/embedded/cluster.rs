@@ -103,6 +103,7 @@ impl Cluster {
                 instance_name: INSTANCE.to_owned(),
                 pinned_administrators: Vec::new(),
                 is_storage_key_local: true,
+                protocol_version: protocol::topology::PROTOCOL_VERSION,
             };
             let run = crypto_unit::run(bus.clone(), open(name)?, config, shutdown.clone());
             tasks.push(tokio::spawn(run));

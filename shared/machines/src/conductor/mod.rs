@@ -4,6 +4,7 @@
 mod draft;
 mod heard;
 mod survey;
+mod unmet;
 
 use std::collections::VecDeque;
 
@@ -29,6 +30,7 @@ use crate::rotation::precheck::Findings;
 use crate::rotation::record::Record;
 use crate::rotation::{self, Event, Input as RotationInput, Limits, Rotation};
 use crate::trust::{ManifestRefusal, Trust};
+use crate::unit::admission;
 
 /// Names a request until it is answered.
 pub type AskId = u64;
@@ -118,6 +120,8 @@ pub enum Input {
 pub struct Message {
     /// For whom.
     pub to: ProcessId,
+    /// Its id, which an answer names.
+    pub id: MessageId,
     /// The name of what it asks, for spans and logs.
     pub name: &'static str,
     /// The sealed envelope.
@@ -282,11 +286,13 @@ impl Conductor {
         let taken = match kind {
             Kind::UnitReport => codec::decode(opened.body).map(|report| {
                 let body_is_own = self.heard.take_unit(now, sender, &report);
+                self.note_answer(sender, report.answering.as_ref());
                 (body_is_own && is_vouched)
                     .then(|| RotationInput::Unit(Box::new(report), bytes.clone()))
             }),
             Kind::KeystoreReport => codec::decode(opened.body).map(|report| {
                 let body_is_own = self.heard.take_keystore(now, sender, &report);
+                self.note_answer(sender, report.answering.as_ref());
                 (body_is_own && is_vouched)
                     .then(|| RotationInput::Keystore(Box::new(report), bytes.clone()))
             }),
@@ -399,6 +405,12 @@ impl Conductor {
             Ask::Look => self.survey = Some(Survey::to_look(id)),
             Ask::Draft(request) => self.survey = Some(Survey::to_draft(id, request)),
             Ask::Start(start) => {
+                if start.verify_all && self.is_rotating() {
+                    let mut findings = Findings::default();
+                    unmet::verify_all(&mut findings);
+                    effects.answers.push((id, Answer::Unmet(findings)));
+                    return;
+                }
                 if let Some(rotation) = self.rotation.as_ref().filter(|found| !found.is_ended()) {
                     let rotation = Box::new(rotation.to_view());
                     let warnings = Findings::default();
@@ -418,8 +430,8 @@ impl Conductor {
                 return;
             }
             Ask::Standing(signed) => {
-                let taken = self.take_standing(signed, effects);
-                effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                let answer = self.take_standing(signed, effects);
+                effects.answers.push((id, answer));
                 return;
             }
         }
@@ -460,14 +472,13 @@ impl Conductor {
         signed: &SignedManifest,
         effects: &mut Effects,
     ) -> Result<(), ManifestRefusal> {
-        if !self.trust.take(
+        let is_new = self.trust.take(
             std::slice::from_ref(signed),
             Some((self.id, Role::Coordinator)),
             &[],
-        )? {
-            return Ok(());
-        }
-        effects.save_documents = true;
+        )?;
+        effects.save_documents |= is_new;
+        // One that is known already is sent again to whoever lacks it.
         let Some(manifest) = self.trust.newest() else { return Ok(()) };
         let members: Vec<_> = manifest.members.iter().map(|member| member.id).collect();
         for who in members.into_iter().filter(|who| *who != self.id) {
@@ -477,15 +488,18 @@ impl Conductor {
         Ok(())
     }
 
-    fn take_standing(
-        &mut self,
-        signed: SignedStandingOrder,
-        effects: &mut Effects,
-    ) -> Result<(), LeaveRefusal> {
-        leave::verify_standing(&signed, &self.trust)?;
+    fn take_standing(&mut self, signed: SignedStandingOrder, effects: &mut Effects) -> Answer {
+        let standing = match leave::verify_standing(&signed, &self.trust) {
+            Ok(standing) => standing,
+            Err(error) => return refused("not-taken", error.to_string()),
+        };
+        if let Some(lacking) = admission::unsupported_standing(&standing) {
+            let text = format!("this version does not carry out {lacking}");
+            return refused("standing-order-unsupported", text);
+        }
         self.standing = Some(signed);
         effects.save_documents = true;
-        Ok(())
+        Answer::Taken
     }
 
     fn start_rotation<R: CryptoRng>(
@@ -539,8 +553,9 @@ impl Conductor {
         name: &'static str,
         body: &[u8],
     ) -> Message {
+        let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
         let outgoing = Outgoing {
-            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
+            id,
             in_answer_to: None,
             instance: self.trust.instance(),
             recipient: Recipient::Process(to),
@@ -549,7 +564,7 @@ impl Conductor {
             epoch: self.epoch(),
             kind,
         };
-        Message { to, name, bytes: envelope::seal(&self.identity, &outgoing, body) }
+        Message { to, id, name, bytes: envelope::seal(&self.identity, &outgoing, body) }
     }
 }
 
