@@ -16,7 +16,7 @@ use protocol::envelope::{Kind, Recipient};
 use protocol::keystore::GateMode;
 use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
-use protocol::report::{Announcement, Refusal};
+use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, UnitReport};
 use protocol::{Epoch, MessageId, Pattern, ProcessId, Role, RotationId, UnixMillis};
 use rand::CryptoRng;
 
@@ -283,14 +283,20 @@ impl Conductor {
         };
         let (kind, sender) = (opened.header.kind, opened.header.sender);
         let is_vouched = opened.sender_role.is_some();
+        let mut is_refusal = false;
+        let refuses = |answering: Option<&Answering>| {
+            answering.is_some_and(|answering| answering.refusal.is_some())
+        };
         let taken = match kind {
-            Kind::UnitReport => codec::decode(opened.body).map(|report| {
-                let body_is_own = self.heard.take_unit(now, sender, &report);
-                self.note_answer(sender, report.answering.as_ref());
+            Kind::UnitReport => codec::decode(opened.body).map(|report: UnitReport| {
+                is_refusal = refuses(report.answering.as_ref());
+                let is_asked_now = self.note_answer(sender, report.answering.as_ref());
+                let body_is_own = self.heard.take_unit(now, sender, &report, is_asked_now);
                 (body_is_own && is_vouched)
                     .then(|| RotationInput::Unit(Box::new(report), bytes.clone()))
             }),
-            Kind::KeystoreReport => codec::decode(opened.body).map(|report| {
+            Kind::KeystoreReport => codec::decode(opened.body).map(|report: KeystoreReport| {
+                is_refusal = refuses(report.answering.as_ref());
                 let body_is_own = self.heard.take_keystore(now, sender, &report);
                 self.note_answer(sender, report.answering.as_ref());
                 (body_is_own && is_vouched)
@@ -310,7 +316,10 @@ impl Conductor {
         match taken {
             Err(error) => effects.dead = Some(error.reason()),
             Ok(input) => {
-                self.catch_up(now, rng, sender, effects);
+                // Who has just refused the manifest would refuse it for ever.
+                if !is_refusal {
+                    self.catch_up(now, rng, sender, effects);
+                }
                 if let Some(input) = input {
                     self.turn(now, rng, input, effects);
                 }

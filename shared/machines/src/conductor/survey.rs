@@ -100,13 +100,16 @@ impl Conductor {
     }
 
     /// Only an answer to this very survey ends the wait for somebody: a start makes two of them, and
-    /// what was said to the first says nothing of the order that the second one shows.
-    pub(super) fn note_answer(&mut self, who: ProcessId, answering: Option<&Answering>) {
-        let Some(survey) = &mut self.survey else { return };
+    /// what was said to the first says nothing of the order that the second one shows. Whether it
+    /// was one.
+    pub(super) fn note_answer(&mut self, who: ProcessId, answering: Option<&Answering>) -> bool {
+        let Some(survey) = &mut self.survey else { return false };
         let asked = survey.awaited.get(&who);
-        if asked.is_some() && asked == answering.map(|answer| &answer.message) {
+        let is_it = asked.is_some() && asked == answering.map(|answer| &answer.message);
+        if is_it {
             survey.awaited.remove(&who);
         }
+        is_it
     }
 
     /// Who is asked, and whether it is a crypto unit.

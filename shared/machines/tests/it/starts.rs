@@ -364,3 +364,17 @@ fn a_rotation_that_a_unit_has_promoted_is_gone_on_with() {
     }
     assert_eq!(stage.conductor.rotation().unwrap().reference(), &run.reference);
 }
+
+#[test]
+fn a_unit_whose_state_is_gone_is_not_silent_and_is_handed_the_manifest_once_a_survey() {
+    let mut stage = Stage::well();
+    assert!(matches!(stage.ask(Ask::Look), Answer::Looked(_)));
+    let state = machines::unit::state::UnitState::imprint(stage.world.instance);
+    let mut config = crate::world::config(OP_1);
+    config.pinned_administrators = vec![crate::world::stranger().public_key()];
+    let identity = crate::world::identity(OP_1 as u8);
+    stage.world.units[OP_1] = machines::unit::Unit::new(config, identity, state);
+    let order = stage.order(|_| {});
+    stage.refused(order, false, &[("imprint-mode", "keyhelm cryptounit-retire op-1")]);
+    assert_eq!(stage.world.units[OP_1].state().counter, 0, "it has refused the manifest");
+}

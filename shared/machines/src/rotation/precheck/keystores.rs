@@ -55,7 +55,11 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
     let active = row.active.as_ref().map(|active| active.pattern);
     if surveyed.purpose == Purpose::Initialise && row.version_count > 0 {
         let text = format!("{subject} has {} key versions", row.version_count);
-        let mend = "give the instance an empty keystore".to_owned();
+        // Whoever holds a master key may hold that of these keys: they must not be thrown away.
+        let mend = match reference(surveyed) {
+            Some(_) => "keyhelm auto-mk-rotate".to_owned(),
+            None => "give the instance an empty keystore".to_owned(),
+        };
         findings.unmet("keystore-not-empty", subject, text, mend);
     }
     // Where no unit holds a master key, that is what must be mended.
