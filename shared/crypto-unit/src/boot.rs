@@ -104,6 +104,14 @@ pub fn main(role: Role) -> ExitCode {
     })
 }
 
+/// The version of the protocol that this program speaks.
+fn spoken_version() -> u32 {
+    let version = protocol::topology::PROTOCOL_VERSION;
+    #[cfg(feature = "testing")]
+    let version = crate::testing::claimed(version);
+    version
+}
+
 async fn run(
     role: Role,
     settings: UnitSettings,
@@ -121,6 +129,7 @@ async fn run(
         instance_name: settings.instance.clone(),
         pinned_administrators: settings.pinned()?,
         is_storage_key_local: folder.is_key_local(),
+        protocol_version: spoken_version(),
     };
     let Some(bus) = settings.common.broker(&shutdown).await? else { return Ok(()) };
     crate::run(bus, folder, config, status, shutdown).await

@@ -25,7 +25,7 @@ use machines::unit::{Message, Unit, UnitConfig, UnitOutcome};
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
 use protocol::topology::{self, Address};
-use protocol::{InstanceId, Role};
+use protocol::{InstanceId, Role, UnixMillis};
 use service::{Shutdown, Status};
 use telemetry::metric;
 use telemetry::trace::Span;
@@ -33,6 +33,14 @@ use telemetry::trace::Span;
 use self::sessions::Sessions;
 
 const STATE: &str = "unit.sealed";
+
+/// The clock that the unit goes by.
+pub(crate) fn now() -> UnixMillis {
+    let now = service::now();
+    #[cfg(feature = "testing")]
+    let now = testing::shifted(now);
+    now
+}
 
 /// What page workers see of the unit as of its last save.
 #[derive(Debug)]
@@ -85,7 +93,7 @@ pub async fn run(
         _ => None,
     };
     announce(&bus, &unit, &mut rng).await;
-    let sessions = Sessions::new(service::now(), &mut rng);
+    let sessions = Sessions::new(now(), &mut rng);
     status.ready_with(unit.state().trust.serial());
     let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
@@ -103,7 +111,7 @@ pub async fn run(
 /// queue is durable.
 async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
     let body = codec::encode(&unit.announcement());
-    let sealed = unit.broadcast(service::now(), rng, Kind::Announcement, &body);
+    let sealed = unit.broadcast(now(), rng, Kind::Announcement, &body);
     let message = Outgoing::persistent(topology::announcement_address(), sealed);
     if let Err(error) = bus.publish(&message).await {
         tracing::warn!(%error, "the unit could not announce itself");
@@ -177,7 +185,7 @@ impl UnitHandler {
             Err(poisoned) => poisoned.into_inner().keyring.clone(),
         };
         let answered = self.sessions.handle(
-            service::now(),
+            now(),
             &mut self.rng,
             self.unit.id(),
             &opened.header,
@@ -191,7 +199,7 @@ impl UnitHandler {
                     metric::count(metric::KEY_REQUESTS, &[]);
                 }
                 let (unit, rng) = (&self.unit, &mut self.rng);
-                let message = unit.message(service::now(), rng, Some(&opened.header), kind, &body);
+                let message = unit.message(now(), rng, Some(&opened.header), kind, &body);
                 Outcome { publish: vec![self.addressed(message)], ..Outcome::default() }
             }
             Err(reason) => Outcome { dead: Some(reason), ..Outcome::default() },
@@ -217,7 +225,7 @@ impl Handler for UnitHandler {
         #[cfg(feature = "testing")]
         testing::reseed(&mut self.rng, self.unit.state().counter);
         let begun = SystemTime::now();
-        let outcome = self.unit.handle(service::now(), &mut self.rng, &received.body);
+        let outcome = self.unit.handle(now(), &mut self.rng, &received.body);
         let span = self.span(received, &outcome).map(|span| span.since(begun));
         let mut outcome = self.noted(outcome);
         if let Some(span) = span {
@@ -234,8 +242,7 @@ impl Handler for UnitHandler {
     /// Nobody has answered the announcement with a manifest yet: it is made again.
     async fn tick(&mut self) -> Outcome {
         let body = codec::encode(&self.unit.announcement());
-        let now = service::now();
-        let sealed = self.unit.broadcast(now, &mut self.rng, Kind::Announcement, &body);
+        let sealed = self.unit.broadcast(now(), &mut self.rng, Kind::Announcement, &body);
         let message = Outgoing::persistent(topology::announcement_address(), sealed);
         Outcome { publish: vec![message], ..Outcome::default() }
     }

@@ -83,7 +83,7 @@ fn answer(
     let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
     let to = opened.header.sender;
     let sealing = Sealing {
-        id: MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut rng)),
+        id: MessageId::from_uuid(crypto::random::uuid_v7(crate::now(), &mut rng)),
         in_answer_to: Some(opened.header.id),
         instance: trust.instance(),
         recipient: Recipient::Process(to),

@@ -67,6 +67,18 @@ pub enum LeaveRefusal {
     },
 }
 
+impl LeaveRefusal {
+    /// Stable word: what only clocks and manifests differ in has its own.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::OtherManifest { .. } => "other-manifest",
+            Self::Expired => "order-expired",
+            Self::NotYetIssued => "order-not-yet-issued",
+            _ => "no-leave",
+        }
+    }
+}
+
 /// When the unit last did what a standing order limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {

@@ -57,6 +57,8 @@ pub struct Cluster {
     pub broker: Proxy,
     /// The way to the database server.
     pub store: Proxy,
+    /// Names and kinds of its crypto units.
+    pub units: Vec<(&'static str, &'static str)>,
     /// All processes, the units first.
     pub processes: Vec<Process>,
     /// Port of the coordinator.
@@ -88,6 +90,16 @@ impl Cluster {
     /// Starts everything before broker and database can be reached, wants everybody to say that it
     /// waits, and opens the ways to both.
     pub async fn start(flavour: Flavour) -> anyhow::Result<Self> {
+        Self::start_with(flavour, &[], &[]).await
+    }
+
+    /// The same with more operational units, of these names, and a coordinator that is also told
+    /// these variables.
+    pub async fn start_with(
+        flavour: Flavour,
+        more: &[&'static str],
+        coordinator: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let turn = TURN.lock().await;
         let (amqp_url, admin_url) = servers().context("no servers")?;
         tap::forget_shared_queues(&amqp_url, &SHARED_QUEUES).await?;
@@ -98,6 +110,7 @@ impl Cluster {
             broker: Proxy::reserve(server_of(&amqp_url)?).await?,
             store: Proxy::reserve(server_of(&database.url)?).await?,
             database,
+            units: UNITS.into_iter().chain(more.iter().map(|name| (*name, UNITS[0].1))).collect(),
             processes: Vec::new(),
             coordinator_port: free_port()?,
             gateway_port: free_port()?,
@@ -106,6 +119,9 @@ impl Cluster {
         };
         cluster.make_token().await?;
         cluster.define(flavour)?;
+        for (name, value) in coordinator {
+            cluster.process("coordinator")?.set(name, *value);
+        }
         for process in &mut cluster.processes {
             process.start()?;
         }
@@ -129,7 +145,7 @@ impl Cluster {
             Flavour::Release => release.clone(),
             Flavour::Testing => target.join("testing/release"),
         };
-        for (name, kind) in UNITS {
+        for (name, kind) in self.units.clone() {
             let own = [("KEYHELM_TESTING_SEED", format!("{SEED} {name}"))];
             self.add(name, of_flavour.join(kind), &own)?;
         }
@@ -237,13 +253,13 @@ impl Cluster {
     }
 
     /// Waits until everybody has announced itself to the coordinator.
-    async fn announced(&self) -> anyhow::Result<()> {
+    pub async fn announced(&self) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
             let found = self.get(&format!("/v1/instances/{INSTANCE}/members")).await;
             let text = found.as_ref().map(ToString::to_string).unwrap_or_default();
             // Everybody but the coordinator announces itself; it answers, so it is there.
-            let names = UNITS.iter().map(|(name, _)| *name).chain(["reencryptor", "gateway"]);
+            let names = self.units.iter().map(|(name, _)| *name).chain(["reencryptor", "gateway"]);
             if names.into_iter().all(|name| text.contains(&format!("\"{name}\""))) {
                 return Ok(());
             }
@@ -287,7 +303,8 @@ impl Drop for Cluster {
     }
 }
 
-const SHARED_QUEUES: [&str; 3] =
+/// The durable queues.
+pub const SHARED_QUEUES: [&str; 3] =
     ["keyhelm.coordinator.requests", "keyhelm.coordinator.announcements", "keyhelm.dead"];
 
 /// Host and port of a URL, as in `scheme://user:password@host:port/rest`.

@@ -37,6 +37,22 @@ impl Process {
         &self.name
     }
 
+    /// Gives it a variable at its next start.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.unset(name);
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// Takes a variable away at its next start.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// The name of its binary.
+    pub fn program(&self) -> String {
+        self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Starts it; its log goes on where it was.
     pub fn start(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;

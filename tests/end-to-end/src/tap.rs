@@ -90,13 +90,18 @@ impl Seen {
 /// Posts a rotation request as any AMQP client would; answers what comes on the exchange of events,
 /// and what comes to `reply_to`.
 pub async fn ask_by_queue(url: &str, instance: &str) -> anyhow::Result<(Seen, Seen)> {
+    let body = serde_json::json!({
+        "type": "keyhelm.rotation-request", "version": 1, "instance": instance,
+    });
+    post_request(url, &body).await
+}
+
+/// The same with a body of one's own.
+pub async fn post_request(url: &str, body: &serde_json::Value) -> anyhow::Result<(Seen, Seen)> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let (events, _) = listen_to(&channel, Some(("keyhelm.events", "rotation.#"))).await?;
     let (answers, reply_to) = listen_to(&channel, None).await?;
-    let body = format!(
-        "{{\"type\":\"keyhelm.rotation-request\",\"version\":1,\"instance\":\"{instance}\"}}"
-    );
     let properties = lapin::BasicProperties::default()
         .with_content_type("application/json".into())
         .with_message_id(uuid::Uuid::new_v4().to_string().into())
@@ -106,7 +111,7 @@ pub async fn ask_by_queue(url: &str, instance: &str) -> anyhow::Result<(Seen, Se
             "".into(),
             "keyhelm.coordinator.requests".into(),
             lapin::options::BasicPublishOptions::default(),
-            body.as_bytes(),
+            body.to_string().as_bytes(),
             properties,
         )
         .await?
@@ -114,4 +119,18 @@ pub async fn ask_by_queue(url: &str, instance: &str) -> anyhow::Result<(Seen, Se
     // Kept open until the program ends: what it hears is in `Seen`.
     std::mem::forget((connection, channel));
     Ok((events, answers))
+}
+
+/// Messages ready in each of these queues, which must be there.
+pub async fn depths(url: &str, names: &[&str]) -> anyhow::Result<Vec<(String, u32)>> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut depths = Vec::with_capacity(names.len());
+    for name in names {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare((*name).into(), options, FieldTable::default()).await?;
+        depths.push(((*name).to_owned(), queue.message_count()));
+    }
+    connection.close(200, "done".into()).await?;
+    Ok(depths)
 }

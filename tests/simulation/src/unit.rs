@@ -78,6 +78,7 @@ impl UnitNode {
             instance_name: "sim".to_owned(),
             pinned_administrators: Vec::new(),
             is_storage_key_local: false,
+            protocol_version: protocol::topology::PROTOCOL_VERSION,
         };
         let identity = Identity::from_seed(Secret::copied_from(&self.seed));
         let unit = Unit::new(config, identity, state);

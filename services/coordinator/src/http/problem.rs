@@ -138,6 +138,9 @@ impl Fault {
             "unknown-instance" => Self::unknown_instance(subject),
             "not-initialised" => conflict().next("keyhelm auto-init"),
             "no-leave" => conflict().next("keyhelm auto-mk-rotate --sign"),
+            "standing-order-unsupported" => {
+                conflict().next("keyhelm auto-init --standing-order DURATION")
+            }
             "not-taken" => {
                 let text = format!("What was sent for instance {subject} is not taken: {text}");
                 Self::new(StatusCode::CONFLICT, code, text).next("keyhelm manifest")

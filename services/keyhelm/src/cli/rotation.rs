@@ -32,7 +32,8 @@ pub struct RotateArgs {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub yes: bool,
-    /// Have every page of keys opened by a second crypto unit before the decision
+    /// Have every page of keys opened by a second crypto unit before the decision; this version does
+    /// not do it and says so
     #[arg(long, value_name = "WHAT")]
     pub verify: Option<Verify>,
     /// What clients may do meanwhile

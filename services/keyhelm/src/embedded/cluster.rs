@@ -113,6 +113,7 @@ impl Cluster {
                 instance_name: INSTANCE.to_owned(),
                 pinned_administrators: Vec::new(),
                 is_storage_key_local: true,
+                protocol_version: protocol::topology::PROTOCOL_VERSION,
             };
             let (status, stop) = (status.clone(), shutdown.clone());
             let run = crypto_unit::run(bus.clone(), open(name)?, config, status, stop);

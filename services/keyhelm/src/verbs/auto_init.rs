@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// `auto-init`.
 pub async fn run(app: &App, args: &AutoInitArgs) -> Outcome {
+    // Refused before the instance is founded, not after it.
+    standing::without_holds(&args.standing)?;
     let coordinator = app.coordinator()?;
     let instance = app.one_instance(&coordinator, &args.instance).await?;
     let mut signer = None;

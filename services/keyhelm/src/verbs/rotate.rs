@@ -136,6 +136,12 @@ async fn join(
     view: RotationView,
     hold_s: u32,
 ) -> Outcome {
+    if args.verify.is_some() {
+        let what = "this version does not open every page by a second unit (--verify all)";
+        return Err(Failure::new(Exit::Unmet, "verify-all-unsupported", what)
+            .safe("nothing was started")
+            .next("keyhelm auto-mk-rotate"));
+    }
     if let (Some(expected), Some(from)) = (args.expect_current_pattern, view.from)
         && expected != from
     {

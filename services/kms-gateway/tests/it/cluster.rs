@@ -125,6 +125,7 @@ impl Cluster {
                 instance_name: INSTANCE.to_owned(),
                 pinned_administrators: Vec::new(),
                 is_storage_key_local: true,
+                protocol_version: protocol::topology::PROTOCOL_VERSION,
             };
             tokio::spawn(crypto_unit::run(
                 bus.clone(),

@@ -30,8 +30,15 @@ pub struct Heard {
 const MAX_ANNOUNCED: usize = 256;
 
 impl Heard {
-    /// Takes a unit's report in; false if it is not about its sender.
-    pub fn take_unit(&mut self, at: UnixMillis, sender: ProcessId, report: &UnitReport) -> bool {
+    /// Takes a unit's report in; false if it is not about its sender. One that `is_asked_now` is what
+    /// the unit says today, even if it counts fewer saves than before: its state has gone back.
+    pub fn take_unit(
+        &mut self,
+        at: UnixMillis,
+        sender: ProcessId,
+        report: &UnitReport,
+        is_asked_now: bool,
+    ) -> bool {
         if report.unit != sender {
             return false;
         }
@@ -40,7 +47,7 @@ impl Heard {
             .units
             .get(&sender)
             .is_some_and(|held| held.said.state_counter > report.state_counter);
-        if !is_older {
+        if is_asked_now || !is_older {
             self.units.insert(sender, HeardOf { said: report.clone(), at });
         }
         true

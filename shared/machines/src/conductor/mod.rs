@@ -4,6 +4,7 @@
 mod draft;
 mod heard;
 mod survey;
+mod unmet;
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ use protocol::envelope::{Kind, Recipient};
 use protocol::keystore::GateMode;
 use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
-use protocol::report::{Announcement, Refusal};
+use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, UnitReport};
 use protocol::{Epoch, MessageId, Pattern, ProcessId, Role, RotationId, UnixMillis};
 use rand::CryptoRng;
 
@@ -29,6 +30,7 @@ use crate::rotation::precheck::Findings;
 use crate::rotation::record::Record;
 use crate::rotation::{self, Event, Input as RotationInput, Limits, Rotation};
 use crate::trust::{ManifestRefusal, Trust};
+use crate::unit::admission;
 
 /// Names a request until it is answered.
 pub type AskId = u64;
@@ -118,6 +120,8 @@ pub enum Input {
 pub struct Message {
     /// For whom.
     pub to: ProcessId,
+    /// Its id, which an answer names.
+    pub id: MessageId,
     /// The name of what it asks, for spans and logs.
     pub name: &'static str,
     /// The sealed envelope.
@@ -285,14 +289,22 @@ impl Conductor {
         };
         let (kind, sender) = (opened.header.kind, opened.header.sender);
         let is_vouched = opened.sender_role.is_some();
+        let mut is_refusal = false;
+        let refuses = |answering: Option<&Answering>| {
+            answering.is_some_and(|answering| answering.refusal.is_some())
+        };
         let taken = match kind {
-            Kind::UnitReport => codec::decode(opened.body).map(|report| {
-                let body_is_own = self.heard.take_unit(now, sender, &report);
+            Kind::UnitReport => codec::decode(opened.body).map(|report: UnitReport| {
+                is_refusal = refuses(report.answering.as_ref());
+                let is_asked_now = self.note_answer(sender, report.answering.as_ref());
+                let body_is_own = self.heard.take_unit(now, sender, &report, is_asked_now);
                 (body_is_own && is_vouched)
                     .then(|| RotationInput::Unit(Box::new(report), bytes.clone()))
             }),
-            Kind::KeystoreReport => codec::decode(opened.body).map(|report| {
+            Kind::KeystoreReport => codec::decode(opened.body).map(|report: KeystoreReport| {
+                is_refusal = refuses(report.answering.as_ref());
                 let body_is_own = self.heard.take_keystore(now, sender, &report);
+                self.note_answer(sender, report.answering.as_ref());
                 (body_is_own && is_vouched)
                     .then(|| RotationInput::Keystore(Box::new(report), bytes.clone()))
             }),
@@ -310,7 +322,10 @@ impl Conductor {
         match taken {
             Err(error) => effects.dead = Some(error.reason()),
             Ok(input) => {
-                self.catch_up(now, rng, sender, effects);
+                // Who has just refused the manifest would refuse it for ever.
+                if !is_refusal {
+                    self.catch_up(now, rng, sender, effects);
+                }
                 if let Some(input) = input {
                     self.turn(now, rng, input, effects);
                 }
@@ -405,6 +420,12 @@ impl Conductor {
             Ask::Look => self.survey = Some(Survey::to_look(id)),
             Ask::Draft(request) => self.survey = Some(Survey::to_draft(id, request)),
             Ask::Start(start) => {
+                if start.verify_all && self.is_rotating() {
+                    let mut findings = Findings::default();
+                    unmet::verify_all(&mut findings);
+                    effects.answers.push((id, Answer::Unmet(findings)));
+                    return;
+                }
                 if let Some(rotation) = self.rotation.as_ref().filter(|found| !found.is_ended()) {
                     let rotation = Box::new(rotation.to_view());
                     let warnings = Findings::default();
@@ -424,8 +445,8 @@ impl Conductor {
                 return;
             }
             Ask::Standing(signed) => {
-                let taken = self.take_standing(signed, effects);
-                effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                let answer = self.take_standing(signed, effects);
+                effects.answers.push((id, answer));
                 return;
             }
         }
@@ -466,14 +487,13 @@ impl Conductor {
         signed: &SignedManifest,
         effects: &mut Effects,
     ) -> Result<(), ManifestRefusal> {
-        if !self.trust.take(
+        let is_new = self.trust.take(
             std::slice::from_ref(signed),
             Some((self.id, Role::Coordinator)),
             &[],
-        )? {
-            return Ok(());
-        }
-        effects.save_documents = true;
+        )?;
+        effects.save_documents |= is_new;
+        // One that is known already is sent again to whoever lacks it.
         let Some(manifest) = self.trust.newest() else { return Ok(()) };
         let members: Vec<_> = manifest.members.iter().map(|member| member.id).collect();
         for who in members.into_iter().filter(|who| *who != self.id) {
@@ -483,15 +503,18 @@ impl Conductor {
         Ok(())
     }
 
-    fn take_standing(
-        &mut self,
-        signed: SignedStandingOrder,
-        effects: &mut Effects,
-    ) -> Result<(), LeaveRefusal> {
-        leave::verify_standing(&signed, &self.trust)?;
+    fn take_standing(&mut self, signed: SignedStandingOrder, effects: &mut Effects) -> Answer {
+        let standing = match leave::verify_standing(&signed, &self.trust) {
+            Ok(standing) => standing,
+            Err(error) => return refused("not-taken", error.to_string()),
+        };
+        if let Some(lacking) = admission::unsupported_standing(&standing) {
+            let text = format!("this version does not carry out {lacking}");
+            return refused("standing-order-unsupported", text);
+        }
         self.standing = Some(signed);
         effects.save_documents = true;
-        Ok(())
+        Answer::Taken
     }
 
     fn start_rotation<R: CryptoRng>(
@@ -545,8 +568,9 @@ impl Conductor {
         name: &'static str,
         body: &[u8],
     ) -> Message {
+        let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
         let outgoing = Outgoing {
-            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
+            id,
             in_answer_to: None,
             instance: self.trust.instance(),
             recipient: Recipient::Process(to),
@@ -555,7 +579,7 @@ impl Conductor {
             epoch: self.epoch(),
             kind,
         };
-        Message { to, name, bytes: envelope::seal(&self.identity, &outgoing, body) }
+        Message { to, id, name, bytes: envelope::seal(&self.identity, &outgoing, body) }
     }
 }
 

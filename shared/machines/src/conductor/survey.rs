@@ -1,16 +1,19 @@
 //! Surveys: everybody is asked how they stand, nothing is saved. A start makes two: one to write
 //! the order, one to show it and hear who would refuse it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use protocol::api::{PlanView, Unmet};
+use protocol::api::PlanView;
 use protocol::command::{Command, KeystoreCommand};
+use protocol::keystore::KeystoreRow;
 use protocol::order::{Purpose, SignedOrder};
-use protocol::report::{Standing, UnitReport};
-use protocol::{Pattern, ProcessId, UnixMillis};
+use protocol::report::{Answering, Standing, UnitReport};
+use protocol::{MessageId, Pattern, ProcessId, RotationId, UnixMillis};
 use rand::CryptoRng;
 
-use super::{Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, purpose_of, refused};
+use super::{
+    Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, purpose_of, refused, unmet,
+};
 use crate::leave;
 use crate::rotation::numbers;
 use crate::rotation::precheck::{self, Findings, Surveyed};
@@ -33,13 +36,14 @@ pub(super) struct Survey {
     goal: Goal,
     asked_at: UnixMillis,
     until: UnixMillis,
-    awaited: BTreeSet<ProcessId>,
+    /// Who has not answered, and what.
+    awaited: BTreeMap<ProcessId, MessageId>,
 }
 
 impl Survey {
     const fn new(goal: Goal) -> Self {
         let none = UnixMillis(0);
-        Self { goal, asked_at: none, until: none, awaited: BTreeSet::new() }
+        Self { goal, asked_at: none, until: none, awaited: BTreeMap::new() }
     }
 
     pub(super) const fn to_look(id: AskId) -> Self {
@@ -77,18 +81,35 @@ impl Conductor {
         let Some(survey) = &mut self.survey else { return };
         survey.asked_at = now;
         survey.until = until;
-        survey.awaited = who.keys().copied().collect();
         let order = match &survey.goal {
             Goal::Show(_, _, order, _) => Some(order.clone()),
             _ => None,
         };
+        let mut awaited = BTreeMap::new();
         for (id, is_unit) in who {
             let message = match is_unit {
                 true => self.seal_unit(now, rng, id, &Command::Survey { order: order.clone() }),
                 false => self.seal_keystore(now, rng, id, &KeystoreCommand::Survey),
             };
+            awaited.insert(id, message.id);
             effects.send.push(message);
         }
+        if let Some(survey) = &mut self.survey {
+            survey.awaited = awaited;
+        }
+    }
+
+    /// Only an answer to this very survey ends the wait for somebody: a start makes two of them, and
+    /// what was said to the first says nothing of the order that the second one shows. Whether it
+    /// was one.
+    pub(super) fn note_answer(&mut self, who: ProcessId, answering: Option<&Answering>) -> bool {
+        let Some(survey) = &mut self.survey else { return false };
+        let asked = survey.awaited.get(&who);
+        let is_it = asked.is_some() && asked == answering.map(|answer| &answer.message);
+        if is_it {
+            survey.awaited.remove(&who);
+        }
+        is_it
     }
 
     /// Who is asked, and whether it is a crypto unit.
@@ -119,13 +140,7 @@ impl Conductor {
         effects: &mut Effects,
     ) {
         let Some(survey) = &self.survey else { return };
-        let has_answered = |id: &ProcessId| {
-            let unit = self.heard.units.get(id).map(|heard| heard.at);
-            let keystore = self.heard.keystores.get(id).map(|heard| heard.at);
-            unit.max(keystore).is_some_and(|at| at >= survey.asked_at)
-        };
-        let is_over = now >= survey.until || survey.awaited.iter().all(has_answered);
-        if !is_over {
+        if now < survey.until && !survey.awaited.is_empty() {
             return;
         }
         let Some(Survey { goal, asked_at, .. }) = self.survey.take() else { return };
@@ -156,10 +171,13 @@ impl Conductor {
     ) -> Surveyed<'a> {
         let units = self.heard.units.values().filter(|heard| heard.at >= asked_at);
         let keystores = self.heard.keystores.values().filter(|heard| heard.at >= asked_at);
+        let running = self.rotation.as_ref().filter(|found| !found.is_ended());
         Surveyed {
             manifest: self.trust.newest(),
             units: units.map(|heard| (&heard.said, heard.at)).collect(),
             keystores: keystores.map(|heard| (&heard.said, heard.at)).collect(),
+            announced: self.heard.announced.values().map(|heard| &heard.said.member).collect(),
+            running: running.map(|found| found.reference().rotation),
             purpose,
             expect_current,
         }
@@ -181,13 +199,16 @@ impl Conductor {
         asked_at: UnixMillis,
         request: &DraftRequest,
     ) -> Answer {
-        let findings = self.findings(asked_at, request.purpose, None);
+        let mut findings = self.findings(asked_at, request.purpose, None);
         let surveyed = self.look(asked_at, request.purpose, None);
-        let generator = precheck::choose_generator(&surveyed);
-        let (true, Some(generator)) = (findings.unmet.is_empty(), generator) else {
+        let Some(generator) = precheck::choose_generator(&surveyed) else {
             return Answer::Unmet(findings);
         };
-        let order = self.draft(now, rng, request, generator, current(&surveyed));
+        let order = self.draft(now, rng, request, generator, precheck::reference(&surveyed));
+        unmet::unsupported(&order, &mut findings);
+        if !findings.unmet.is_empty() {
+            return Answer::Unmet(findings);
+        }
         let bytes = protocol::codec::encode(&order);
         let digest = leave::order_digest(&bytes);
         let (rotation, number) = (order.rotation, order.number);
@@ -208,7 +229,7 @@ impl Conductor {
         let mut findings = self.findings(asked_at, purpose, start.expect_current);
         let surveyed = self.look(asked_at, purpose, None);
         let generator = precheck::choose_generator(&surveyed);
-        let from = current(&surveyed);
+        let from = precheck::reference(&surveyed);
         let order = match (&start.order, generator) {
             (Some(order), _) => Some(order.clone()),
             (None, Some(generator)) => {
@@ -217,7 +238,13 @@ impl Conductor {
             (None, None) => None,
         };
         if order.is_none() && self.trust.newest().is_some() && self.standing_order().is_none() {
-            findings.unmet.push(no_standing_order());
+            unmet::no_standing_order(&mut findings);
+        }
+        if start.verify_all {
+            unmet::verify_all(&mut findings);
+        }
+        if let Some(Ok(order)) = order.as_ref().map(SignedOrder::unverified) {
+            unmet::unsupported(&order, &mut findings);
         }
         match order {
             // All differences at once: the order is shown even if something else is unmet.
@@ -225,7 +252,10 @@ impl Conductor {
                 self.survey = Some(Survey::new(Goal::Show(id, start, order, findings)));
                 self.send_survey(now, rng, effects);
             }
-            None => effects.answers.push((id, Answer::Unmet(findings))),
+            None => {
+                findings.sort();
+                effects.answers.push((id, Answer::Unmet(findings)));
+            }
         }
     }
 
@@ -238,12 +268,13 @@ impl Conductor {
     ) {
         let Shown { id, start, order, mut findings, asked_at } = shown;
         self.note_refusals(asked_at, &order, &mut findings);
+        findings.sort();
         if !findings.unmet.is_empty() {
             effects.answers.push((id, Answer::Unmet(findings)));
             return;
         }
         let surveyed = self.look(asked_at, purpose_of(&start), None);
-        let (from, units) = (current(&surveyed), surveyed.units.len());
+        let (from, units) = (precheck::reference(&surveyed), surveyed.units.len());
         if start.dry_run {
             let plan = self.plan(&order, from, units);
             effects.answers.push((id, Answer::Planned(plan, findings)));
@@ -264,38 +295,6 @@ impl Conductor {
             (Ok(()), None) => refused("not-initialised", "there is no manifest".to_owned()),
         };
         effects.answers.push((id, answer));
-    }
-
-    /// Units that would not take the order, each with its words.
-    fn note_refusals(&self, asked_at: UnixMillis, order: &SignedOrder, findings: &mut Findings) {
-        if let Err(error) = leave::verify(order, &self.trust) {
-            findings.unmet.push(Unmet {
-                code: "no-leave".to_owned(),
-                subject: "order".to_owned(),
-                text: error.to_string(),
-                mend: "keyhelm auto-mk-rotate".to_owned(),
-            });
-            return;
-        }
-        let mut refusals: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
-        for heard in self.heard.units.values().filter(|heard| heard.at >= asked_at) {
-            let Some(refusal) = &heard.said.facts.would_refuse else { continue };
-            let is_listed = matches!(
-                refusal.code.as_str(),
-                "bound-to-another" | "other-current" | "register-not-empty" | "imprint-mode"
-            );
-            if is_listed && !findings.unmet.is_empty() {
-                continue;
-            }
-            let name = self.trust.member(heard.said.unit).map(|member| member.name.clone());
-            let entry = refusals.entry(refusal.text.clone()).or_default();
-            entry.0.clone_from(&refusal.code);
-            entry.1.extend(name);
-        }
-        for (text, (code, names)) in refusals {
-            let mend = "keyhelm auto-mk-rotate --sign".to_owned();
-            findings.unmet.push(Unmet { code, subject: names.join(", "), text, mend });
-        }
     }
 
     fn plan(&self, order: &SignedOrder, from: Option<Pattern>, units: usize) -> PlanView {
@@ -334,15 +333,22 @@ impl Conductor {
         }
     }
 
-    /// A record out of reports: forward if any unit has promoted, else the rotation is ended.
+    /// A record out of reports: forward if any unit has promoted, else the rotation is ended. Where
+    /// no unit is in it any more, a keystore may still be.
     fn rebuilt(&self, now: UnixMillis) -> Option<Record> {
-        let open = |report: &&UnitReport| {
-            let rotation = report.rotation.as_ref();
-            rotation
-                .is_some_and(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
+        let rows = || self.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
+        let is_open_in_keystore = |id: RotationId| {
+            let taken = |row: &KeystoreRow| row.rotation.as_ref().map(|found| found.rotation);
+            rows().any(|row| row.open.is_some() && taken(row) == Some(id))
+        };
+        let is_open = |report: &&UnitReport| {
+            report.rotation.as_ref().is_some_and(|found| {
+                matches!(found.standing, Standing::Bound | Standing::Promoted)
+                    || is_open_in_keystore(found.order.rotation)
+            })
         };
         let reports = || self.heard.units.values().map(|heard| &heard.said);
-        let newest = reports().filter(open).max_by_key(|report| report.last_number())?;
+        let newest = reports().filter(is_open).max_by_key(|report| report.last_number())?;
         let found = newest.rotation.as_ref()?;
         let is_forward = reports()
             .filter_map(|report| report.in_order(&found.order))
@@ -367,18 +373,4 @@ struct Shown {
     order: SignedOrder,
     findings: Findings,
     asked_at: UnixMillis,
-}
-
-/// The pattern that a unit of the manifest holds as current.
-fn current(surveyed: &Surveyed<'_>) -> Option<Pattern> {
-    surveyed.units.iter().find_map(|(report, _)| report.registers.current)
-}
-
-fn no_standing_order() -> Unmet {
-    Unmet {
-        code: "no-standing-order".to_owned(),
-        subject: "instance".to_owned(),
-        text: "no standing order lets the coordinator rotate by itself".to_owned(),
-        mend: "keyhelm auto-mk-rotate --sign".to_owned(),
-    }
 }

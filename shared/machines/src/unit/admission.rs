@@ -1,6 +1,6 @@
 //! Taking an order, or refusing it: the only place where a unit judges leave and time.
 
-use protocol::order::{Order, OrderRef, Purpose, SignedOrder};
+use protocol::order::{Order, OrderRef, Purpose, SignedOrder, StandingOrder};
 use protocol::report::Standing;
 use protocol::{Role, UnixMillis};
 
@@ -81,14 +81,26 @@ fn registers_fit(state: &UnitState, order: &Order) -> Result<(), UnitRefusal> {
 }
 
 fn supported(order: &Order) -> Result<(), UnitRefusal> {
-    let lacking = if !order.joining.is_empty() {
-        "an order with units that join"
+    unsupported(order).map_or(Ok(()), |lacking| Err(UnitRefusal::NotSupported(lacking)))
+}
+
+/// What an order asks for that this version does not do; none if it does all of it.
+pub fn unsupported(order: &Order) -> Option<&'static str> {
+    if !order.joining.is_empty() {
+        Some("an order with units that join")
     } else if order.hold_after_commit_s != 0 || order.hold_before_clear_s != 0 {
-        "an order with a hold"
+        Some("an order with a hold")
     } else if matches!(order.purpose, Purpose::Recover { .. }) {
-        "an order to recover"
+        Some("an order to recover")
     } else {
-        return Ok(());
-    };
-    Err(UnitRefusal::NotSupported(lacking))
+        None
+    }
+}
+
+/// What every order under a standing order would ask for that this version does not do.
+pub const fn unsupported_standing(standing: &StandingOrder) -> Option<&'static str> {
+    match standing.hold_after_commit_s != 0 || standing.hold_before_clear_s != 0 {
+        true => Some("a standing order with a hold"),
+        false => None,
+    }
 }

@@ -17,7 +17,6 @@ use protocol::command::{Command, Transfers};
 use protocol::envelope::{Header, Kind, Recipient};
 use protocol::manifest::Member;
 use protocol::report::{Announcement, Answering, Standing, UnitFacts, UnitReport, UnitRotation};
-use protocol::topology::PROTOCOL_VERSION;
 use protocol::{MessageId, ProcessId, PublicKey, Role, UnixMillis};
 use rand::CryptoRng;
 
@@ -41,6 +40,8 @@ pub struct UnitConfig {
     pub pinned_administrators: Vec<PublicKey>,
     /// The storage key was made by the unit itself, on its own volume.
     pub is_storage_key_local: bool,
+    /// Version of the protocol that it says it speaks; another than the program's own only in tests.
+    pub protocol_version: u32,
 }
 
 /// One crypto unit.
@@ -130,7 +131,7 @@ impl Unit {
             instance_name: self.config.instance_name.clone(),
             keystore: None,
             manifest_serial: self.state.trust.serial(),
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version: self.config.protocol_version,
         }
     }
 
@@ -212,7 +213,7 @@ impl Unit {
                     .map(|found| found.administrators.clone())
                     .unwrap_or_default(),
                 is_storage_key_local: self.config.is_storage_key_local,
-                protocol_version: PROTOCOL_VERSION,
+                protocol_version: self.config.protocol_version,
                 last_promoted_at: self.state.history.last_promoted_at,
                 would_refuse: None,
             },

@@ -130,7 +130,7 @@ impl UnitRefusal {
             Self::Aborted => "aborted",
             Self::Promoted => "promoted",
             Self::Cleared => "cleared",
-            Self::Leave(_) => "no-leave",
+            Self::Leave(refusal) => refusal.code(),
             Self::Manifest(_) => "manifest-refused",
             Self::Certificate(_) => "certificate-refused",
             Self::OtherCurrent => "other-current",

@@ -222,8 +222,8 @@ fn an_order_is_taken_only_where_the_registers_are_as_it_says() {
         (other_from, "other-current"),
         (first, "other-current"),
         (not_recovery, "generator-is-no-recovery-unit"),
-        (expired, "no-leave"),
-        (future, "no-leave"),
+        (expired, "order-expired"),
+        (future, "order-not-yet-issued"),
         (hold, "not-supported"),
         (joining, "not-supported"),
     ] {

@@ -8,5 +8,6 @@ mod envelope;
 mod gate;
 mod precheck;
 mod replay;
+mod starts;
 mod transfer;
 mod world;

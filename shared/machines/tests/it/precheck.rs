@@ -8,7 +8,7 @@ use protocol::api::Unmet;
 use protocol::keystore::{
     Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
 };
-use protocol::manifest::Manifest;
+use protocol::manifest::{Manifest, Member};
 use protocol::order::{OrderRef, Purpose};
 use protocol::report::{KeystoreReport, NewRegister, Standing, UnitReport, UnitRotation};
 use protocol::topology::PROTOCOL_VERSION;
@@ -21,6 +21,8 @@ use crate::world::{NOW, World};
 const CURRENT: Pattern = Pattern([1; 32]);
 const OTHER: Pattern = Pattern([2; 32]);
 const ROTATION: RotationId = RotationId::from_bytes([0x42; 16]);
+/// One whose order no unit has.
+const FOREIGN: RotationId = RotationId::from_bytes([0x43; 16]);
 
 /// Everything that answered; each break has a unit or keystore of its own.
 #[derive(Clone)]
@@ -28,6 +30,8 @@ struct Survey {
     manifest: Manifest,
     units: Vec<UnitReport>,
     keystores: Vec<KeystoreReport>,
+    announced: Vec<Member>,
+    running: Option<RotationId>,
     purpose: Purpose,
     expect_current: Option<Pattern>,
 }
@@ -64,7 +68,8 @@ impl Survey {
                 keystore_report(row)
             })
             .collect();
-        Self { manifest, units, keystores, purpose, expect_current: None }
+        let (announced, running, expect_current) = (Vec::new(), None, None);
+        Self { manifest, units, keystores, announced, running, purpose, expect_current }
     }
 
     fn find(&self) -> Findings {
@@ -72,6 +77,8 @@ impl Survey {
             manifest: Some(&self.manifest),
             units: self.units.iter().map(|report| (report, NOW)).collect(),
             keystores: self.keystores.iter().map(|report| (report, NOW)).collect(),
+            announced: self.announced.iter().collect(),
+            running: self.running,
             purpose: self.purpose,
             expect_current: self.expect_current,
         })
@@ -148,9 +155,16 @@ const BREAKS: &[Break] = &[
     Break {
         code: "protocol-version",
         subject: "unit-2",
-        mend: "upgrade operational-unit unit-2",
+        mend: "upgrade the coordinator",
         says: "speaks protocol",
         how: |it| it.unit(2).facts.protocol_version = PROTOCOL_VERSION + 1,
+    },
+    Break {
+        code: "protocol-version",
+        subject: "unit-15",
+        mend: "upgrade recovery-unit unit-15",
+        says: "speaks protocol",
+        how: |it| it.unit(15).facts.protocol_version = PROTOCOL_VERSION - 1,
     },
     Break {
         code: "clock-skew",
@@ -169,7 +183,7 @@ const BREAKS: &[Break] = &[
     Break {
         code: "imprint-mode",
         subject: "unit-5",
-        mend: "keyhelm cryptounit-enroll unit-5",
+        mend: "keyhelm cryptounit-retire unit-5",
         says: "imprint mode",
         how: |it| {
             let unit = it.unit(5);
@@ -181,21 +195,28 @@ const BREAKS: &[Break] = &[
     Break {
         code: "manifest-differs",
         subject: "unit-6",
-        mend: "keyhelm cryptounit-enroll unit-6",
+        mend: "restore the coordinator's records, and restart it",
         says: "thresholds and administrators may differ",
         how: |it| it.unit(6).manifest_serial = 9,
     },
     Break {
+        code: "manifest-differs",
+        subject: "unit-16",
+        mend: "keyhelm cryptounit-enroll unit-16",
+        says: "thresholds and administrators may differ",
+        how: |it| it.unit(16).manifest_serial = 0,
+    },
+    Break {
         code: "bound",
         subject: "unit-7",
-        mend: "keyhelm abort 42424242-4242-4242-4242-424242424242",
+        mend: "restart the coordinator",
         says: "is bound to rotation 42424242-",
         how: |it| it.unit(7).rotation = Some(in_rotation(Standing::Bound)),
     },
     Break {
         code: "bound",
         subject: "unit-8",
-        mend: "keyhelm rotations 42424242-4242-4242-4242-424242424242",
+        mend: "restart the coordinator",
         says: "is bound to rotation 42424242-",
         how: |it| {
             let unit = it.unit(8);
@@ -243,7 +264,7 @@ const BREAKS: &[Break] = &[
         code: "current-differs",
         subject: "unit-13",
         mend: "keyhelm cryptounit-retire unit-13",
-        says: "has pattern 02020202..., that of most units 01010101...",
+        says: "has pattern 02020202..., that of the keystore 01010101...",
         how: |it| it.unit(13).registers.current = Some(OTHER),
     },
     Break {
@@ -256,7 +277,8 @@ const BREAKS: &[Break] = &[
     Break {
         code: "unexpected-pattern",
         subject: "instance",
-        mend: "keyhelm cryptounit-mks",
+        mend: "keyhelm auto-mk-rotate --expect-current-pattern \
+               0101010101010101010101010101010101010101010101010101010101010101",
         says: "as expected",
         how: |it| it.expect_current = Some(OTHER),
     },
@@ -275,13 +297,13 @@ const BREAKS: &[Break] = &[
     Break {
         code: "keystore-open",
         subject: "keystore 02020202-0202-0202-0202-020202020202",
-        mend: "keyhelm abort 42424242-4242-4242-4242-424242424242",
+        mend: "restore the keystore that belongs to these units",
         says: "is being re-encrypted",
         how: |it| {
             let row = it.row(1);
             row.open = Some(generation(OTHER, GenerationState::Building));
             row.rotation = Some(KeystoreRotation {
-                rotation: ROTATION,
+                rotation: FOREIGN,
                 number: OrderNumber { manifest_serial: 1, number: 2 },
                 order_digest: Digest([4; 32]),
                 standing: KeystoreStanding::Open,
@@ -294,7 +316,7 @@ const BREAKS: &[Break] = &[
         code: "keystore-differs",
         subject: "keystore 03030303-0303-0303-0303-030303030303",
         mend: "restore the keystore that belongs to these units",
-        says: "which no unit holds as current",
+        says: "its units hold 01010101",
         how: |it| it.row(2).active = Some(generation(OTHER, GenerationState::Active)),
     },
     Break {
@@ -366,8 +388,11 @@ fn an_initialisation_wants_everything_empty() {
     let keystore = "keystore 02020202-0202-0202-0202-020202020202";
     let expected = [
         ("current-not-empty", "unit-3", "keyhelm auto-mk-rotate"),
-        ("keystore-not-empty", keystore, "give the instance an empty keystore"),
+        ("keystore-not-empty", keystore, "keyhelm auto-mk-rotate"),
     ];
+    assert_eq!(named(&full.find()), expected, "the keys may be under that master key");
+    full.unit(3).registers.current = None;
+    let expected = [("keystore-not-empty", keystore, "give the instance an empty keystore")];
     assert_eq!(named(&full.find()), expected);
 }
 
@@ -378,6 +403,8 @@ fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
         manifest: None,
         units: survey.units.iter().map(|report| (report, NOW)).collect(),
         keystores: Vec::new(),
+        announced: Vec::new(),
+        running: None,
         purpose: Purpose::Initialise,
         expect_current: None,
     };
@@ -389,4 +416,113 @@ fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
     assert_eq!(named(&findings), [], "half a minute of skew is still none");
     let [warning] = findings.warnings.as_slice() else { panic!("{findings:?}") };
     assert_eq!((warning.code.as_str(), warning.subject.as_str()), ("local-storage-key", "unit-0"));
+}
+
+const ABORT: &str = "keyhelm abort 42424242-4242-4242-4242-424242424242";
+const FOLLOW: &str = "keyhelm rotations 42424242-4242-4242-4242-424242424242 --follow";
+
+#[test]
+fn a_rotation_that_is_driven_is_ended_or_waited_for_and_none_of_its_registers_is_amiss() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    survey.running = Some(ROTATION);
+    survey.unit(1).rotation = Some(in_rotation(Standing::Bound));
+    survey.unit(1).registers.new = Some(NewRegister { pattern: OTHER, is_committed: true });
+    let promoted = survey.unit(2);
+    promoted.rotation = Some(in_rotation(Standing::Promoted));
+    promoted.registers.current = Some(OTHER);
+    promoted.registers.retiring = Some(CURRENT);
+    let expected = [("bound", "unit-1", ABORT), ("bound", "unit-2", FOLLOW)];
+    assert_eq!(named(&survey.find()), expected);
+    survey.running = Some(FOREIGN);
+    let restart = "restart the coordinator";
+    let expected = [("bound", "unit-1", restart), ("bound", "unit-2", restart)];
+    assert_eq!(named(&survey.find()), expected);
+}
+
+#[test]
+fn an_open_keystore_is_aborted_taken_up_again_or_brought_back_as_its_rotation_is_known() {
+    let well = Survey::well(Purpose::Rotate);
+    let open = BREAKS.iter().find(|one| one.code == "keystore-open").unwrap();
+    let mend = |survey: &Survey| survey.find().unmet[0].mend.clone();
+    let mut survey = well;
+    (open.how)(&mut survey);
+    assert_eq!(mend(&survey), "restore the keystore that belongs to these units");
+    let mut aborted = in_rotation(Standing::Aborted);
+    aborted.order.rotation = FOREIGN;
+    survey.unit(1).rotation = Some(aborted);
+    assert_eq!(mend(&survey), "restart the coordinator");
+    survey.running = Some(FOREIGN);
+    assert_eq!(mend(&survey), "keyhelm abort 43434343-4343-4343-4343-434343434343");
+}
+
+#[test]
+fn whoever_holds_the_keystores_master_key_is_right_however_few_they_are() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    for number in 1..UNITS {
+        survey.unit(number).registers.current = Some(OTHER);
+    }
+    let findings = survey.find();
+    assert_eq!(findings.unmet.len(), UNITS - 1, "{findings:?}");
+    assert!(findings.unmet.iter().all(|unmet| unmet.subject != "unit-0"), "{findings:?}");
+}
+
+#[test]
+fn the_last_of_a_role_is_not_retired_and_one_of_two_names_goes_by_its_id() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    survey.unit(1).registers.current = None;
+    survey.manifest.members[2].name = "unit-1".to_owned();
+    let id = survey.manifest.members[1].id;
+    let mend = format!("keyhelm cryptounit-retire {id}");
+    assert_eq!(named(&survey.find()), [("current-empty", "unit-1", mend.as_str())]);
+    for member in &mut survey.manifest.members[2..] {
+        member.role = Role::OperationalUnit;
+    }
+    let mend = "restore the data folder of recovery-unit unit-1";
+    assert_eq!(named(&survey.find()), [("current-empty", "unit-1", mend)]);
+}
+
+#[test]
+fn a_namesake_of_a_silent_unit_says_that_its_folder_is_another() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    survey.silence_unit(1);
+    let mut namesake = survey.manifest.members[1].clone();
+    survey.announced = vec![namesake.clone()];
+    let mend = "start recovery-unit unit-1";
+    assert_eq!(named(&survey.find()), [("silent", "unit-1", mend)], "its own announcement");
+    namesake.id = ProcessId::from_bytes([0xee; 16]);
+    survey.announced.push(namesake);
+    let findings = survey.find();
+    let mend = "restore the data folder of recovery-unit unit-1";
+    assert_eq!(named(&findings), [("silent", "unit-1", mend)]);
+    let text = &findings.unmet[0].text;
+    assert!(text.contains("eeeeeeee-") && text.contains("cryptounit-retire unit-1"), "{text}");
+}
+
+#[test]
+fn before_the_first_master_key_auto_init_is_what_is_lacking() {
+    let mut survey = Survey::well(Purpose::Initialise);
+    survey.unit(1).facts.is_imprint = true;
+    assert_eq!(named(&survey.find()), [("imprint-mode", "unit-1", "keyhelm auto-init")]);
+    survey.unit(1).facts.is_imprint = false;
+    survey.purpose = Purpose::Rotate;
+    let findings = survey.find();
+    assert_eq!(findings.unmet.len(), UNITS, "{findings:?}");
+    let is_it = |unmet: &Unmet| unmet.code == "current-empty" && unmet.mend == "keyhelm auto-init";
+    assert!(findings.unmet.iter().all(is_it), "{findings:?}");
+}
+
+#[test]
+fn the_reencryptors_of_a_silent_keystore_are_named() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    survey.keystores.remove(0);
+    for (number, name) in ["re-a", "re-b"].into_iter().enumerate() {
+        let mut member = survey.manifest.members[0].clone();
+        member.id = ProcessId::from_bytes([0xf0 + number as u8; 16]);
+        member.name = name.to_owned();
+        member.role = Role::Reencryptor;
+        survey.manifest.members.push(member);
+    }
+    let keystore = "keystore 01010101-0101-0101-0101-010101010101";
+    let mend = "start keystore-reencryptor re-a or re-b";
+    assert_eq!(named(&survey.find()), [("keystore-silent", keystore, mend)]);
 }

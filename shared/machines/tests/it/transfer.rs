@@ -261,7 +261,7 @@ fn generate_takes_offers_of_this_rotation_and_manifest_only() {
     }
     // What the removed unit says as commands' target: it may do nothing in the new manifest.
     let to_removed = Command::Inspect { order: run.signed.clone() };
-    world.refuses(OP_2, to_removed, "no-leave");
+    world.refuses(OP_2, to_removed, "other-manifest");
 }
 
 #[test]

@@ -129,6 +129,7 @@ pub fn config(unit: usize) -> UnitConfig {
         instance_name: "test".to_owned(),
         pinned_administrators: Vec::new(),
         is_storage_key_local: false,
+        protocol_version: protocol::topology::PROTOCOL_VERSION,
     }
 }
 

@@ -1,9 +1,9 @@
-//! What is shipped cannot be made to draw known master keys.
+//! What is shipped cannot be made to draw known master keys, nor to go by a wrong clock.
 
 use end_to_end::cluster::binaries;
 
-/// What only test builds have in them: the seed's variable, and the path of the hold.
-const NAMES: [&[u8]; 2] = [b"KEYHELM_TESTING_SEED", b"/testing/hold"];
+/// What only test builds have in them: the variables of tests, and the path of the hold.
+const NAMES: [&[u8]; 2] = [b"KEYHELM_TESTING_", b"/testing/hold"];
 
 #[test]
 fn only_test_builds_can_be_seeded_or_held() {

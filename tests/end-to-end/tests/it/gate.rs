@@ -75,7 +75,7 @@ async fn status(client: &Client, subjects: &Subjects, verb: &str) -> u16 {
     client.call(method, &path, body).await.unwrap().0
 }
 
-async fn hold(cluster: &Cluster, phase: Option<&str>) {
+pub async fn hold(cluster: &Cluster, phase: Option<&str>) {
     let base = format!("http://127.0.0.1:{}/testing/hold", cluster.coordinator_port);
     let http = reqwest::Client::new();
     let answer = match phase {
@@ -85,7 +85,7 @@ async fn hold(cluster: &Cluster, phase: Option<&str>) {
     assert_eq!(answer.status(), 204);
 }
 
-async fn until_phase(cluster: &Cluster, phase: &str) {
+pub async fn until_phase(cluster: &Cluster, phase: &str) {
     let until = Instant::now() + PATIENCE;
     let path = format!("/v1/instances/{INSTANCE}/rotations?limit=1");
     loop {

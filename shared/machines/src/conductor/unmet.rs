@@ -1,0 +1,85 @@
+//! What keeps a start from happening beyond precheck: leave, what units say of the order, and what
+//! this version does not do yet.
+
+use std::collections::BTreeMap;
+
+use protocol::UnixMillis;
+use protocol::order::{Order, SignedOrder};
+
+use super::Conductor;
+use crate::leave;
+use crate::rotation::precheck::Findings;
+use crate::unit::admission;
+
+/// Signs an order by hand, drafted anew: no standing order limits it.
+const SIGN: &str = "keyhelm auto-mk-rotate --sign";
+/// An order that is written or signed anew.
+const ROTATE: &str = "keyhelm auto-mk-rotate";
+
+/// Nothing lets the coordinator write an order.
+pub(super) fn no_standing_order(findings: &mut Findings) {
+    let text = "no standing order lets the coordinator rotate by itself".to_owned();
+    findings.unmet("no-standing-order", "instance", text, SIGN.to_owned());
+}
+
+/// Every page opened by a second unit: not built yet.
+pub(super) fn verify_all(findings: &mut Findings) {
+    let text = "this version does not open every page by a second unit (--verify all)".to_owned();
+    findings.unmet("verify-all-unsupported", "request", text, ROTATE.to_owned());
+}
+
+/// An order that asks for what no unit of this version does.
+pub(super) fn unsupported(order: &Order, findings: &mut Findings) {
+    if let Some(lacking) = admission::unsupported(order) {
+        let text = format!("this version does not carry out {lacking}");
+        findings.unmet("order-unsupported", "order", text, SIGN.to_owned());
+    }
+}
+
+/// The findings about a unit that say already why it refuses an order with this word.
+fn explained_by(code: &str) -> &'static [&'static str] {
+    match code {
+        "bound-to-another" => &["bound"],
+        "other-current" => &["current-differs", "current-empty", "current-not-empty", "bound"],
+        "register-not-empty" => &["new-not-empty", "retiring-not-empty", "bound"],
+        "other-manifest" => &["manifest-differs", "imprint-mode"],
+        "order-expired" | "order-not-yet-issued" => &["clock-skew"],
+        _ => &[],
+    }
+}
+
+impl Conductor {
+    /// The order's own leave, and the units that would not take it, each with its words.
+    pub(super) fn note_refusals(
+        &self,
+        asked_at: UnixMillis,
+        order: &SignedOrder,
+        findings: &mut Findings,
+    ) {
+        if let Err(error) = leave::verify(order, &self.trust) {
+            findings.unmet("no-leave", "order", error.to_string(), ROTATE.to_owned());
+            return;
+        }
+        let mut refusals: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for heard in self.heard.units.values().filter(|heard| heard.at >= asked_at) {
+            let Some(refusal) = &heard.said.facts.would_refuse else { continue };
+            let Some(member) = self.trust.member(heard.said.unit) else { continue };
+            let is_explained = findings.has(explained_by(&refusal.code), &member.name)
+                || (refusal.code == "not-supported"
+                    && findings.has(&["order-unsupported"], "order"));
+            if !is_explained {
+                let words = (refusal.code.clone(), refusal.text.clone());
+                refusals.entry(words).or_default().push(member.name.clone());
+            }
+        }
+        for ((code, text), mut names) in refusals {
+            names.sort();
+            let names = names.join(", ");
+            let mend = match code.as_str() {
+                "order-not-yet-issued" => format!("set the clock of {names}"),
+                _ => SIGN.to_owned(),
+            };
+            findings.unmet(&code, &names, text, mend);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What must hold of each keystore.
+
+use protocol::keystore::KeystoreRow;
+use protocol::manifest::Manifest;
+use protocol::order::Purpose;
+use protocol::{Pattern, Role, RotationId};
+
+use super::{Findings, RESTART, Surveyed, reference};
+
+/// Rows of the keystores that answered.
+pub(super) fn rows<'a>(surveyed: &'a Surveyed<'a>) -> impl Iterator<Item = &'a KeystoreRow> {
+    surveyed.keystores.iter().filter_map(|(report, _)| report.row.as_ref())
+}
+
+/// How many keystores of the manifest are under this pattern.
+pub(super) fn under(pattern: Pattern, manifest: &Manifest, surveyed: &Surveyed<'_>) -> usize {
+    let is_under = |row: &&KeystoreRow| {
+        manifest.keystores.contains(&row.keystore)
+            && row.active.as_ref().is_some_and(|active| active.pattern == pattern)
+    };
+    rows(surveyed).filter(is_under).count()
+}
+
+/// Checks every keystore of the manifest.
+pub(super) fn check(manifest: &Manifest, surveyed: &Surveyed<'_>, findings: &mut Findings) {
+    for id in &manifest.keystores {
+        let subject = format!("keystore {id}");
+        match rows(surveyed).find(|row| row.keystore == *id) {
+            Some(row) => check_row(&subject, row, surveyed, findings),
+            None => silent(&subject, manifest, findings),
+        }
+    }
+}
+
+fn silent(subject: &str, manifest: &Manifest, findings: &mut Findings) {
+    let names: Vec<_> =
+        manifest.of_role(Role::Reencryptor).map(|member| member.name.as_str()).collect();
+    let text = format!("no reencryptor answers for {subject}");
+    let mend = format!("start {} {}", Role::Reencryptor, names.join(" or "));
+    findings.unmet("keystore-silent", subject, text, mend.trim_end().to_owned());
+}
+
+fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings: &mut Findings) {
+    let restore = || "restore the keystore that belongs to these units".to_owned();
+    if let (Some(_), Some(rotation)) = (&row.open, &row.rotation) {
+        let id = rotation.rotation;
+        let text = format!("{subject} is being re-encrypted by rotation {id}");
+        let mend = match (surveyed.running == Some(id), is_known(id, surveyed)) {
+            (true, _) => format!("keyhelm abort {id}"),
+            (false, true) => RESTART.to_owned(),
+            (false, false) => restore(),
+        };
+        findings.unmet("keystore-open", subject, text, mend);
+    }
+    let active = row.active.as_ref().map(|active| active.pattern);
+    if surveyed.purpose == Purpose::Initialise && row.version_count > 0 {
+        let text = format!("{subject} has {} key versions", row.version_count);
+        // Whoever holds a master key may hold that of these keys: they must not be thrown away.
+        let mend = match reference(surveyed) {
+            Some(_) => "keyhelm auto-mk-rotate".to_owned(),
+            None => "give the instance an empty keystore".to_owned(),
+        };
+        findings.unmet("keystore-not-empty", subject, text, mend);
+    }
+    // Where no unit holds a master key, that is what must be mended.
+    if surveyed.purpose == Purpose::Rotate
+        && let Some(current) = reference(surveyed)
+        && active != Some(current)
+    {
+        let shown = active.map_or_else(|| "none".to_owned(), |found| found.to_string());
+        let text = format!("{subject} is under pattern {shown}, its units hold {current}");
+        findings.unmet("keystore-differs", subject, text, restore());
+    }
+}
+
+/// Whether a unit has the rotation's order: with it, a coordinator that starts ends the rotation.
+fn is_known(rotation: RotationId, surveyed: &Surveyed<'_>) -> bool {
+    let orders = surveyed.units.iter().filter_map(|(report, _)| report.rotation.as_ref());
+    orders.into_iter().any(|found| found.order.rotation == rotation)
+}

@@ -1,0 +1,219 @@
+//! What must hold of each crypto unit.
+
+use protocol::UnixMillis;
+use protocol::manifest::{Manifest, Member};
+use protocol::order::Purpose;
+use protocol::report::{Standing, UnitReport, UnitRotation};
+use protocol::topology::PROTOCOL_VERSION;
+
+use super::{Findings, MAX_SKEW_MS, RESTART, Surveyed, keystores};
+
+/// A unit of the manifest that does not answer. Where another process goes by its name and role, it
+/// was started with another folder than its own, and starting it again cannot help.
+pub(super) fn silent(
+    unit: &Member,
+    manifest: &Manifest,
+    surveyed: &Surveyed<'_>,
+    findings: &mut Findings,
+) {
+    let (role, name) = (unit.role, &unit.name);
+    let is_namesake = |member: &&&Member| {
+        member.name == *name && member.role == role && manifest.member(member.id).is_none()
+    };
+    let (text, mend) = match surveyed.announced.iter().find(is_namesake) {
+        None => (format!("{role} {name} does not answer"), format!("start {role} {name}")),
+        Some(other) => {
+            let text = format!(
+                "{role} {name} does not answer; process {} goes by its name, is no member and has \
+                 none of its keys (if they are lost: {})",
+                other.id,
+                retire(unit, manifest)
+            );
+            (text, restore(unit))
+        }
+    };
+    findings.unmet("silent", name, text, mend);
+}
+
+/// The unit goes, the others rotate. The last one of its role cannot go.
+pub(super) fn retire(unit: &Member, manifest: &Manifest) -> String {
+    let Member { id, name, role, .. } = unit;
+    if manifest.of_role(*role).count() < 2 {
+        return restore(unit);
+    }
+    match manifest.members.iter().filter(|member| member.name == *name).count() {
+        1 => format!("keyhelm cryptounit-retire {name}"),
+        _ => format!("keyhelm cryptounit-retire {id}"),
+    }
+}
+
+fn restore(unit: &Member) -> String {
+    format!("restore the data folder of {} {}", unit.role, unit.name)
+}
+
+/// The rotation that holds the unit.
+pub(super) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
+    let found = report.rotation.as_ref();
+    found.filter(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
+}
+
+/// A unit that answered.
+pub(super) struct Checked<'a> {
+    pub(super) unit: &'a Member,
+    pub(super) report: &'a UnitReport,
+    pub(super) manifest: &'a Manifest,
+    pub(super) surveyed: &'a Surveyed<'a>,
+}
+
+impl Checked<'_> {
+    pub(super) fn check(&self, at: UnixMillis, findings: &mut Findings) {
+        self.check_process(at, findings);
+        if self.report.facts.is_imprint {
+            self.unmet_imprint(findings);
+            return;
+        }
+        self.check_manifest(findings);
+        match in_rotation(self.report) {
+            // What its registers should hold, only that rotation knows.
+            Some(found) => self.unmet_bound(found, findings),
+            None => {
+                self.check_left_over(findings);
+                self.check_current(findings);
+            }
+        }
+    }
+
+    fn unmet(&self, code: &str, text: String, mend: String, findings: &mut Findings) {
+        findings.unmet(code, &self.unit.name, text, mend);
+    }
+
+    fn retire(&self) -> String {
+        retire(self.unit, self.manifest)
+    }
+
+    /// Its program, its clock, its storage.
+    fn check_process(&self, at: UnixMillis, findings: &mut Findings) {
+        let (role, name) = (self.unit.role, self.unit.name.as_str());
+        let facts = &self.report.facts;
+        let version = facts.protocol_version;
+        if version != PROTOCOL_VERSION {
+            let text =
+                format!("{name} speaks protocol {version}, this coordinator {PROTOCOL_VERSION}");
+            let mend = match version < PROTOCOL_VERSION {
+                true => format!("upgrade {role} {name}"),
+                false => "upgrade the coordinator".to_owned(),
+            };
+            self.unmet("protocol-version", text, mend, findings);
+        }
+        let skew_ms = facts.clock.since(at).max(at.since(facts.clock));
+        if skew_ms > MAX_SKEW_MS {
+            let text = format!("the clock of {name} is {} s off", skew_ms / 1000);
+            self.unmet("clock-skew", text, format!("set the clock of {name}"), findings);
+        }
+        if facts.is_storage_key_local {
+            let text = format!("{name} keeps its storage key on its own volume");
+            let mend = format!("give {name} a storage_key_file from elsewhere");
+            findings.warn("local-storage-key", name, text, mend);
+        }
+    }
+
+    /// It is handed the manifest whenever it speaks. Before the first master key nothing is lost by
+    /// waiting for it; after it, a unit that has no manifest has lost its state.
+    fn unmet_imprint(&self, findings: &mut Findings) {
+        let name = &self.unit.name;
+        let (text, mend) = match self.surveyed.purpose {
+            Purpose::Initialise => (
+                format!("{name} is in imprint mode: it has not taken the manifest yet"),
+                "keyhelm auto-init".to_owned(),
+            ),
+            _ => (
+                format!("{name} is in imprint mode (signature threshold 0): its state is gone"),
+                self.retire(),
+            ),
+        };
+        self.unmet("imprint-mode", text, mend, findings);
+    }
+
+    fn check_manifest(&self, findings: &mut Findings) {
+        let (name, has) = (&self.unit.name, self.report.manifest_serial);
+        let newest = self.manifest.serial;
+        if has < newest {
+            let text = format!(
+                "{name} has manifest {has}, the newest is {newest}: thresholds and administrators \
+                 may differ"
+            );
+            let mend = format!("keyhelm cryptounit-enroll {name}");
+            self.unmet("manifest-differs", text, mend, findings);
+        }
+        if has > newest {
+            let text = format!(
+                "{name} has manifest {has}, the coordinator's records end at {newest}: thresholds \
+                 and administrators may differ"
+            );
+            let mend = "restore the coordinator's records, and restart it".to_owned();
+            self.unmet("manifest-differs", text, mend, findings);
+        }
+    }
+
+    /// Outside of a rotation only the current register holds a key.
+    fn check_left_over(&self, findings: &mut Findings) {
+        let (name, registers) = (&self.unit.name, &self.report.registers);
+        if registers.new.is_some() {
+            let status = registers.new_status();
+            let text = format!("the new master key register of {name} is {status}, not Empty");
+            self.unmet("new-not-empty", text, self.retire(), findings);
+        }
+        if registers.retiring.is_some() {
+            let status = registers.retiring_status();
+            let text = format!("the retiring master key register of {name} is {status}, not Empty");
+            self.unmet("retiring-not-empty", text, self.retire(), findings);
+        }
+    }
+
+    fn unmet_bound(&self, found: &UnitRotation, findings: &mut Findings) {
+        let (name, id) = (&self.unit.name, found.order.rotation);
+        let is_running = self.surveyed.running == Some(id);
+        let (text, mend) = match (is_running, found.standing) {
+            (true, Standing::Bound) => {
+                (format!("{name} is bound to rotation {id}"), format!("keyhelm abort {id}"))
+            }
+            (true, _) => (
+                format!("{name} is bound to rotation {id}"),
+                format!("keyhelm rotations {id} --follow"),
+            ),
+            (false, _) => (
+                format!("{name} is bound to rotation {id}, which no coordinator drives"),
+                RESTART.to_owned(),
+            ),
+        };
+        self.unmet("bound", text, mend, findings);
+    }
+
+    fn check_current(&self, findings: &mut Findings) {
+        let name = &self.unit.name;
+        let is_first = self.surveyed.purpose == Purpose::Initialise;
+        match (is_first, self.report.registers.current) {
+            (true, Some(pattern)) => {
+                let text = format!("{name} holds a master key already, pattern {pattern}");
+                let mend = "keyhelm auto-mk-rotate".to_owned();
+                self.unmet("current-not-empty", text, mend, findings);
+            }
+            (false, None) => {
+                let text = format!("the current master key register of {name} is Empty, not Valid");
+                let mend = match self.is_before_first_key() {
+                    true => "keyhelm auto-init".to_owned(),
+                    false => self.retire(),
+                };
+                self.unmet("current-empty", text, mend, findings);
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody holds a master key, and no keystore is under one.
+    fn is_before_first_key(&self) -> bool {
+        let mut units = self.surveyed.units.iter();
+        units.all(|(report, _)| report.registers.current.is_none())
+            && keystores::rows(self.surveyed).all(|row| row.active.is_none())
+    }
+}

@@ -1,0 +1,380 @@
+//! Goal: what this version does not do is refused before anything changes, and a rotation that nobody
+//! drives is taken up by a coordinator that starts. Method: a conductor, four units, and a reencryptor
+//! that the test is, every message delivered at once.
+
+use std::sync::Arc;
+
+use crypto::domain;
+use machines::conductor::{Answer, Ask, Conductor, DraftRequest, Effects, Input, StartAsk, Times};
+use machines::leave;
+use machines::rotation::precheck::MAX_SKEW_MS;
+use machines::trust::Trust;
+use protocol::codec;
+use protocol::command::KeystoreCommand;
+use protocol::envelope::{Envelope, Kind, Recipient};
+use protocol::keystore::{
+    GateMode, Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
+};
+use protocol::order::{Order, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
+use protocol::report::{Answering, KeystoreReport, Standing};
+use protocol::{Epoch, GenerationId, Pattern, UnixMillis};
+
+use crate::world::{
+    ALL, KEYSTORE, NOW, OP_1, OTHERS, REC_1, Run, World, coordinator, id_of, reencryptor,
+    signatures, unit_id,
+};
+
+/// A conductor and everybody whom it talks to.
+struct Stage {
+    world: World,
+    conductor: Conductor,
+    row: KeystoreRow,
+    /// Each request comes at another time: who was heard before is asked again.
+    now: UnixMillis,
+    /// By how much the first operational unit's clock is ahead.
+    ahead_ms: u64,
+    saves: usize,
+    answers: Vec<Answer>,
+}
+
+impl Stage {
+    /// All is well for a rotation.
+    fn well() -> Self {
+        Self::of(World::initialised())
+    }
+
+    fn of(world: World) -> Self {
+        let current = world.units[REC_1].state().registers().current;
+        let mut row = machines::gate::new_row(world.instance, KEYSTORE);
+        row.active = current.map(|pattern| generation(1, pattern, GenerationState::Active));
+        let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
+        let conductor = Conductor::new(Arc::new(coordinator()), trust, None, Times::default());
+        Self { world, conductor, row, now: NOW, ahead_ms: 0, saves: 0, answers: Vec::new() }
+    }
+
+    /// Everything that may not change when a start is refused.
+    fn everything(&self) -> (Vec<Vec<u8>>, KeystoreRow, usize) {
+        let states = ALL.map(|unit| self.world.state_bytes(unit)).into();
+        (states, self.row.clone(), self.saves)
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.now = self.now.plus_ms(1);
+        let effects = self.conductor.handle(self.now, &mut self.world.rng, input);
+        self.settle(effects);
+    }
+
+    /// Delivers until nobody says anything more.
+    fn settle(&mut self, effects: Effects) {
+        let mut waiting = vec![effects];
+        while let Some(effects) = waiting.pop() {
+            self.saves += usize::from(effects.save) + usize::from(effects.save_documents);
+            self.answers.extend(effects.answers.into_iter().map(|(_, answer)| answer));
+            for message in effects.send {
+                for bytes in self.answered(message.to, &message.bytes) {
+                    let input = Input::Message(bytes);
+                    waiting.push(self.conductor.handle(self.now, &mut self.world.rng, input));
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, to: protocol::ProcessId, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let Some(unit) = ALL.into_iter().find(|unit| unit_id(*unit) == to) else {
+            return vec![self.reencrypted(bytes)];
+        };
+        let now = self.now.plus_ms(if unit == OP_1 { self.ahead_ms } else { 0 });
+        let outcome = self.world.units[unit].handle(now, &mut self.world.rng, bytes);
+        outcome.messages.into_iter().map(|message| message.bytes).collect()
+    }
+
+    /// The reencryptor obeys an abort and reports.
+    fn reencrypted(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let envelope = Envelope::parse(bytes).unwrap();
+        let command = codec::decode(envelope.body).unwrap();
+        if let KeystoreCommand::Abort { order } = command {
+            let (order, reference) = leave::read(&order).unwrap();
+            let from_to = (order.from, Pattern([0; 32]));
+            let epoch = envelope.header.epoch;
+            machines::gate::abort(&mut self.row, &reference, from_to, epoch).unwrap();
+        }
+        let report = KeystoreReport {
+            reencryptor: id_of(&reencryptor()),
+            manifest_serial: 1,
+            row: Some(self.row.clone()),
+            receipts_digest: None,
+            hold_ends: Vec::new(),
+            unopened: Vec::new(),
+            answering: Some(Answering { message: envelope.header.id, refusal: None }),
+            clock: self.now,
+        };
+        let to = Recipient::Process(id_of(&coordinator()));
+        self.world.seal(&reencryptor(), to, Kind::KeystoreReport, Epoch::default(), &report)
+    }
+
+    fn ask(&mut self, ask: Ask) -> Answer {
+        self.handle(Input::Ask(1, ask));
+        assert_eq!(self.answers.len(), 1, "{:?}", self.answers);
+        self.answers.pop().unwrap()
+    }
+
+    fn start(&mut self, order: SignedOrder, verify_all: bool) -> Answer {
+        self.ask(Ask::Start(Box::new(StartAsk {
+            order: Some(order),
+            mode: GateMode::Strict,
+            expect_current: None,
+            dry_run: false,
+            verify_all,
+            actor: "test".to_owned(),
+            traceparent: None,
+        })))
+    }
+
+    /// An ordinary order, and how it is changed.
+    fn order(&self, change: impl FnOnce(&mut Order)) -> SignedOrder {
+        let mut order = self.world.order(Purpose::Rotate, 2);
+        change(&mut order);
+        self.world.signed(order).signed
+    }
+
+    /// The start is refused with exactly these words, and nothing has changed.
+    fn refused(&mut self, order: SignedOrder, verify_all: bool, codes: &[(&str, &str)]) {
+        let before = self.everything();
+        let answer = self.start(order, verify_all);
+        assert_eq!(unmet(&answer), codes, "{answer:?}");
+        assert!(self.everything() == before, "something has changed");
+        assert!(!self.conductor.is_rotating());
+    }
+}
+
+fn unmet(answer: &Answer) -> Vec<(&str, &str)> {
+    let Answer::Unmet(findings) = answer else { panic!("{answer:?}") };
+    findings.unmet.iter().map(|found| (found.code.as_str(), found.mend.as_str())).collect()
+}
+
+fn generation(number: u32, pattern: Pattern, state: GenerationState) -> Generation {
+    let id = GenerationId::from_bytes([number as u8; 16]);
+    Generation { number, id, pattern, state, set_count: 0, done_count: 0 }
+}
+
+const VERIFY_ALL: (&str, &str) = ("verify-all-unsupported", "keyhelm auto-mk-rotate");
+const ORDER: (&str, &str) = ("order-unsupported", "keyhelm auto-mk-rotate --sign");
+
+#[test]
+fn verification_of_every_page_is_refused_and_the_same_without_it_starts() {
+    let mut stage = Stage::well();
+    let order = stage.order(|_| {});
+    stage.refused(order.clone(), true, &[VERIFY_ALL]);
+    let answer = stage.start(order.clone(), false);
+    assert!(matches!(answer, Answer::Started { joined: false, .. }), "{answer:?}");
+    let answer = stage.start(order.clone(), true);
+    assert_eq!(unmet(&answer), [VERIFY_ALL], "nor does it join a rotation without it");
+    let answer = stage.start(order, false);
+    assert!(matches!(answer, Answer::Started { joined: true, .. }), "{answer:?}");
+}
+
+#[test]
+fn orders_with_holds_and_units_that_join_are_refused_once_not_by_each_unit() {
+    let mut stage = Stage::well();
+    let changes: [fn(&mut Order); 4] = [
+        |order| order.hold_after_commit_s = 1,
+        |order| order.hold_before_clear_s = 1,
+        |order| order.joining.push(unit_id(OP_1)),
+        |order| (order.hold_after_commit_s, order.hold_before_clear_s) = (60, 60),
+    ];
+    for change in changes {
+        let order = stage.order(change);
+        stage.refused(order.clone(), false, &[ORDER]);
+        stage.refused(order, true, &[ORDER, VERIFY_ALL]);
+    }
+    let order = stage.order(|_| {});
+    assert!(matches!(stage.start(order, false), Answer::Started { .. }));
+}
+
+#[test]
+fn drafts_and_standing_orders_with_holds_are_not_given() {
+    let mut stage = Stage::well();
+    let before = stage.everything();
+    for (after_commit, before_clear) in [(0, 1), (1, 0), (0, 0)] {
+        let request = DraftRequest {
+            purpose: Purpose::Rotate,
+            mode: GateMode::Strict,
+            hold_after_commit_s: after_commit,
+            hold_before_clear_s: before_clear,
+            valid_for_s: 60,
+        };
+        let answer = stage.ask(Ask::Draft(request));
+        match after_commit + before_clear {
+            0 => assert!(matches!(answer, Answer::Drafted(..)), "{answer:?}"),
+            _ => assert_eq!(unmet(&answer), [ORDER]),
+        }
+        assert!(stage.everything() == before, "a draft changes nothing");
+        let bytes = codec::encode(&StandingOrder {
+            instance: stage.world.instance,
+            manifest_serial: 1,
+            not_more_often_than_s: 100,
+            pause_between_tries_s: 0,
+            hold_after_commit_s: after_commit,
+            hold_before_clear_s: before_clear,
+            until: NOW.plus_ms(1_000_000),
+        });
+        let signatures = signatures(domain::STANDING_ORDER, &bytes);
+        let answer = stage.ask(Ask::Standing(SignedStandingOrder { bytes, signatures }));
+        match (after_commit + before_clear, &answer) {
+            (0, Answer::Taken) => assert!(stage.conductor.standing_order().is_some()),
+            (0, _) => panic!("{answer:?}"),
+            (_, Answer::Refused(refusal)) => {
+                assert_eq!(refusal.code, "standing-order-unsupported");
+                assert!(stage.everything() == before && stage.conductor.standing().is_none());
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_standing_order_with_a_hold_that_was_taken_before_is_refused_at_the_start() {
+    let mut stage = Stage::well();
+    let bytes = codec::encode(&StandingOrder {
+        instance: stage.world.instance,
+        manifest_serial: 1,
+        not_more_often_than_s: 100,
+        pause_between_tries_s: 0,
+        hold_after_commit_s: 0,
+        hold_before_clear_s: 5,
+        until: NOW.plus_ms(1_000_000),
+    });
+    let signatures = signatures(domain::STANDING_ORDER, &bytes);
+    let standing = Some(SignedStandingOrder { bytes, signatures });
+    let trust = stage.conductor.trust().clone();
+    stage.conductor = Conductor::new(Arc::new(coordinator()), trust, standing, Times::default());
+    let before = stage.everything();
+    let start = StartAsk {
+        order: None,
+        mode: GateMode::Strict,
+        expect_current: None,
+        dry_run: false,
+        verify_all: false,
+        actor: "test".to_owned(),
+        traceparent: None,
+    };
+    let answer = stage.ask(Ask::Start(Box::new(start)));
+    assert_eq!(unmet(&answer), [ORDER]);
+    assert!(stage.everything() == before, "something has changed");
+}
+
+#[test]
+fn a_wrong_clock_is_one_condition_whatever_the_unit_says_of_the_order() {
+    let mut stage = Stage::well();
+    // So far ahead that the order has expired there.
+    stage.ahead_ms = 600_000;
+    let order = stage.order(|_| {});
+    stage.refused(order, false, &[("clock-skew", "set the clock of op-1")]);
+    // Not far enough to be a condition of its own, but past the order's end.
+    stage.ahead_ms = MAX_SKEW_MS;
+    let order = stage.order(|order| order.expires_at = NOW.plus_ms(MAX_SKEW_MS));
+    let sign = "keyhelm auto-mk-rotate --sign";
+    stage.refused(order, false, &[("order-expired", sign)]);
+    stage.ahead_ms = 0;
+    let order = stage.order(|order| order.issued_at = NOW.plus_ms(60_000));
+    let clocks = "set the clock of op-1, op-2, rec-1, rec-2";
+    stage.refused(order, false, &[("order-not-yet-issued", clocks)]);
+}
+
+#[test]
+fn a_unit_with_another_key_is_named_alone_wherever_it_stands_in_the_manifest() {
+    for odd in ALL {
+        let mut stage = Stage::well();
+        let mut rng = stage.world.rng.clone();
+        stage.world.restart_with(odd, |state| {
+            state.current = Some(crypto::master_key::MasterKey::generate(&mut rng));
+        });
+        let from = stage.row.active.as_ref().map(|active| active.pattern);
+        let order = stage.order(|order| order.from = from);
+        let name = ["op-1", "op-2", "rec-1", "rec-2"][odd];
+        let mend = format!("keyhelm cryptounit-retire {name}");
+        stage.refused(order, false, &[("current-differs", &mend)]);
+    }
+}
+
+/// The keystore has opened a generation for this rotation.
+fn opened(stage: &mut Stage, run: &Run) {
+    stage.row.open = Some(generation(2, run.to, GenerationState::Building));
+    stage.row.rotation = Some(KeystoreRotation {
+        rotation: run.reference.rotation,
+        number: run.reference.number,
+        order_digest: run.reference.digest,
+        standing: KeystoreStanding::Open,
+        from: run.order.from,
+        to: run.to,
+    });
+}
+
+fn restarted(stage: &mut Stage) {
+    let trust = stage.conductor.trust().clone();
+    stage.conductor = Conductor::new(Arc::new(coordinator()), trust, None, Times::default());
+    let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, None);
+    stage.settle(effects);
+}
+
+#[test]
+fn a_rotation_that_nobody_drives_is_named_and_a_restart_ends_it() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    let order = stage.order(|order| order.number.number = 3);
+    let restart = "restart the coordinator";
+    let mut expected = vec![("bound", restart); 4];
+    expected.push(("keystore-open", restart));
+    stage.refused(order, false, &expected);
+    restarted(&mut stage);
+    assert!(!stage.conductor.is_rotating() && stage.row.open.is_none());
+    let order = stage.order(|order| order.number.number = 3);
+    assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
+}
+
+#[test]
+fn a_keystore_left_open_by_units_that_have_all_aborted_is_ended_too() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    for unit in ALL {
+        assert_eq!(world.abort(unit, &run).code(), "taken");
+    }
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    let order = stage.order(|order| order.number.number = 3);
+    stage.refused(order, false, &[("keystore-open", "restart the coordinator")]);
+    restarted(&mut stage);
+    assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
+}
+
+#[test]
+fn a_rotation_that_a_unit_has_promoted_is_gone_on_with() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    assert_eq!(world.promote(OP_1, &run).code(), "taken");
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    restarted(&mut stage);
+    assert!(stage.conductor.is_rotating());
+    for unit in OTHERS {
+        let taken = stage.world.units[unit].state().rotation.as_ref().unwrap();
+        assert_ne!(taken.standing, Standing::Aborted, "promoted elsewhere: never aborted");
+    }
+    assert_eq!(stage.conductor.rotation().unwrap().reference(), &run.reference);
+}
+
+#[test]
+fn a_unit_whose_state_is_gone_is_not_silent_and_is_handed_the_manifest_once_a_survey() {
+    let mut stage = Stage::well();
+    assert!(matches!(stage.ask(Ask::Look), Answer::Looked(_)));
+    let state = machines::unit::state::UnitState::imprint(stage.world.instance);
+    let mut config = crate::world::config(OP_1);
+    config.pinned_administrators = vec![crate::world::stranger().public_key()];
+    let identity = crate::world::identity(OP_1 as u8);
+    stage.world.units[OP_1] = machines::unit::Unit::new(config, identity, state);
+    let order = stage.order(|_| {});
+    stage.refused(order, false, &[("imprint-mode", "keyhelm cryptounit-retire op-1")]);
+    assert_eq!(stage.world.units[OP_1].state().counter, 0, "it has refused the manifest");
+}
