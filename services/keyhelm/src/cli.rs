@@ -5,6 +5,7 @@ pub mod administration;
 pub mod keys;
 pub mod local;
 pub mod rotation;
+pub mod screen;
 pub mod setup;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use self::local::{
     CompletionsArgs, ManArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs, TokenArgs,
 };
 use self::rotation::{AbortArgs, RotateArgs, RotationsArgs};
+use self::screen::ScreenArgs;
 use self::setup::SetupArgs;
 use crate::embedded::demo::DemoArgs;
 use crate::embedded::dev::DevArgs;
@@ -115,6 +117,8 @@ pub enum Verb {
     AutoMkRotate(RotateArgs),
     /// Lists rotations, or shows one
     Rotations(RotationsArgs),
+    /// Shows an instance and its rotation on a live screen
+    Watch(ScreenArgs),
     /// Ends a rotation before its decision; nothing has changed then
     Abort(AbortArgs),
 

@@ -16,6 +16,7 @@ pub mod setup;
 pub mod show;
 pub mod sigkeys;
 pub mod verbs;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -30,7 +31,12 @@ pub fn main() -> ExitCode {
     let matches = cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let is_json = cli.global.json;
-    let log = if matches!(cli.verb, Verb::Demo(_) | Verb::Dev(_)) { "warn" } else { "error" };
+    let log = match cli.verb {
+        Verb::Demo(_) | Verb::Dev(_) => "warn",
+        // A line of the log would stand in the middle of the screen.
+        Verb::Watch(_) => "off",
+        _ => "error",
+    };
     telemetry::log::start(log, telemetry::log::Format::Text);
     let done = tokio::runtime::Runtime::new()
         .map_err(Failure::from)

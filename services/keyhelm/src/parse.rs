@@ -1,5 +1,7 @@
 //! Durations and moments as people type them.
 
+use std::time::Duration;
+
 use protocol::UnixMillis;
 use time::format_description::well_known::Rfc3339;
 use time::{Date, Month, OffsetDateTime, Time};
@@ -35,6 +37,22 @@ pub fn duration(text: &str) -> Result<u32, String> {
         return Err(refused());
     }
     u32::try_from(total).map_err(|_| format!("\"{text}\" is longer than 136 years"))
+}
+
+/// Least time between two looks.
+const LEAST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The time between two looks: a duration as above, or milliseconds as `500ms`; at least that.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let milliseconds = text.strip_suffix("ms").and_then(|number| number.parse().ok());
+    let found = match milliseconds {
+        Some(ms) => Duration::from_millis(ms),
+        None => Duration::from_secs(u64::from(duration(text)?)),
+    };
+    match found < LEAST_INTERVAL {
+        true => Err(format!("\"{text}\" is too often: not below 500ms")),
+        false => Ok(found),
+    }
 }
 
 /// A moment: RFC 3339, or a date, which means its beginning in UTC.

@@ -13,6 +13,7 @@ pub mod sigkeys;
 pub mod standing;
 pub mod token;
 pub mod units;
+pub mod watch;
 
 use crate::app::App;
 use crate::cli::{Cli, Verb};
@@ -45,6 +46,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::AutoInit(args) => auto_init::run(&app, &args).await,
         Verb::AutoMkRotate(args) => rotate::run(&app, &args).await,
         Verb::Rotations(args) => rotations::run(&app, &args).await,
+        Verb::Watch(args) => watch::run(&app, &args).await,
         Verb::Abort(args) => rotations::abort(&app, &args).await,
         Verb::CryptoUnitEnroll(args) => manifest_change::enroll(&app, &args).await,
         Verb::CryptoUnitRetire(args) => manifest_change::retire(&app, &args).await,

@@ -19,7 +19,7 @@ impl Dev {
     /// Starts one in a new home, on free ports.
     pub fn start() -> Self {
         let home = Home::new();
-        let process = spawn(&home);
+        let process = spawn(&home, 0);
         Self { home, process }
     }
 
@@ -69,8 +69,20 @@ impl Dev {
 
     /// Starts it again.
     pub fn restart(&mut self) {
+        self.restart_at(0);
+    }
+
+    /// Starts it again with its coordinator on this port; 0 for a free one.
+    pub fn restart_at(&mut self, port: u16) {
         std::fs::remove_file(config(&self.home)).unwrap();
-        self.process = spawn(&self.home);
+        self.process = spawn(&self.home, port);
+    }
+
+    /// Where its coordinator listens.
+    pub fn coordinator_port(&self) -> u16 {
+        let contexts = keyhelm::context::Contexts::read(&config(&self.home)).unwrap();
+        let (_, context) = contexts.choose(None).unwrap().unwrap();
+        context.server.unwrap().rsplit(':').next().unwrap().parse().unwrap()
     }
 }
 
@@ -97,9 +109,10 @@ fn config(home: &Home) -> std::path::PathBuf {
 }
 
 /// The cluster is up when it has saved itself as the context.
-fn spawn(home: &Home) -> Child {
+fn spawn(home: &Home, coordinator_port: u16) -> Child {
     let data = home.path("dev");
-    let ports = ["--coordinator-port", "0", "--gateway-port", "0"];
+    let port = coordinator_port.to_string();
+    let ports = ["--coordinator-port", port.as_str(), "--gateway-port", "0"];
     let args = [&["dev", "--data", text(&data)], ports.as_slice()].concat();
     let log = std::fs::File::create(home.path("dev.log")).unwrap();
     let mut process = home.command(&args).stdout(Stdio::null()).stderr(log).spawn().unwrap();

@@ -13,4 +13,5 @@ mod screens;
 mod sigkeys;
 mod sse;
 mod unreachable;
+mod watch;
 mod with_cluster;

@@ -15,6 +15,7 @@ fn nobody_there_ends_with_6_and_says_what_to_do() {
         vec!["auto-mk-rotate", "--yes"],
         vec!["auto-init", "--trust-first-use"],
         vec!["rotations"],
+        vec!["watch"],
         vec!["abort", "--yes"],
         vec!["keys", "list", "--instance", "prod"],
         vec!["keys", "check", "--instance", "prod"],

@@ -8,7 +8,7 @@ use crate::binary::text;
 use crate::cluster::{Dev, ended, signal};
 
 /// What a verb writes for programs, a value a line.
-fn objects(out: &str) -> Vec<Value> {
+pub fn objects(out: &str) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -194,7 +194,9 @@ fn a_token_of_a_reader_sees_rotations_and_starts_none() {
     ]);
     let with = |args: &[&str]| dev.run(&[args, &["--token-file", text(&token)]].concat());
     assert_eq!(with(&["rotations"]).code, 0);
-    for verb in [vec!["auto-mk-rotate"], vec!["cryptounit-mks"], vec!["keys", "create"]] {
+    for verb in
+        [vec!["auto-mk-rotate"], vec!["cryptounit-mks"], vec!["watch"], vec!["keys", "create"]]
+    {
         let refused = with(&verb);
         assert_eq!(refused.code, 5, "{verb:?}: {refused:?}");
     }
