@@ -33,6 +33,7 @@ pub struct App {
     gateway: String,
     token_file: Option<PathBuf>,
     sigkeys: Option<PathBuf>,
+    is_clear_token_meant: bool,
 }
 
 impl App {
@@ -57,7 +58,14 @@ impl App {
             || (global.server.is_none() && context.gateway.as_ref() == Some(&gateway));
         let of_context = context.token_file.as_ref().filter(|_| is_contexts);
         let token_file = global.token_file.as_ref().or(of_context).cloned();
-        Ok(Self { is_json: global.json, server, gateway, token_file, sigkeys: context.sigkeys })
+        Ok(Self {
+            is_json: global.json,
+            server,
+            gateway,
+            token_file,
+            sigkeys: context.sigkeys,
+            is_clear_token_meant: global.clear_token,
+        })
     }
 
     /// Read only where somebody is shown it: verbs on local files need none.
@@ -202,7 +210,7 @@ impl App {
     }
 
     fn warn_of_clear_token(&self, http: &Http) {
-        if http.is_token_in_clear() {
+        if http.is_token_in_clear() && !self.is_clear_token_meant {
             self.warn(format!("the token crosses the network to {} in the clear", http.url()));
         }
     }

@@ -56,6 +56,9 @@ pub struct Global {
     /// File with a bearer token [default: the context's]
     #[arg(long, global = true, value_name = "FILE", env = "KEYHELM_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    /// Do not warn that a token crosses the network in the clear
+    #[arg(long, global = true, env = "KEYHELM_CLEAR_TOKEN", hide_possible_values = true)]
+    pub clear_token: bool,
     /// Context in $XDG_CONFIG_HOME/keyhelm/config.toml [default: the current one]
     #[arg(long, global = true, value_name = "NAME", env = "KEYHELM_CONTEXT")]
     pub context: Option<String>,

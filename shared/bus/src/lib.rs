@@ -27,6 +27,16 @@ pub enum QueueKind {
     Transient,
 }
 
+/// Where exchanges, queues and bindings come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// Processes make what lacks.
+    #[default]
+    Made,
+    /// An administrator has made all of it; processes look whether it is there.
+    Given,
+}
+
 /// A queue, as it is made where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSpec {
@@ -202,11 +212,12 @@ impl Bus {
         url: &str,
         name: &str,
         authority: Option<&Authority>,
+        how: Topology,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, BusError> {
         tokio::select! {
             () = stop => Ok(None),
-            bus = AmqpBus::connect(url, name, authority) => Ok(Some(Self::Amqp(bus?))),
+            bus = AmqpBus::connect(url, name, authority, how) => Ok(Some(Self::Amqp(bus?))),
         }
     }
 

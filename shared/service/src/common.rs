@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use bus::Bus;
+use bus::{Bus, Topology};
 use ledger::Folder;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub struct Common {
     pub amqp_url_file: String,
     /// The certificate authority that broker and database are believed by.
     pub ca_file: String,
+    /// Whether exchanges and queues are there already, so that none are made.
+    pub topology_given: bool,
     /// Where health, readiness and metrics are served; empty for nowhere.
     pub observe_listen: String,
     /// Where traces go; empty for nowhere.
@@ -72,6 +74,10 @@ impl Common {
             text: "Certificates (PEM) of the authority that broker and database are believed by. With it the database is spoken to over TLS only.",
         },
         Entry {
+            key: "topology_given",
+            text: "`true` where an administrator has made exchanges, queues and bindings (`keyhelm setup` does): none are made, and no right to make any is needed.",
+        },
+        Entry {
             key: "observe_listen",
             text: "Address and port of `/healthz`, `/readyz` and `/metrics`, which need no token and show no secret; the verb `health` asks there. Nowhere if not given.",
         },
@@ -95,6 +101,7 @@ impl Common {
             amqp_url: "amqp://127.0.0.1:5672/%2f".into(),
             amqp_url_file: String::new(),
             ca_file: String::new(),
+            topology_given: false,
             observe_listen: String::new(),
             otlp_endpoint: String::new(),
             log_format: "auto".to_owned(),
@@ -134,7 +141,8 @@ impl Common {
         let url = settings::secret(&self.amqp_url, "amqp_url_file", &self.amqp_url_file)?;
         let authority = self.authority()?;
         let stop = shutdown.requested();
-        Bus::connect(url.expose(), &self.name, authority.as_ref(), stop)
+        let how = if self.topology_given { Topology::Given } else { Topology::Made };
+        Bus::connect(url.expose(), &self.name, authority.as_ref(), how, stop)
             .await
             .with_context(|| format!("the broker at {}", url.shown()))
     }

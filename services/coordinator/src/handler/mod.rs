@@ -229,7 +229,13 @@ impl Coordinator {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(rotation) = instance.conductor.rotation() else { return };
         let (rotation, record) = (rotation.reference().rotation, rotation.record());
-        outcome.after_save.extend(instance.told.news(&instance.name, rotation, record));
+        let is_over = record.finished_at.is_some();
+        let news = instance.told.news(&instance.name, rotation, record);
+        if news.is_some() && is_over && self.survey_at.is_some() {
+            // The gauges shall not wait for their turn.
+            self.survey_at = Some(service::now());
+        }
+        outcome.after_save.extend(news);
     }
 
     fn answer(&mut self, id: InstanceId, ask: AskId, answer: Answer, outcome: &mut Outcome) {
@@ -269,7 +275,7 @@ impl Coordinator {
         rotation.phase = event.phase;
         let seq = instance.journal.next_seq(rotation.rotation);
         let told = RotationEvent { seq, at: service::now(), rotation, text: event.text };
-        tracing::info!(instance = %instance.name, phase = %event.phase, told.text);
+        tracing::info!(instance = %instance.name, phase = %event.phase, "{}", told.text);
         outcome.publish.push(publish::event(id, &told));
         self.unsaved.entries.push(Entry::of_event(id, actor, told));
     }

@@ -22,11 +22,9 @@ const REACH: Duration = Duration::from_secs(5);
 pub(super) struct Connection {
     connection: lapin::Connection,
     publishing: Channel,
-    target: Target,
 }
 
 /// Where to, as whom, and whom to believe.
-#[derive(Clone)]
 struct Target {
     uri: Zeroizing<String>,
     name: String,
@@ -34,12 +32,10 @@ struct Target {
 }
 
 impl Target {
-    async fn connect(&self, does_recover: bool) -> Result<lapin::Connection, lapin::Error> {
-        let mut properties =
-            ConnectionProperties::default().with_connection_name(self.name.clone().into());
-        if does_recover {
-            properties = properties.enable_auto_recover();
-        }
+    async fn connect(&self) -> Result<lapin::Connection, lapin::Error> {
+        let properties = ConnectionProperties::default()
+            .with_connection_name(self.name.clone().into())
+            .enable_auto_recover();
         let cert_chain = self.authority.as_ref().map(|authority| authority.pem().to_owned());
         let tls = OwnedTLSConfig { identity: None, cert_chain };
         let runtime = lapin::runtime::default_runtime()?;
@@ -74,15 +70,10 @@ impl Connection {
 
     async fn try_open(target: &Target) -> Result<Self, lapin::Error> {
         reach(&target.uri).await?;
-        let connection = target.connect(true).await?;
+        let connection = target.connect().await?;
         let publishing = connection.create_channel().await?;
         publishing.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { connection, publishing, target: target.clone() })
-    }
-
-    /// Another connection to the same broker, which ends with its first error.
-    pub(super) async fn plain(&self) -> Result<lapin::Connection, BusError> {
-        self.target.connect(false).await.map_err(broker)
+        Ok(Self { connection, publishing })
     }
 
     pub(super) fn publishing(&self) -> Channel {

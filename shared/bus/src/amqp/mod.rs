@@ -14,12 +14,13 @@ use tls::Authority;
 use self::connection::Connection;
 pub use self::consumer::{AmqpConsumer, AmqpDelivery};
 use crate::backoff::Backoff;
-use crate::{BusError, Outgoing, Properties, PublishError, QueueSpec};
+use crate::{BusError, Outgoing, Properties, PublishError, QueueSpec, Topology};
 
 /// RabbitMQ.
 #[derive(Clone)]
 pub struct AmqpBus {
     connection: Arc<Connection>,
+    how: Topology,
 }
 
 impl std::fmt::Debug for AmqpBus {
@@ -34,20 +35,18 @@ impl AmqpBus {
         uri: &str,
         name: &str,
         authority: Option<&Authority>,
+        how: Topology,
     ) -> Result<Self, BusError> {
-        let bus = Self { connection: Arc::new(Connection::open(uri, name, authority).await?) };
-        let declaring = bus.connection.plain().await?;
-        topology::declare_exchanges(&declaring).await?;
-        close(declaring).await;
-        Ok(bus)
+        let connection = Arc::new(Connection::open(uri, name, authority).await?);
+        topology::declare_exchanges(&connection.publishing(), how).await?;
+        Ok(Self { connection, how })
     }
 
     pub(crate) async fn declare(&self, queues: &[QueueSpec]) -> Result<(), BusError> {
-        let declaring = self.connection.plain().await?;
+        let channel = self.connection.publishing();
         for queue in queues {
-            topology::declare(&declaring, queue).await?;
+            topology::declare(&channel, self.how, queue).await?;
         }
-        close(declaring).await;
         Ok(())
     }
 
@@ -137,16 +136,6 @@ fn properties(message: &Outgoing) -> BasicProperties {
     properties
 }
 
-/// What has been declared stays; how the connection ends that it was declared over does not matter.
-async fn close(declaring: lapin::Connection) {
-    let _ = declaring.close(200, "declared".into()).await;
-}
-
 fn broker(error: lapin::Error) -> BusError {
     BusError::Broker(error.to_string())
-}
-
-/// Whether the broker says that the user has no right to it.
-fn is_access_refused(error: &lapin::Error) -> bool {
-    error.to_string().contains("ACCESS_REFUSED")
 }

@@ -3,7 +3,7 @@
 
 mod conformance;
 
-use bus::{AmqpBus, Bus, MemoryBus};
+use bus::{AmqpBus, Bus, MemoryBus, Topology};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_bus_conforms() {
@@ -18,6 +18,6 @@ async fn rabbitmq_conforms() {
         println!("NOT RUN: RabbitMQ (KEYHELM_TEST_AMQP_URL unset)");
         return;
     };
-    let bus = AmqpBus::connect(&url, "conformance", None).await.unwrap();
+    let bus = AmqpBus::connect(&url, "conformance", None, Topology::Made).await.unwrap();
     conformance::all(&Bus::Amqp(bus)).await;
 }
