@@ -94,7 +94,8 @@ pub async fn nothing_is_said_in_clear(stack: &Stack) {
     let listeners = ["rabbitmq-diagnostics", "-q", "listeners", "--formatter", "json"];
     let output = stack.exec("rabbitmq", &listeners).await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("5671") && !text.contains("5672"), "{text}");
+    assert!(text.contains("\"port\":5671,\"protocol\":\"amqp/ssl\""), "{text}");
+    assert!(!text.contains("\"protocol\":\"amqp\""), "{text}");
     let url = stack.secret("coordinator", "database-url").await.unwrap();
     for (mode, is_taken) in [("disable", false), ("require", true)] {
         let to = format!("{url}?sslmode={mode}");
