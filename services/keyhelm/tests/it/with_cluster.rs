@@ -115,7 +115,8 @@ fn an_unmet_condition_is_shown_with_its_mend_and_nothing_changes() {
     let other = "ab".repeat(32);
     let refused = dev.run(&["auto-mk-rotate", "--expect-current-pattern", &other]);
     assert_eq!(refused.code, 3, "{refused:?}");
-    for word in ["SUBJECT", "MEND", "keyhelm cryptounit-mks", "safe: "] {
+    let mend = format!("keyhelm auto-mk-rotate --expect-current-pattern {before}");
+    for word in ["SUBJECT", "MEND", &mend, "safe: "] {
         assert!(refused.err.contains(word), "{word}: {}", refused.err);
     }
     let dry = dev.good(&["auto-mk-rotate", "--dry-run", "--expect-current-pattern", &before]);

@@ -71,7 +71,7 @@ impl Cluster {
             name: "coordinator".to_owned(),
             location: "[test]".to_owned(),
             times: Times::default(),
-            survey_every: std::time::Duration::ZERO,
+            survey_every: Duration::ZERO,
         };
         let own = open("coordinator");
         let (coordinator, _) = coordinator::start(
