@@ -26,6 +26,7 @@ use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
 use protocol::{InstanceId, Role, UnixMillis, topology};
 use service::Shutdown;
+use tokio::sync::watch;
 
 use self::sessions::Sessions;
 
@@ -72,26 +73,32 @@ pub async fn run(
     let keyring = Arc::new(unit.keyring(&Keyring::default()));
     let served = Served { keyring, trust: unit.state().trust.clone() };
     let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
+    let member = watch::Sender::new(is_member(&unit));
     let pages = match role {
         Role::OperationalUnit => {
             let queue = topology::page_queue(instance);
             bus.declare(&QueueSpec::transient(queue.clone())).await?;
-            let consumer = bus.consume(&queue, 2).await?;
-            let (bus, shared) = (bus.clone(), shared.clone());
-            Some(tokio::spawn(pages::run(bus, consumer, shared, page_identity, shutdown.clone())))
+            let worker = pages::Worker {
+                bus: bus.clone(),
+                queue,
+                is_member: member.subscribe(),
+                shared: shared.clone(),
+                identity: page_identity,
+            };
+            Some(tokio::spawn(worker.run(shutdown.clone())))
         }
         _ => None,
     };
     announce(&bus, &unit, &mut rng).await;
     let sessions = Sessions::new(now(), &mut rng);
-    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared };
+    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, member };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
     let stop = async move { stop.requested().await };
     let ended = bus::driver::run(&bus, &mut consumers, &mut none, &mut handler, stop).await;
     shutdown.trigger();
     if let Some(pages) = pages {
-        pages.await.context("page worker")?;
+        pages.await.context("page worker")??;
     }
     Ok(ended?)
 }
@@ -110,6 +117,11 @@ async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
     }
 }
 
+/// Whether the unit's newest manifest names it.
+fn is_member(unit: &Unit) -> bool {
+    unit.state().trust.member(unit.id()).is_some()
+}
+
 fn state_aad(instance: InstanceId, identity: &Identity) -> Vec<u8> {
     let id = crypto::identity::process_id(&identity.public_key());
     [b"unit".as_slice(), instance.bytes(), id.bytes()].concat()
@@ -126,6 +138,7 @@ struct UnitHandler {
     rng: ProcessRng,
     sessions: Sessions,
     shared: Shared,
+    member: watch::Sender<bool>,
 }
 
 impl UnitHandler {
@@ -234,6 +247,7 @@ impl Handler for UnitHandler {
         };
         let keyring = Arc::new(self.unit.keyring(&shared.keyring));
         *shared = Arc::new(Served { keyring, trust: self.unit.state().trust.clone() });
+        self.member.send_replace(is_member(&self.unit));
         Ok(())
     }
 }
