@@ -133,7 +133,7 @@ impl Cluster {
             instance_name: INSTANCE.to_owned(),
             pinned_administrators: Vec::new(),
             is_storage_key_local: true,
-            protocol_version: protocol::topology::PROTOCOL_VERSION,
+            protocol_version: topology::PROTOCOL_VERSION,
         };
         let shutdown = Shutdown::new();
         let run = crypto_unit::run(self.bus(), self.own_folder(name), config, shutdown.clone());

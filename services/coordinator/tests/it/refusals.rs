@@ -184,11 +184,11 @@ async fn documents_and_orders_that_nobody_of_the_manifest_signed_are_not_taken()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
     let (cluster, administrator) = founded().await;
-    let view = || cluster.api.read::<protocol::api::UnitsView>(&path("units"));
-    let counters = |view: protocol::api::UnitsView| -> Vec<u64> {
+    let counters = async || -> Vec<u64> {
+        let view: protocol::api::UnitsView = cluster.api.read(&path("units")).await;
         view.units.iter().map(|unit| unit.state.as_ref().unwrap().state_counter).collect()
     };
-    let before = counters(view().await);
+    let before = counters().await;
     let unmet = async |to: &str, body: Value, code: &str, next: &str| {
         let response = cluster.api.post(&path(to), &body).await;
         let found = problem(response, StatusCode::CONFLICT, "precheck-unmet").await;
@@ -218,7 +218,7 @@ async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
     assert_eq!(found.next_command.as_deref(), Some(next));
     let manifest: protocol::api::ManifestView = cluster.api.read(&path("manifest")).await;
     assert_eq!(manifest.standing_order.unwrap().hold_before_clear_s, 0, "that of before");
-    assert_eq!(counters(view().await), before);
+    assert_eq!(counters().await, before);
     let list: Vec<Value> = cluster.api.read(&path("rotations")).await;
     assert_eq!(list.len(), 1, "only that of the founding");
 }
