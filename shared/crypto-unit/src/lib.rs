@@ -29,6 +29,7 @@ use protocol::{InstanceId, Role, UnixMillis};
 use service::{Shutdown, Status};
 use telemetry::metric;
 use telemetry::trace::Span;
+use tokio::sync::watch;
 
 use self::sessions::Sessions;
 
@@ -84,25 +85,31 @@ pub async fn run(
     let keyring = Arc::new(unit.keyring(&Keyring::default()));
     let served = Served { keyring, trust: unit.state().trust.clone() };
     let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
+    let member = watch::Sender::new(is_member(&unit));
     let pages = match role {
         Role::OperationalUnit => {
-            let consumer = bus.consume(&pages.queue, 2).await?;
-            let (bus, shared) = (bus.clone(), shared.clone());
-            Some(tokio::spawn(pages::run(bus, consumer, shared, page_identity, shutdown.clone())))
+            let worker = pages::Worker {
+                bus: bus.clone(),
+                queue: pages.queue,
+                is_member: member.subscribe(),
+                shared: shared.clone(),
+                identity: page_identity,
+            };
+            Some(tokio::spawn(worker.run(shutdown.clone())))
         }
         _ => None,
     };
     announce(&bus, &unit, &mut rng).await;
     let sessions = Sessions::new(now(), &mut rng);
     status.ready_with(unit.state().trust.serial());
-    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status };
+    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status, member };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
     let stop = async move { stop.requested().await };
     let ended = bus::driver::run(&bus, &mut consumers, &mut none, &mut handler, stop).await;
     shutdown.trigger();
     if let Some(pages) = pages {
-        pages.await.context("page worker")?;
+        pages.await.context("page worker")??;
     }
     Ok(ended?)
 }
@@ -116,6 +123,11 @@ async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
     if let Err(error) = bus.publish(&message).await {
         tracing::warn!(%error, "the unit could not announce itself");
     }
+}
+
+/// Whether the unit's newest manifest names it.
+fn is_member(unit: &Unit) -> bool {
+    unit.state().trust.member(unit.id()).is_some()
 }
 
 fn state_aad(instance: InstanceId, identity: &Identity) -> Vec<u8> {
@@ -135,6 +147,7 @@ struct UnitHandler {
     sessions: Sessions,
     shared: Shared,
     status: Status,
+    member: watch::Sender<bool>,
 }
 
 impl UnitHandler {
@@ -263,6 +276,7 @@ impl Handler for UnitHandler {
         let keyring = Arc::new(self.unit.keyring(&shared.keyring));
         *shared = Arc::new(Served { keyring, trust: self.unit.state().trust.clone() });
         self.status.ready_with(self.unit.state().trust.serial());
+        self.member.send_replace(is_member(&self.unit));
         Ok(())
     }
 }

@@ -15,48 +15,78 @@ use protocol::{Epoch, MessageId, Role};
 use service::Shutdown;
 use telemetry::metric;
 use telemetry::trace::Span;
+use tokio::sync::watch;
 
 use crate::{Served, Shared, address_of};
 
-/// Answers pages until `shutdown`.
-pub(crate) async fn run(
-    bus: Bus,
-    mut consumer: Consumer,
-    shared: Shared,
-    identity: Arc<Identity>,
-    shutdown: Shutdown,
-) {
-    loop {
-        let delivery = tokio::select! {
-            () = shutdown.requested() => return,
-            delivery = consumer.receive() => delivery,
-        };
-        let Some(delivery) = delivery else { return };
-        let served = match shared.read() {
-            Ok(served) => served.clone(),
-            Err(poisoned) => poisoned.into_inner().clone(),
-        };
-        let (received, identity) = (delivery.received().clone(), identity.clone());
-        let begun = Instant::now();
-        let span =
-            received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
-        let worked =
-            tokio::task::spawn_blocking(move || answer(&served, &identity, &received)).await;
-        match worked {
-            Ok(Ok(message)) => {
-                metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());
-                if let Some(span) = span {
-                    span.end();
-                }
-                if let Err(error) = bus.publish(&message).await {
-                    tracing::warn!(%error, "the answer to a page was not confirmed");
-                }
-                delivery.ack().await;
+/// What a page worker has at hand.
+pub(crate) struct Worker {
+    pub(crate) bus: Bus,
+    pub(crate) queue: String,
+    pub(crate) is_member: watch::Receiver<bool>,
+    pub(crate) shared: Shared,
+    pub(crate) identity: Arc<Identity>,
+}
+
+impl Worker {
+    /// Answers pages until `shutdown`. A unit that the manifest does not name takes none: all
+    /// operational units share the queue, and its answers would not be believed.
+    pub(crate) async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let (mut named, mut removed) = (self.is_member.clone(), self.is_member.clone());
+        while !shutdown.is_requested() {
+            tokio::select! {
+                () = shutdown.requested() => break,
+                found = named.wait_for(|is_member| *is_member) => if found.is_err() { break },
             }
-            Ok(Err(reason)) => delivery.bury(&bus, reason).await,
-            Err(error) => {
-                tracing::error!(%error, "a page worker failed");
-                delivery.bury(&bus, "worker-failed").await;
+            let consumer = match self.bus.consume(&self.queue, 2).await {
+                Ok(consumer) => consumer,
+                Err(error) => {
+                    shutdown.trigger();
+                    return Err(error.into());
+                }
+            };
+            // What is under way then goes back to the queue, for another unit.
+            tokio::select! {
+                () = self.serve(consumer, &shutdown) => {}
+                _ = removed.wait_for(|is_member| !is_member) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve(&self, mut consumer: Consumer, shutdown: &Shutdown) {
+        loop {
+            let delivery = tokio::select! {
+                () = shutdown.requested() => return,
+                delivery = consumer.receive() => delivery,
+            };
+            let Some(delivery) = delivery else { return };
+            let served = match self.shared.read() {
+                Ok(served) => served.clone(),
+                Err(poisoned) => poisoned.into_inner().clone(),
+            };
+            let (received, identity) = (delivery.received().clone(), self.identity.clone());
+            let begun = Instant::now();
+            let span =
+                received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
+            let worked =
+                tokio::task::spawn_blocking(move || answer(&served, &identity, &received)).await;
+            match worked {
+                Ok(Ok(message)) => {
+                    metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());
+                    if let Some(span) = span {
+                        span.end();
+                    }
+                    if let Err(error) = self.bus.publish(&message).await {
+                        tracing::warn!(%error, "the answer to a page was not confirmed");
+                    }
+                    delivery.ack().await;
+                }
+                Ok(Err(reason)) => delivery.bury(&self.bus, reason).await,
+                Err(error) => {
+                    tracing::error!(%error, "a page worker failed");
+                    delivery.bury(&self.bus, "worker-failed").await;
+                }
             }
         }
     }

@@ -182,6 +182,48 @@ async fn documents_and_orders_that_nobody_of_the_manifest_signed_are_not_taken()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
+    let (cluster, administrator) = founded().await;
+    let counters = async || -> Vec<u64> {
+        let view: protocol::api::UnitsView = cluster.api.read(&path("units")).await;
+        view.units.iter().map(|unit| unit.state.as_ref().unwrap().state_counter).collect()
+    };
+    let before = counters().await;
+    let unmet = async |to: &str, body: Value, code: &str, next: &str| {
+        let response = cluster.api.post(&path(to), &body).await;
+        let found = problem(response, StatusCode::CONFLICT, "precheck-unmet").await;
+        let codes: Vec<_> = found.unmet.iter().map(|one| one.code.as_str()).collect();
+        assert_eq!((codes, found.next_command.as_deref()), (vec![code], Some(next)));
+    };
+    let rotate = "keyhelm auto-mk-rotate";
+    unmet("rotations", json!({ "verify_all": true }), "verify-all-unsupported", rotate).await;
+    for hold in ["hold_after_commit_s", "hold_before_clear_s"] {
+        let mut body = json!({ "purpose": "rotate", "mode": "strict", "valid_for_s": 60 });
+        body[hold] = json!(1);
+        unmet("order-drafts", body, "order-unsupported", "keyhelm auto-mk-rotate --sign").await;
+    }
+    let held = StandingOrder {
+        not_more_often_than_s: 100,
+        hold_before_clear_s: 10,
+        until: service::now().plus_ms(60_000),
+        ..ended_standing()
+    };
+    let bytes = codec::encode(&held);
+    let signatures = administrator.sign(domain::STANDING_ORDER, &bytes);
+    let body = json!({ "bytes": hex::encode(bytes), "signatures": signatures });
+    let response = cluster.api.post(&path("standing-orders"), &body).await;
+    let code = "standing-order-unsupported";
+    let found = problem(response, StatusCode::CONFLICT, code).await;
+    let next = "keyhelm auto-init --standing-order DURATION";
+    assert_eq!(found.next_command.as_deref(), Some(next));
+    let manifest: protocol::api::ManifestView = cluster.api.read(&path("manifest")).await;
+    assert_eq!(manifest.standing_order.unwrap().hold_before_clear_s, 0, "that of before");
+    assert_eq!(counters().await, before);
+    let list: Vec<Value> = cluster.api.read(&path("rotations")).await;
+    assert_eq!(list.len(), 1, "only that of the founding");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_requests_than_are_worked_on_at_once_are_told_to_come_back() {
     let (mut cluster, _) = founded().await;
     // Each draft now waits for a silent unit.

@@ -93,10 +93,10 @@ async fn a_start_that_cannot_be_names_every_unmet_condition_and_changes_nothing(
     assert_eq!(found, expected);
     assert!(unmet.detail.contains("op-2") && unmet.detail.contains("rec-2"), "{}", unmet.detail);
     assert_eq!(unmet.safe, "Nothing has changed.");
-    // The silent units are mended by starting them, which is no command of ours; the pattern is.
-    let next = unmet.next_command.unwrap();
-    assert!(next.starts_with("keyhelm auto-mk-rotate --expect-current-pattern "), "{next}");
     let view: UnitsView = cluster.api.read(&path("units")).await;
+    let current = view.units[0].state.as_ref().unwrap().registers.current.unwrap();
+    let next = format!("keyhelm auto-mk-rotate --expect-current-pattern {current}");
+    assert_eq!(unmet.next_command, Some(next));
     let is_bound = |unit: &protocol::api::UnitView| {
         let rotation = unit.state.as_ref().and_then(|state| state.rotation);
         rotation.is_some_and(|(_, standing)| standing == protocol::report::Standing::Bound)

@@ -6,7 +6,7 @@ mod heard;
 mod survey;
 mod unmet;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crypto::identity::{self, Identity};
 use protocol::api::{PlanView, RotationView};
@@ -14,7 +14,7 @@ use protocol::codec;
 use protocol::command::{Command, KeystoreCommand};
 use protocol::envelope::{Kind, Recipient};
 use protocol::keystore::GateMode;
-use protocol::manifest::SignedManifest;
+use protocol::manifest::{Manifest, SignedManifest};
 use protocol::order::{Order, OrderRef, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
 use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, UnitReport};
 use protocol::{Epoch, MessageId, Pattern, ProcessId, Role, RotationId, UnixMillis};
@@ -341,13 +341,13 @@ impl Conductor {
         who: ProcessId,
         effects: &mut Effects,
     ) {
-        let Some(member) = self.trust.member(who) else { return };
+        let Some(role) = self.role_of(who) else { return };
         let Some(serial) = self.heard.manifest_serial(who) else { return };
         if serial >= self.trust.serial() {
             return;
         }
         let chain = self.trust.chain()[serial as usize..].to_vec();
-        let message = match member.role {
+        let message = match role {
             Role::Reencryptor => {
                 self.seal_keystore(now, rng, who, &KeystoreCommand::TakeManifest { chain })
             }
@@ -358,6 +358,16 @@ impl Conductor {
             _ => self.seal_unit(now, rng, who, &Command::TakeManifest { chain }),
         };
         effects.send.push(message);
+    }
+
+    /// Its role by the newest manifest that names it: whoever has been removed learns of it too.
+    fn role_of(&self, who: ProcessId) -> Option<Role> {
+        let newest = self.trust.member(who).map(|member| member.role);
+        newest.or_else(|| {
+            let chain = self.trust.chain().iter().rev();
+            let mut older = chain.filter_map(|signed| signed.unverified().ok());
+            older.find_map(|manifest| manifest.member(who).map(|member| member.role))
+        })
     }
 
     /// Hands something to the running rotation.
@@ -487,6 +497,11 @@ impl Conductor {
         signed: &SignedManifest,
         effects: &mut Effects,
     ) -> Result<(), ManifestRefusal> {
+        let ids = |found: Option<&Manifest>| -> BTreeSet<ProcessId> {
+            let members = found.map(|manifest| manifest.members.as_slice()).unwrap_or_default();
+            members.iter().map(|member| member.id).collect()
+        };
+        let before = ids(self.trust.newest());
         let is_new = self.trust.take(
             std::slice::from_ref(signed),
             Some((self.id, Role::Coordinator)),
@@ -494,9 +509,8 @@ impl Conductor {
         )?;
         effects.save_documents |= is_new;
         // One that is known already is sent again to whoever lacks it.
-        let Some(manifest) = self.trust.newest() else { return Ok(()) };
-        let members: Vec<_> = manifest.members.iter().map(|member| member.id).collect();
-        for who in members.into_iter().filter(|who| *who != self.id) {
+        let everybody = &before | &ids(self.trust.newest());
+        for who in everybody.into_iter().filter(|who| *who != self.id) {
             self.heard.expect(who);
             self.catch_up(now, rng, who, effects);
         }

@@ -20,8 +20,8 @@ use protocol::report::{Answering, KeystoreReport, Standing};
 use protocol::{Epoch, GenerationId, Pattern, UnixMillis};
 
 use crate::world::{
-    ALL, KEYSTORE, NOW, OP_1, OTHERS, REC_1, Run, World, coordinator, id_of, reencryptor,
-    signatures, unit_id,
+    ALL, KEYSTORE, NOW, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, coordinator, id_of,
+    reencryptor, signatures, unit_id,
 };
 
 /// A conductor and everybody whom it talks to.
@@ -34,6 +34,8 @@ struct Stage {
     /// By how much the first operational unit's clock is ahead.
     ahead_ms: u64,
     saves: usize,
+    /// Of the reencryptor's manifest.
+    serial: u64,
     answers: Vec<Answer>,
 }
 
@@ -49,7 +51,16 @@ impl Stage {
         row.active = current.map(|pattern| generation(1, pattern, GenerationState::Active));
         let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
         let conductor = Conductor::new(Arc::new(coordinator()), trust, None, Times::default());
-        Self { world, conductor, row, now: NOW, ahead_ms: 0, saves: 0, answers: Vec::new() }
+        Self {
+            world,
+            conductor,
+            row,
+            now: NOW,
+            ahead_ms: 0,
+            saves: 0,
+            serial: 1,
+            answers: Vec::new(),
+        }
     }
 
     /// Everything that may not change when a start is refused.
@@ -88,19 +99,22 @@ impl Stage {
         outcome.messages.into_iter().map(|message| message.bytes).collect()
     }
 
-    /// The reencryptor obeys an abort and reports.
+    /// The reencryptor obeys an abort, takes a manifest, and reports.
     fn reencrypted(&mut self, bytes: &[u8]) -> Vec<u8> {
         let envelope = Envelope::parse(bytes).unwrap();
-        let command = codec::decode(envelope.body).unwrap();
-        if let KeystoreCommand::Abort { order } = command {
-            let (order, reference) = leave::read(&order).unwrap();
-            let from_to = (order.from, Pattern([0; 32]));
-            let epoch = envelope.header.epoch;
-            machines::gate::abort(&mut self.row, &reference, from_to, epoch).unwrap();
+        match codec::decode(envelope.body).unwrap() {
+            KeystoreCommand::Abort { order } => {
+                let (order, reference) = leave::read(&order).unwrap();
+                let from_to = (order.from, Pattern([0; 32]));
+                let epoch = envelope.header.epoch;
+                machines::gate::abort(&mut self.row, &reference, from_to, epoch).unwrap();
+            }
+            KeystoreCommand::TakeManifest { chain } => self.serial = chain.len() as u64 + 1,
+            _ => {}
         }
         let report = KeystoreReport {
             reencryptor: id_of(&reencryptor()),
-            manifest_serial: 1,
+            manifest_serial: self.serial,
             row: Some(self.row.clone()),
             receipts_digest: None,
             hold_ends: Vec::new(),
@@ -377,4 +391,28 @@ fn a_unit_whose_state_is_gone_is_not_silent_and_is_handed_the_manifest_once_a_su
     let order = stage.order(|_| {});
     stage.refused(order, false, &[("imprint-mode", "keyhelm cryptounit-retire op-1")]);
     assert_eq!(stage.world.units[OP_1].state().counter, 0, "it has refused the manifest");
+}
+
+#[test]
+fn a_unit_that_is_removed_learns_of_it_at_once_or_when_it_speaks_again() {
+    let mut stage = Stage::well();
+    stage.world.next_manifest(&[OP_1, REC_1, REC_2]);
+    let second = stage.world.manifests[1].clone();
+    let serial = |stage: &Stage| stage.world.units[OP_2].state().trust.serial();
+    let before = machines::unit::state::UnitState::from_bytes(&stage.world.state_bytes(OP_2));
+    assert!(matches!(stage.ask(Ask::Manifest(second)), Answer::Taken));
+    assert_eq!(serial(&stage), 2);
+    assert!(stage.world.units[OP_2].state().trust.member(unit_id(OP_2)).is_none());
+    // It was away then: its announcement is answered with the manifest.
+    stage.world.units[OP_2] = machines::unit::Unit::new(
+        crate::world::config(OP_2),
+        crate::world::identity(OP_2 as u8),
+        before.unwrap(),
+    );
+    assert_eq!(serial(&stage), 1);
+    let unit = &stage.world.units[OP_2];
+    let body = codec::encode(&unit.announcement());
+    let sealed = unit.broadcast(NOW, &mut stage.world.rng, Kind::Announcement, &body);
+    stage.handle(Input::Message(sealed));
+    assert_eq!(serial(&stage), 2);
 }

@@ -18,7 +18,8 @@ use self::stage::{Run, Stage, Unmet};
 use self::state::Amiss;
 use crate::words;
 
-const ROTATE: Run = Run::Keyhelm("auto-mk-rotate --yes");
+const ROTATE_LINE: &str = "auto-mk-rotate --yes";
+const ROTATE: Run = Run::Keyhelm(ROTATE_LINE);
 const RESTART: &str = "restart the coordinator";
 const RESTORE: &str = "restore the keystore that belongs to these units";
 const SIGN: &str = "keyhelm auto-mk-rotate --sign";
@@ -301,6 +302,10 @@ impl Stage {
         let before = self.everything().await;
         let found = self.refused(name, case.run).await;
         assert_eq!(found, expected, "{name}");
+        if matches!(case.run, Run::Keyhelm(line) if line == ROTATE_LINE) {
+            let tried = self.refused(name, Run::Keyhelm("auto-mk-rotate --dry-run")).await;
+            assert_eq!(tried, expected, "{name}, tried out");
+        }
         let after = self.everything().await;
         assert!(before == after, "{name}: something has changed");
         let mut mends: Vec<String> = Vec::new();
