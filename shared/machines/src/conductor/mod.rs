@@ -221,10 +221,10 @@ impl Conductor {
         &self.trust
     }
 
-    /// What a process is, as the manifest says, or as it has announced itself.
+    /// What a process is, as a manifest says, or as it has announced itself.
     pub fn role_of(&self, who: ProcessId) -> Option<Role> {
-        let member = self.trust.member(who).map(|member| member.role);
-        member.or_else(|| self.heard.announced.get(&who).map(|heard| heard.said.member.role))
+        let announced = || self.heard.announced.get(&who).map(|heard| heard.said.member.role);
+        self.role_by_manifest(who).or_else(announced)
     }
 
     /// The standing order as signed, if there is one.
@@ -341,7 +341,7 @@ impl Conductor {
         who: ProcessId,
         effects: &mut Effects,
     ) {
-        let Some(role) = self.role_of(who) else { return };
+        let Some(role) = self.role_by_manifest(who) else { return };
         let Some(serial) = self.heard.manifest_serial(who) else { return };
         if serial >= self.trust.serial() {
             return;
@@ -361,7 +361,7 @@ impl Conductor {
     }
 
     /// Its role by the newest manifest that names it: whoever has been removed learns of it too.
-    fn role_of(&self, who: ProcessId) -> Option<Role> {
+    fn role_by_manifest(&self, who: ProcessId) -> Option<Role> {
         let newest = self.trust.member(who).map(|member| member.role);
         newest.or_else(|| {
             let chain = self.trust.chain().iter().rev();
