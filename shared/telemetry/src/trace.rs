@@ -99,7 +99,7 @@ impl fmt::Display for Context {
 
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let is_lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if text.len() != 2 * N || !text.as_bytes().iter().all(|byte| is_lower(byte)) {
+    if text.len() != 2 * N || !text.as_bytes().iter().all(is_lower) {
         return None;
     }
     let mut bytes = [0; N];
