@@ -49,8 +49,9 @@ pub fn text_of(output: &Output) -> String {
 }
 
 impl Stack {
-    /// Names a cluster; nothing is started. None where there is no engine or there are no images.
-    pub fn new(image: Option<&str>) -> anyhow::Result<Option<Self>> {
+    /// A cluster under this name, of the images of the variables' file or of this one; nothing is
+    /// started. None where there is no engine or there are no images.
+    pub fn new(name: &str, image: Option<&str>) -> anyhow::Result<Option<Self>> {
         let Some(env_file) = std::env::var_os("KEYHELM_TEST_COMPOSE_ENV") else { return Ok(None) };
         let (coordinator_port, traces_port) = (free_port()?, free_port()?);
         let mut variables = vec![
@@ -60,7 +61,7 @@ impl Stack {
             ("KEYHELM_RABBITMQ_PORT", free_port()?.to_string()),
         ];
         variables.extend(image.map(|image| ("KEYHELM_IMAGE", image.to_owned())));
-        let project = format!("keyhelm-test-{}", std::process::id());
+        let project = format!("keyhelm-test-{}-{name}", std::process::id());
         let env_file = env_file.into();
         let token = OnceCell::new();
         Ok(Some(Self { project, env_file, token, variables, coordinator_port, traces_port }))

@@ -10,11 +10,16 @@ mod rights;
 mod tracing;
 
 use chaos::Stack;
+use tokio::sync::Mutex;
+
+/// Two clusters at once would be more than a small machine has memory and cores for.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// One cluster for everything that leaves it whole: starting one takes most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_starts_from_nothing_rotates_and_survives() {
-    let Some(stack) = stack(None) else { return };
+    let _turn = TURN.lock().await;
+    let Some(stack) = stack("whole", None) else { return };
     let done = tokio::spawn(async move {
         quickstart::four_lines(&stack).await;
         quickstart::nothing_for_tests_is_in_the_image().await;
@@ -24,26 +29,25 @@ async fn a_cluster_starts_from_nothing_rotates_and_survives() {
         quickstart::a_message_starts_a_rotation(&stack).await;
         kills::a_running_rotation_survives_each_unit(&stack).await;
         quickstart::everything_is_kept(&stack).await;
-        stack
     });
-    finish(done).await;
+    finish("whole", done).await;
 }
 
 /// The same with units and a coordinator that tests can hold at a phase.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_that_is_killed_at_any_phase_costs_no_key() {
-    let Some(stack) = stack(Some("keyhelm:failpoints")) else { return };
+    let _turn = TURN.lock().await;
+    let Some(stack) = stack("held", Some("keyhelm:failpoints")) else { return };
     let done = tokio::spawn(async move {
         quickstart::four_lines(&stack).await;
         kills::each_unit_at_each_phase(&stack).await;
         tracing::a_coordinator_that_is_killed_goes_on_in_the_same_trace(&stack).await;
-        stack
     });
-    finish(done).await;
+    finish("held", done).await;
 }
 
-fn stack(image: Option<&str>) -> Option<Stack> {
-    let stack = Stack::new(image).unwrap();
+fn stack(name: &str, image: Option<&str>) -> Option<Stack> {
+    let stack = Stack::new(name, image).unwrap();
     if stack.is_none() {
         let required = std::env::var("KEYHELM_REQUIRE").unwrap_or_default();
         let is_required = required.split(',').any(|word| word == "docker");
@@ -54,17 +58,16 @@ fn stack(image: Option<&str>) -> Option<Stack> {
 }
 
 /// Whatever happened, nothing is left behind.
-async fn finish(done: tokio::task::JoinHandle<Stack>) {
-    match done.await {
-        Ok(stack) => stack.forget().await.unwrap(),
-        Err(failed) => {
-            if let Some(stack) = Stack::new(None).unwrap() {
-                for service in chaos::compose::SERVICES {
-                    eprintln!("== {service}\n{}", stack.logs(service).await);
-                }
-                stack.forget().await.unwrap();
-            }
-            std::panic::resume_unwind(failed.into_panic());
+async fn finish(name: &str, done: tokio::task::JoinHandle<()>) {
+    let stack = Stack::new(name, None).unwrap().unwrap();
+    let ended = done.await;
+    if ended.is_err() {
+        for service in chaos::compose::SERVICES {
+            eprintln!("== {service}\n{}", stack.logs(service).await);
         }
+    }
+    stack.forget().await.unwrap();
+    if let Err(failed) = ended {
+        std::panic::resume_unwind(failed.into_panic());
     }
 }
