@@ -64,11 +64,6 @@ pub async fn start(
         QueueSpec::durable(topology::announcement_address()),
     ];
     bus.declare(&queues).await?;
-    let mut consumers = [
-        bus.consume(&own.queue, 64).await?,
-        bus.consume(topology::REQUEST_QUEUE, 4).await?,
-        bus.consume(topology::ANNOUNCEMENT_QUEUE, 16).await?,
-    ];
     let member = Member {
         id,
         name: config.name.clone(),
@@ -81,11 +76,23 @@ pub async fn start(
     let handle = Handle::new(asks, events.clone(), member);
     let mut coordinator = Coordinator::new(folder, identity, records, config, events, status, rng);
     let recovered = coordinator.recover().await?;
+    let mut consumers = [
+        bus.consume(&own.queue, 64).await?,
+        bus.consume(topology::REQUEST_QUEUE, 4).await?,
+        bus.consume(topology::ANNOUNCEMENT_QUEUE, 16).await?,
+    ];
     let task = tokio::spawn(async move {
-        bus::driver::finish(&bus, &mut coordinator, recovered).await?;
         let stop = async move { shutdown.requested().await };
-        bus::driver::run(&bus, &mut consumers, &mut receiver, &mut coordinator, stop).await?;
-        Ok(())
+        let acted = async {
+            bus::driver::finish(&bus, &mut coordinator, recovered).await?;
+            bus::driver::run(&bus, &mut consumers, &mut receiver, &mut coordinator, stop).await
+        };
+        let ended = acted.await;
+        // The next term reads the same queues over the same connection.
+        for consumer in consumers {
+            consumer.close().await;
+        }
+        Ok(ended?)
     });
     Ok((handle, task))
 }

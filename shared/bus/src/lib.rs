@@ -282,6 +282,16 @@ impl Consumer {
     }
 }
 
+impl Consumer {
+    /// Takes nothing any more; what is not acknowledged is delivered to others.
+    pub async fn close(self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Amqp(consumer) => consumer.close().await,
+        }
+    }
+}
+
 /// A message that is not acknowledged yet; dropped, it is delivered again.
 #[derive(Debug)]
 pub enum Delivery {

@@ -3,10 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use lapin::options::ConfirmSelectOptions;
+use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::tcp::OwnedTLSConfig;
+use lapin::types::FieldTable;
 use lapin::uri::{AMQPAuthority, AMQPUri};
-use lapin::{Channel, ConnectionProperties};
+use lapin::{Channel, ConnectionProperties, ExchangeKind};
+use protocol::topology;
 use tls::Authority;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
@@ -74,6 +76,20 @@ impl Connection {
         let publishing = connection.create_channel().await?;
         publishing.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { connection, publishing })
+    }
+
+    /// Waits until the broker has answered something; gives up where it never will.
+    pub(super) async fn until_there(&self) {
+        let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
+        loop {
+            let (name, kind) = (topology::EVENTS.into(), ExchangeKind::Topic);
+            let asked =
+                self.publishing.exchange_declare(name, kind, passive, FieldTable::default()).await;
+            let Err(error) = asked else { return };
+            if self.publishing.wait_for_recovery(error).await.is_err() {
+                return;
+            }
+        }
     }
 
     pub(super) fn publishing(&self) -> Channel {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -16,6 +17,12 @@ use crate::{BusError, Properties, Received};
 
 /// How often a consumer is opened anew, with pauses of up to five seconds, before its process ends.
 const MAX_TRIES: u32 = 20;
+
+/// How long the end of a consumer waits for a broker that is away.
+const MAX_CLOSE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether a channel has come back.
+const RECOVERY_STEP: Duration = Duration::from_millis(20);
 
 /// Takes messages from one queue.
 pub struct AmqpConsumer {
@@ -59,6 +66,23 @@ impl AmqpConsumer {
             if !is_recovered {
                 self.open_again().await?;
             }
+        }
+    }
+
+    /// Takes nothing any more. A channel that is merely let go of while the connection is away comes
+    /// back with it, and with a consumer whose messages nobody reads.
+    pub(crate) async fn close(self) {
+        let closed = async {
+            self.connection.until_there().await;
+            // Channels come back one after the other; one that has not yet cannot be closed.
+            while self.channel.status().reconnecting() {
+                tokio::time::sleep(RECOVERY_STEP).await;
+            }
+            // One that is closed already is what is wanted.
+            let _ = self.channel.close(200, "done".into()).await;
+        };
+        if tokio::time::timeout(MAX_CLOSE, closed).await.is_err() {
+            tracing::warn!(queue = %self.queue, "the broker is away while a consumer ends");
         }
     }
 
