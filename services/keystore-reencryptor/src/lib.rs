@@ -220,6 +220,9 @@ impl Reencryptor {
             Ok(opened) => opened,
             Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
         };
+        if opened.sender_role != Some(Role::OperationalUnit) {
+            return Outcome { dead: Some("not-an-operational-unit"), ..Outcome::default() };
+        }
         let answer: PageAnswer = match codec::decode(opened.body) {
             Ok(answer) => answer,
             Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },

@@ -160,8 +160,7 @@ impl UnitHandler {
         let unit = self.unit.config().name.as_str();
         match &outcome.noted {
             Some((command, Some(refusal))) => {
-                let labels = [("command", (*command).into()), ("reason", refusal.code().into())];
-                metric::count(metric::COMMANDS_REFUSED, &labels);
+                count_refused(command, refusal.code());
                 tracing::info!(unit, command, reason = refusal.code(), %refusal, "refused");
             }
             Some((command, None)) => tracing::debug!(unit, command, "done"),
@@ -218,6 +217,12 @@ impl UnitHandler {
             Err(reason) => Outcome { dead: Some(reason), ..Outcome::default() },
         }
     }
+}
+
+/// Counts what the unit answers with a refusal.
+pub(crate) fn count_refused(command: &'static str, reason: &'static str) {
+    let labels = [("command", command.to_owned()), ("reason", reason.to_owned())];
+    metric::count(metric::COMMANDS_REFUSED, &labels);
 }
 
 /// Whoever asks before there is a manifest is a coordinator.

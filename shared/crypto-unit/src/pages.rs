@@ -111,6 +111,11 @@ fn answer(
     let asked: RewrapPage = codec::decode(opened.body).map_err(|error| error.reason())?;
     let mut rng = process_rng();
     let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
+    match &answer {
+        PageAnswer::Rewrapped { .. } => {}
+        PageAnswer::Unopened(_) => crate::count_refused("rewrap", "unopened"),
+        PageAnswer::Refused(_) => crate::count_refused("rewrap", "not-bound"),
+    }
     let to = opened.header.sender;
     let sealing = Sealing {
         id: MessageId::from_uuid(crypto::random::uuid_v7(crate::now(), &mut rng)),

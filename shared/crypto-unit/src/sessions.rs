@@ -10,7 +10,8 @@ use machines::unit::keys;
 use protocol::codec;
 use protocol::envelope::{Header, Kind};
 use protocol::session::{
-    KeyAnswer, KeyRefusal, KeyRequest, SealedAnswer, SealedRequest, SessionInfo, SessionOffer,
+    KeyAnswer, KeyRefusal, KeyRequest, SealedAnswer, SealedRequest, SessionAsk, SessionInfo,
+    SessionOffer,
 };
 use protocol::{ProcessId, SessionId, UnixMillis};
 
@@ -55,6 +56,7 @@ impl Sessions {
             *self = Self::new(now, rng);
         }
         if kind == Kind::SessionAsk {
+            codec::decode::<SessionAsk>(body).map_err(|error| error.reason())?;
             return Ok((Kind::SessionOffer, codec::encode(&self.offer(unit))));
         }
         let request: SealedRequest = codec::decode(body).map_err(|error| error.reason())?;
@@ -85,6 +87,7 @@ impl Sessions {
             .open(Direction::Request, counter, &request.ciphertext)
             .map_err(|_| "session-ciphertext")?;
         if !found.window.accept(counter) {
+            crate::count_refused("sealed-request", "replayed");
             return Ok(SealedAnswer::Replayed);
         }
         let answer = match codec::decode::<KeyRequest>(&opened) {

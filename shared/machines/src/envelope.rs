@@ -102,7 +102,7 @@ fn verify_sender(envelope: &Envelope<'_>, trust: &Trust) -> Result<Option<Role>,
     let sender = header.sender;
     let (key, role) = match trust.member(sender) {
         Some(member) => (member.identity, Some(member.role)),
-        None if trust.newest().is_none() || may_be_unvouched(header.kind) => {
+        None if trust.newest().is_none() || header.kind == Kind::Announcement => {
             (header.sender_key, None)
         }
         None => return Err(EnvelopeRefusal::UnknownSender(sender)),
@@ -115,11 +115,6 @@ fn verify_sender(envelope: &Envelope<'_>, trust: &Trust) -> Result<Option<Role>,
         true => Ok(role),
         false => Err(EnvelopeRefusal::BadSignature(sender)),
     }
-}
-
-/// What a process may say before any manifest names it.
-const fn may_be_unvouched(kind: Kind) -> bool {
-    matches!(kind, Kind::Announcement | Kind::UnitReport | Kind::KeystoreReport)
 }
 
 fn signed_message(header_bytes: &[u8], body: &[u8]) -> Vec<u8> {

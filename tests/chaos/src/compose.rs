@@ -67,6 +67,12 @@ impl Stack {
         Ok(Some(Self { project, env_file, token, variables, coordinator_port, traces_port }))
     }
 
+    /// Gives the file a variable from now on.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, value.to_owned()));
+    }
+
     /// Compose with these arguments, not started yet.
     pub fn compose(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker-compose");

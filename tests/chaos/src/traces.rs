@@ -22,6 +22,31 @@ pub struct Span {
     pub span_id: String,
     /// The span that it is below; none for a root.
     pub parent_span_id: Option<String>,
+    /// When it began, in nanoseconds since 1970.
+    pub start_unix_nano: u64,
+    /// When it ended.
+    pub end_unix_nano: u64,
+    /// How it ended.
+    pub status: Status,
+}
+
+/// How a span ended.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// OpenTelemetry's number.
+    pub code: i32,
+}
+
+impl Span {
+    /// How long it took.
+    pub const fn took(&self) -> Duration {
+        Duration::from_nanos(self.end_unix_nano.saturating_sub(self.start_unix_nano))
+    }
+
+    /// Whether what it stands for failed (`STATUS_CODE_ERROR`).
+    pub const fn has_failed(&self) -> bool {
+        self.status.code == 2
+    }
 }
 
 /// A rotation's spans, each once.

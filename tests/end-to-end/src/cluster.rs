@@ -178,7 +178,8 @@ impl Cluster {
             ("KEYHELM_AMQP_URL".to_owned(), broker),
         ];
         environment.extend(own.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        self.processes.push(Process::new(name, binary, folder, environment));
+        let process = Process::new(name, binary, folder, environment, free_port()?);
+        self.processes.push(process);
         Ok(())
     }
 

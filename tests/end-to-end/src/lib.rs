@@ -5,11 +5,13 @@
 //! the binaries of `cargo build --release --workspace`.
 
 pub mod cluster;
+pub mod counters;
 pub mod database;
 pub mod keys;
 pub mod leaks;
 pub mod process;
 pub mod proxy;
+pub mod sender;
 pub mod tap;
 
 pub use cluster::{Cluster, Flavour};

@@ -17,19 +17,24 @@ pub struct Process {
     binary: PathBuf,
     environment: Vec<(String, String)>,
     log: PathBuf,
+    /// Where it shows how it is and what it has counted.
+    pub observe_port: u16,
     child: Option<Child>,
 }
 
 impl Process {
-    /// Not started yet. Its log goes to `<folder>/<name>.log`.
+    /// Not started yet. Its log goes to `<folder>/<name>.log`, its metrics to this port.
     pub fn new(
         name: &str,
         binary: PathBuf,
         folder: &Path,
-        environment: Vec<(String, String)>,
+        mut environment: Vec<(String, String)>,
+        observe_port: u16,
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        Self { name: name.to_owned(), binary, environment, log, child: None }
+        let observed = format!("127.0.0.1:{observe_port}");
+        environment.push(("KEYHELM_OBSERVE_LISTEN".to_owned(), observed));
+        Self { name: name.to_owned(), binary, environment, log, observe_port, child: None }
     }
 
     /// Its name.

@@ -319,18 +319,22 @@ impl Coordinator {
         self.put(id, Waiter::Survey, asker, Ask::Look, outcome);
     }
 
-    /// An instance that nobody has spoken of before begins with an announcement.
-    fn meet(&mut self, id: InstanceId, name: String) -> bool {
+    /// An instance that nobody has spoken of before begins with an announcement: whether this one
+    /// begins it. The error is the reason for the dead-letter queue.
+    fn meet(&mut self, id: InstanceId, name: String) -> Result<bool, &'static str> {
+        if InstanceId::named(&name) != id {
+            return Err("unknown-instance");
+        }
         if self.instances.contains_key(&id) {
-            return true;
+            return Ok(false);
         }
         if self.instances.len() >= MAX_INSTANCES {
-            return false;
+            return Err("too-many-instances");
         }
         let (trust, times) = (Trust::imprint(id), self.config.times);
         let conductor = Conductor::new(self.identity.clone(), trust, None, times);
         self.instances.insert(id, Instance::new(name, conductor, Journal::default()));
-        true
+        Ok(true)
     }
 
     fn signed_message(&mut self, received: &Received) -> Outcome {
@@ -339,17 +343,22 @@ impl Coordinator {
             Ok(envelope) => envelope,
             Err(error) => return Outcome { dead: Some(error.reason()), ..outcome },
         };
-        let id = envelope.header.instance;
-        if envelope.header.kind == Kind::Announcement
-            && let Ok(said) = codec::decode::<Announcement>(envelope.body)
-            && (InstanceId::named(&said.instance_name) != id || !self.meet(id, said.instance_name))
-        {
-            return Outcome { dead: Some("unknown-instance"), ..outcome };
-        }
+        let (id, kind) = (envelope.header.instance, envelope.header.kind);
+        let announced = (kind == Kind::Announcement)
+            .then(|| codec::decode::<Announcement>(envelope.body).ok())
+            .flatten();
+        let is_met = match announced.map(|said| self.meet(id, said.instance_name)).transpose() {
+            Ok(is_met) => is_met.unwrap_or(false),
+            Err(reason) => return Outcome { dead: Some(reason), ..outcome },
+        };
         if !self.instances.contains_key(&id) {
             return Outcome { dead: Some("unknown-instance"), ..outcome };
         }
         self.conduct(id, Input::Message(received.body.to_vec()), &mut outcome);
+        if is_met && outcome.dead.is_some() {
+            // Nobody has signed for it.
+            self.instances.remove(&id);
+        }
         outcome
     }
 

@@ -148,6 +148,9 @@ impl Fault {
             "other-rotation" => conflict()
                 .safe("Nothing has changed; the rotation that is running goes on.")
                 .next("keyhelm rotations"),
+            "rotation-running" => conflict()
+                .safe("Nothing has changed; the rotation that is running goes on.")
+                .next("keyhelm rotations"),
             "not-running" => {
                 let text = format!("Rotation {subject} has ended: there is nothing to abort.");
                 Self::new(StatusCode::CONFLICT, code, text)

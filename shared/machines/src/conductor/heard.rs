@@ -1,6 +1,6 @@
 //! What everybody last said: for surveys, for views, and to see who lacks the newest manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::report::{Announcement, KeystoreReport, UnitReport};
 use protocol::{ProcessId, UnixMillis};
@@ -30,57 +30,42 @@ pub struct Heard {
 const MAX_ANNOUNCED: usize = 256;
 
 impl Heard {
-    /// Takes a unit's report in; false if it is not about its sender. One that `is_asked_now` is what
-    /// the unit says today, even if it counts fewer saves than before: its state has gone back.
-    pub fn take_unit(
-        &mut self,
-        at: UnixMillis,
-        sender: ProcessId,
-        report: &UnitReport,
-        is_asked_now: bool,
-    ) -> bool {
-        if report.unit != sender {
-            return false;
-        }
-        self.serials.insert(sender, report.manifest_serial);
+    /// Takes in a unit's report about itself. One that `is_asked_now` is what the unit says today,
+    /// even if it counts fewer saves than before: its state has gone back.
+    pub fn take_unit(&mut self, at: UnixMillis, report: &UnitReport, is_asked_now: bool) {
+        self.serials.insert(report.unit, report.manifest_serial);
         let is_older = self
             .units
-            .get(&sender)
+            .get(&report.unit)
             .is_some_and(|held| held.said.state_counter > report.state_counter);
         if is_asked_now || !is_older {
-            self.units.insert(sender, HeardOf { said: report.clone(), at });
+            self.units.insert(report.unit, HeardOf { said: report.clone(), at });
         }
-        true
     }
 
-    /// Takes a reencryptor's report in; false if it is not about its sender.
-    pub fn take_keystore(
-        &mut self,
-        at: UnixMillis,
-        sender: ProcessId,
-        report: &KeystoreReport,
-    ) -> bool {
-        if report.reencryptor != sender {
-            return false;
-        }
-        self.serials.insert(sender, report.manifest_serial);
-        self.keystores.insert(sender, HeardOf { said: report.clone(), at });
-        true
+    /// Takes in a reencryptor's report about itself.
+    pub fn take_keystore(&mut self, at: UnixMillis, report: &KeystoreReport) {
+        self.serials.insert(report.reencryptor, report.manifest_serial);
+        self.keystores.insert(report.reencryptor, HeardOf { said: report.clone(), at });
     }
 
-    /// Takes an announcement in. The newest of those that no manifest names are kept.
-    pub fn take_announcement(&mut self, at: UnixMillis, sender: ProcessId, said: Announcement) {
-        if said.member.id != sender {
-            return;
-        }
-        self.serials.insert(sender, said.manifest_serial);
-        self.announced.insert(sender, HeardOf { said, at });
+    /// Takes in what a process says of itself. The newest of those that no manifest names are kept.
+    pub fn take_announcement(&mut self, at: UnixMillis, said: Announcement) {
+        self.serials.insert(said.member.id, said.manifest_serial);
+        self.announced.insert(said.member.id, HeardOf { said, at });
         if self.announced.len() > MAX_ANNOUNCED {
             let oldest = self.announced.iter().min_by_key(|(_, heard)| heard.at);
             if let Some(id) = oldest.map(|(id, _)| *id) {
                 self.announced.remove(&id);
             }
         }
+    }
+
+    /// Forgets the reports of whoever the newest manifest does not name: what was heard before there
+    /// was a manifest was vouched for by nobody, and could raise numbers and epochs.
+    pub fn keep_reports_of(&mut self, named: &BTreeSet<ProcessId>) {
+        self.units.retain(|id, _| named.contains(id));
+        self.keystores.retain(|id, _| named.contains(id));
     }
 
     /// Serial of the newest manifest that this process has said to have.

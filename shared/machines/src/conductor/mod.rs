@@ -1,29 +1,27 @@
 //! A coordinator's work for one instance: surveys, precheck, the order, and the one rotation that
 //! may be running. Messages and requests in; envelopes, saves, answers and events out.
 
+mod ask;
 mod draft;
 mod heard;
+mod reading;
+mod sealing;
 mod survey;
 mod unmet;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crypto::identity::{self, Identity};
-use protocol::api::{PlanView, RotationView};
-use protocol::codec;
-use protocol::command::{Command, KeystoreCommand};
-use protocol::envelope::{Kind, Recipient};
-use protocol::keystore::GateMode;
 use protocol::manifest::{Manifest, SignedManifest};
-use protocol::order::{Order, OrderRef, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
-use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, UnitReport};
-use protocol::{Epoch, MessageId, Pattern, ProcessId, Role, RotationId, UnixMillis};
+use protocol::order::{Purpose, SignedStandingOrder, StandingOrder};
+use protocol::report::Refusal;
+use protocol::{MessageId, ProcessId, Role, RotationId, UnixMillis};
 use rand::CryptoRng;
 
+pub use self::ask::{Answer, Ask, AskId, StartAsk};
 pub use self::draft::DraftRequest;
 pub use self::heard::{Heard, HeardOf};
 use self::survey::Survey;
-use crate::envelope::{self, Outgoing, Reader};
 use crate::leave::{self, LeaveRefusal};
 use crate::rotation::desired::Wanted;
 use crate::rotation::precheck::Findings;
@@ -31,78 +29,6 @@ use crate::rotation::record::Record;
 use crate::rotation::{self, Event, Input as RotationInput, Limits, Rotation};
 use crate::trust::{ManifestRefusal, Trust};
 use crate::unit::admission;
-
-/// Names a request until it is answered.
-pub type AskId = u64;
-
-/// A request to start a rotation, or to say what one would come to.
-#[derive(Clone, Debug)]
-pub struct StartAsk {
-    /// A signed order; without one the coordinator writes its own under the standing order.
-    pub order: Option<SignedOrder>,
-    /// What clients may do meanwhile, where the coordinator writes the order.
-    pub mode: GateMode,
-    /// Refuses if the current pattern is another one.
-    pub expect_current: Option<Pattern>,
-    /// Nothing starts.
-    pub dry_run: bool,
-    /// Every page is opened by another unit before the decision.
-    pub verify_all: bool,
-    /// Who asks.
-    pub actor: String,
-    /// W3C trace context of the rotation's root.
-    pub traceparent: Option<String>,
-}
-
-/// A request.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    /// How does everybody stand?
-    Look,
-    /// Start, join or try out a rotation.
-    Start(Box<StartAsk>),
-    /// The exact bytes of an order, to be signed.
-    Draft(DraftRequest),
-    /// End the rotation before its decision.
-    Abort {
-        /// Which; none for whichever is running.
-        rotation: Option<RotationId>,
-        /// Why, in a sentence.
-        because: String,
-    },
-    /// A new manifest.
-    Manifest(SignedManifest),
-    /// A new standing order.
-    Standing(SignedStandingOrder),
-}
-
-/// What a request comes to.
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// Everybody has been asked; [`Conductor::heard`] has what they said.
-    Looked(Findings),
-    /// The rotation runs.
-    Started {
-        /// As it stands.
-        rotation: Box<RotationView>,
-        /// It was running already.
-        joined: bool,
-        /// What is worth knowing.
-        warnings: Findings,
-    },
-    /// What a rotation would do.
-    Planned(PlanView, Findings),
-    /// Conditions are not met; nothing has changed.
-    Unmet(Findings),
-    /// Not done; nothing has changed.
-    Refused(Refusal),
-    /// The order to be signed.
-    Drafted(Box<Order>, Vec<u8>, OrderRef),
-    /// The rotation is being ended.
-    Aborting(RotationId),
-    /// The manifest or standing order was taken.
-    Taken,
-}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -263,111 +189,13 @@ impl Conductor {
     pub fn handle<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R, input: Input) -> Effects {
         let mut effects = Effects::default();
         match input {
-            Input::Message(bytes) => self.take_message(now, rng, bytes, &mut effects),
+            Input::Message(bytes) => self.take_message(now, rng, &bytes, &mut effects),
             Input::Ask(id, ask) => self.waiting.push_back((id, ask)),
             Input::Tick => self.turn(now, rng, RotationInput::Tick, &mut effects),
         }
         self.judge_survey(now, rng, &mut effects);
         self.next_asks(now, rng, &mut effects);
         effects
-    }
-
-    fn take_message<R: CryptoRng>(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut R,
-        bytes: Vec<u8>,
-        effects: &mut Effects,
-    ) {
-        let reader = Reader { id: self.id, role: Role::Coordinator };
-        let opened = match envelope::open(&bytes, reader, &self.trust) {
-            Ok(opened) => opened,
-            Err(refusal) => {
-                effects.dead = Some(refusal.reason());
-                return;
-            }
-        };
-        let (kind, sender) = (opened.header.kind, opened.header.sender);
-        let is_vouched = opened.sender_role.is_some();
-        let mut is_refusal = false;
-        let refuses = |answering: Option<&Answering>| {
-            answering.is_some_and(|answering| answering.refusal.is_some())
-        };
-        let taken = match kind {
-            Kind::UnitReport => codec::decode(opened.body).map(|report: UnitReport| {
-                is_refusal = refuses(report.answering.as_ref());
-                let is_asked_now = self.note_answer(sender, report.answering.as_ref());
-                let body_is_own = self.heard.take_unit(now, sender, &report, is_asked_now);
-                (body_is_own && is_vouched)
-                    .then(|| RotationInput::Unit(Box::new(report), bytes.clone()))
-            }),
-            Kind::KeystoreReport => codec::decode(opened.body).map(|report: KeystoreReport| {
-                is_refusal = refuses(report.answering.as_ref());
-                let body_is_own = self.heard.take_keystore(now, sender, &report);
-                self.note_answer(sender, report.answering.as_ref());
-                (body_is_own && is_vouched)
-                    .then(|| RotationInput::Keystore(Box::new(report), bytes.clone()))
-            }),
-            Kind::Transfers if is_vouched => codec::decode(opened.body)
-                .map(|transfers| Some(RotationInput::Transfers(transfers))),
-            Kind::Announcement => codec::decode(opened.body).map(|announced: Announcement| {
-                self.heard.take_announcement(now, sender, announced);
-                None
-            }),
-            _ => {
-                effects.dead = Some("unexpected-kind");
-                return;
-            }
-        };
-        match taken {
-            Err(error) => effects.dead = Some(error.reason()),
-            Ok(input) => {
-                // Who has just refused the manifest would refuse it for ever.
-                if !is_refusal {
-                    self.catch_up(now, rng, sender, effects);
-                }
-                if let Some(input) = input {
-                    self.turn(now, rng, input, effects);
-                }
-            }
-        }
-    }
-
-    /// Whoever reports an older manifest is handed the chain since.
-    fn catch_up<R: CryptoRng>(
-        &self,
-        now: UnixMillis,
-        rng: &mut R,
-        who: ProcessId,
-        effects: &mut Effects,
-    ) {
-        let Some(role) = self.role_by_manifest(who) else { return };
-        let Some(serial) = self.heard.manifest_serial(who) else { return };
-        if serial >= self.trust.serial() {
-            return;
-        }
-        let chain = self.trust.chain()[serial as usize..].to_vec();
-        let message = match role {
-            Role::Reencryptor => {
-                self.seal_keystore(now, rng, who, &KeystoreCommand::TakeManifest { chain })
-            }
-            Role::Gateway => {
-                let body = codec::encode(&Command::TakeManifest { chain });
-                self.seal(now, rng, who, Kind::ManifestNotice, "take-manifest", &body)
-            }
-            _ => self.seal_unit(now, rng, who, &Command::TakeManifest { chain }),
-        };
-        effects.send.push(message);
-    }
-
-    /// Its role by the newest manifest that names it: whoever has been removed learns of it too.
-    fn role_by_manifest(&self, who: ProcessId) -> Option<Role> {
-        let newest = self.trust.member(who).map(|member| member.role);
-        newest.or_else(|| {
-            let chain = self.trust.chain().iter().rev();
-            let mut older = chain.filter_map(|signed| signed.unverified().ok());
-            older.find_map(|manifest| manifest.member(who).map(|member| member.role))
-        })
     }
 
     /// Hands something to the running rotation.
@@ -449,6 +277,13 @@ impl Conductor {
                 self.abort(now, rng, id, rotation, because, effects);
                 return;
             }
+            // The units take none meanwhile: what drives them would be judged by another manifest
+            // than theirs.
+            Ask::Manifest(signed) if self.is_rotating() && !self.trust.chain().contains(&signed) => {
+                let text = "a rotation is running: hand the manifest in again after its end";
+                effects.answers.push((id, refused("rotation-running", text.to_owned())));
+                return;
+            }
             Ask::Manifest(signed) => {
                 let taken = self.take_manifest(now, rng, &signed, effects);
                 effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
@@ -508,8 +343,10 @@ impl Conductor {
             &[],
         )?;
         effects.save_documents |= is_new;
+        let named = ids(self.trust.newest());
+        self.heard.keep_reports_of(&named);
         // One that is known already is sent again to whoever lacks it.
-        let everybody = &before | &ids(self.trust.newest());
+        let everybody = &before | &named;
         for who in everybody.into_iter().filter(|who| *who != self.id) {
             self.heard.expect(who);
             self.catch_up(now, rng, who, effects);
@@ -545,55 +382,6 @@ impl Conductor {
         effects.save = true;
         self.merge(now, rng, found, effects);
         Ok(())
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.rotation.as_ref().map(|rotation| rotation.record().epoch).unwrap_or_default()
-    }
-
-    fn seal_unit<R: CryptoRng>(
-        &self,
-        now: UnixMillis,
-        rng: &mut R,
-        to: ProcessId,
-        command: &Command,
-    ) -> Message {
-        let body = codec::encode(command);
-        self.seal(now, rng, to, Kind::Command, command.name(), &body)
-    }
-
-    fn seal_keystore<R: CryptoRng>(
-        &self,
-        now: UnixMillis,
-        rng: &mut R,
-        to: ProcessId,
-        command: &KeystoreCommand,
-    ) -> Message {
-        let body = codec::encode(command);
-        self.seal(now, rng, to, Kind::KeystoreCommand, command.name(), &body)
-    }
-
-    fn seal<R: CryptoRng>(
-        &self,
-        now: UnixMillis,
-        rng: &mut R,
-        to: ProcessId,
-        kind: Kind,
-        name: &'static str,
-        body: &[u8],
-    ) -> Message {
-        let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
-        let outgoing = Outgoing {
-            id,
-            in_answer_to: None,
-            instance: self.trust.instance(),
-            recipient: Recipient::Process(to),
-            manifest_serial: self.trust.serial(),
-            rotation: self.rotation.as_ref().map(|found| found.reference().rotation),
-            epoch: self.epoch(),
-            kind,
-        };
-        Message { to, id, name, bytes: envelope::seal(&self.identity, &outgoing, body) }
     }
 }
 

@@ -6,6 +6,7 @@ mod certificates;
 mod ends;
 mod envelope;
 mod gate;
+mod hearing;
 mod precheck;
 mod replay;
 mod starts;

@@ -188,6 +188,23 @@ fn verification_of_every_page_is_refused_and_the_same_without_it_starts() {
 }
 
 #[test]
+fn no_manifest_is_taken_while_a_rotation_runs_but_a_known_one_is_handed_out_again() {
+    let mut stage = Stage::well();
+    let order = stage.order(|_| {});
+    let answer = stage.start(order, false);
+    assert!(matches!(answer, Answer::Started { .. }), "{answer:?}");
+    let known = stage.world.manifests[0].clone();
+    stage.world.next_manifest(&ALL);
+    let next = stage.world.manifests[1].clone();
+    let answer = stage.ask(Ask::Manifest(next.clone()));
+    let Answer::Refused(refusal) = &answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.code, "rotation-running");
+    assert_eq!(stage.conductor.trust().serial(), 1);
+    let answer = stage.ask(Ask::Manifest(known));
+    assert!(matches!(answer, Answer::Taken), "{answer:?}");
+}
+
+#[test]
 fn orders_with_holds_and_units_that_join_are_refused_once_not_by_each_unit() {
     let mut stage = Stage::well();
     let changes: [fn(&mut Order); 4] = [

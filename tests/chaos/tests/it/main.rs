@@ -19,7 +19,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_starts_from_nothing_rotates_and_survives() {
     let _turn = TURN.lock().await;
-    let Some(stack) = stack("whole", None) else { return };
+    let Some(mut stack) = stack("whole", None) else { return };
     let done = tokio::spawn(async move {
         quickstart::four_lines(&stack).await;
         quickstart::nothing_for_tests_is_in_the_image().await;
@@ -28,7 +28,8 @@ async fn a_cluster_starts_from_nothing_rotates_and_survives() {
         tracing::each_rotation_is_one_trace(&stack).await;
         quickstart::a_message_starts_a_rotation(&stack).await;
         kills::a_running_rotation_survives_each_unit(&stack).await;
-        quickstart::everything_is_kept(&stack).await;
+        quickstart::everything_is_kept(&mut stack, "10").await;
+        tracing::of_many_pages_only_the_telling_ones_have_spans(&stack, 3_000 / 10).await;
     });
     finish("whole", done).await;
 }

@@ -74,10 +74,12 @@ pub async fn a_message_starts_a_rotation(stack: &Stack) {
     stack.cli(0, "keys check").await.unwrap();
 }
 
-/// `down` and `up` again: manifest, keys and master key are as they were, and rotate again.
-pub async fn everything_is_kept(stack: &Stack) {
+/// `down` and `up` again, now with a small setting of pages: manifest, keys and master key are as they
+/// were, and rotate again.
+pub async fn everything_is_kept(stack: &mut Stack, rows_per_page: &str) {
     let before = newest(stack).await;
     stack.down().await.unwrap();
+    stack.set("KEYHELM_ROWS_PER_PAGE", rows_per_page);
     stack.up().await.unwrap();
     stack.cli(0, "keys check").await.unwrap();
     assert_eq!(newest(stack).await["rotation"], before["rotation"]);

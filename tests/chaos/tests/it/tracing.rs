@@ -1,5 +1,7 @@
 //! A rotation is one trace over all processes, as an independent receiver has it.
 
+use std::time::Duration;
+
 use chaos::Stack;
 use chaos::compose::UNITS;
 use chaos::traces::{Span, Trace};
@@ -66,6 +68,25 @@ pub async fn each_rotation_is_one_trace(stack: &Stack) {
         second.services().len(),
         pages.len()
     );
+}
+
+/// The newest rotation had more than two hundred pages: the first and the last have spans, and of the
+/// others those that were slow or failed.
+pub async fn of_many_pages_only_the_telling_ones_have_spans(stack: &Stack, least_pages: usize) {
+    const SLOW: Duration = Duration::from_secs(1);
+    let trace = check(stack, &newest(stack).await).await;
+    let mut pages: Vec<_> = trace.named("page").collect();
+    pages.sort_by_key(|page| page.start_unix_nano);
+    let [first, between @ .., last] = &pages[..] else { panic!("{pages:#?}") };
+    for page in between {
+        assert!(page.took() >= SLOW || page.has_failed(), "neither slow nor failed: {page:#?}");
+    }
+    assert!(pages.len() < least_pages / 2, "{} of {least_pages} pages have spans", pages.len());
+    for page in [first, last] {
+        let under = |span: &&Span| span.parent_span_id.as_ref() == Some(&page.span_id);
+        assert_eq!(trace.named("rewrap").filter(under).count(), 1, "{page:#?}");
+    }
+    println!("trace of {least_pages} pages or more: {} of them have spans", pages.len());
 }
 
 /// The coordinator is killed while the rotation stands at a phase, and comes back.

@@ -6,6 +6,7 @@ mod builds;
 mod configuration;
 mod crashes;
 mod gate;
+mod hostile;
 mod leaks;
 mod precheck;
 mod rotation;

@@ -1,40 +1,42 @@
 //! One re-encryption under way: a bounded number of pages out, their answers judged and written.
 //! A crash forgets it; what was written stays, and the next command goes on from there.
+//!
+//! Every step of a page has its own bound, and none of them waits for another page's: rows are read
+//! while earlier pages are with the units and still earlier ones are written.
+
+mod page;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bus::{Bus, Outgoing};
+use bus::Bus;
 use crypto::identity::Identity;
 use crypto::random::{ProcessRng, process_rng};
 use keystore::{Keystore, WrittenChunk};
-use machines::envelope::{self, Outgoing as Sealing};
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal, PageFault};
 use machines::trust::Trust;
 use protocol::codec;
-use protocol::envelope::{Header, Kind, Recipient};
+use protocol::envelope::Header;
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
-use protocol::page::{ChunkRange, PageAnswer, RewrapPage};
-use protocol::{Epoch, InstanceId, MessageId, Role, topology};
+use protocol::page::{ChunkRange, PageAnswer};
+use protocol::{InstanceId, MessageId};
 use telemetry::metric;
-use telemetry::trace::{Context, Span};
+use telemetry::trace::Context;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::page::{PageOut, ReadPage, Reading};
 use crate::commands::refusal_of;
 
 /// A page not answered for so long is asked again.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a page that no unit took: how long until the next try.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
-/// Up to so many pages each has a span; of more only the first and the last, and those that are slow
-/// or fail.
-const MAX_TRACED: usize = 200;
-/// A page that takes so long is slow.
-const SLOW: Duration = Duration::from_secs(1);
+/// Pages whose rows are read at the same time.
+const PAGES_READ: usize = 3;
 /// Most chunks in one transaction.
 const CHUNKS_A_WRITE: usize = 8;
 /// Chunks that wait to be written, before no more pages are asked for.
@@ -113,20 +115,14 @@ impl Job {
 /// A transaction that writes chunks.
 type Writing = JoinHandle<Result<(), KeystoreRefusal>>;
 
-struct PageOut {
-    page: RewrapPage,
-    asked: SystemTime,
-    until: Instant,
-    /// The page's own place in the trace, and whether the unit was told of it.
-    place: Option<Context>,
-}
-
 struct Work {
     setting: JobSetting,
     open: Generation,
     active: Option<Generation>,
     answers: mpsc::Receiver<(MessageId, PageAnswer)>,
     todo: VecDeque<ChunkRange>,
+    reading: JoinSet<Result<ReadPage, KeystoreRefusal>>,
+    sending: JoinSet<()>,
     out: HashMap<MessageId, PageOut>,
     done: Vec<DoneChunk>,
     writing: Option<Writing>,
@@ -152,6 +148,8 @@ impl Work {
             active,
             answers,
             todo: VecDeque::new(),
+            reading: JoinSet::new(),
+            sending: JoinSet::new(),
             out: HashMap::new(),
             done: Vec::new(),
             writing: None,
@@ -188,27 +186,30 @@ impl Work {
         self.setting.store.write_chunks(instance, number, chunks).await.map_err(refusal_of)
     }
 
-    /// Pages go out, come back and are written at the same time; how many of them are in hand is
-    /// bounded at each step.
+    /// Pages are read, go out, come back and are written at the same time; how many of them are in
+    /// hand is bounded at each step.
     async fn fill(&mut self, active: &Generation) -> Result<(), KeystoreRefusal> {
         loop {
-            let now = Instant::now();
-            while self.has_room() && now >= self.pause_until {
+            while self.has_room() && Instant::now() >= self.pause_until {
                 let Some(range) = self.todo.pop_front() else { break };
-                self.ask(active, range).await?;
+                self.begin_read(active, range);
             }
-            let is_worth_it = self.done.len() >= CHUNKS_A_WRITE || self.out.is_empty();
-            if self.writing.is_none() && is_worth_it {
+            while self.sending.try_join_next().is_some() {}
+            let are_out = !self.out.is_empty() || !self.reading.is_empty();
+            if self.writing.is_none() && (self.done.len() >= CHUNKS_A_WRITE || !are_out) {
                 self.begin_write();
             }
-            let is_waiting = !self.out.is_empty() || !self.todo.is_empty();
-            if !is_waiting && self.writing.is_none() {
+            if !are_out && self.todo.is_empty() && self.writing.is_none() {
                 return Ok(());
             }
             let due = self.out.values().map(|out| out.until).min();
-            let due = due.unwrap_or(self.pause_until);
-            let has_time = !self.out.is_empty() || (is_waiting && self.has_room());
+            let is_paused = !self.todo.is_empty() && self.has_room();
+            let due = due.into_iter().chain(is_paused.then_some(self.pause_until)).min();
             tokio::select! {
+                Some(read) = self.reading.join_next() => {
+                    let read = read.map_err(|error| KeystoreRefusal::Busy(error.to_string()))??;
+                    self.send(read);
+                }
                 answer = self.answers.recv() => {
                     let Some((id, answer)) = answer else { return Ok(()) };
                     self.take(id, answer)?;
@@ -217,65 +218,53 @@ impl Work {
                     written?;
                     self.tell_progress();
                 }
-                () = tokio::time::sleep_until(due), if has_time => self.ask_late_ones_again(),
+                () = until(due) => self.ask_late_ones_again(),
             }
         }
     }
 
-    /// Whether another page may be asked for.
+    /// Whether another page may be read and asked for.
     fn has_room(&self) -> bool {
-        self.out.len() < self.setting.pages_in_flight && self.done.len() < MAX_UNWRITTEN
+        self.reading.len() < PAGES_READ
+            && self.out.len() + self.reading.len() < self.setting.pages_in_flight
+            && self.done.len() < MAX_UNWRITTEN
     }
 
-    async fn ask(&mut self, active: &Generation, range: ChunkRange) -> Result<(), KeystoreRefusal> {
-        let setting = &self.setting;
-        let rows = setting
-            .store
-            .rows(setting.instance, active.number, range, self.open.number)
-            .await
-            .map_err(refusal_of)?;
-        let page = RewrapPage {
-            order_digest: setting.order.digest,
-            number: setting.order.number,
-            generation: self.open.id,
-            range,
-            from: active.pattern,
-            to: self.open.pattern,
-            rows,
-        };
+    fn begin_read(&mut self, active: &Generation, range: ChunkRange) {
         let id = MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut self.rng));
-        let sealing = Sealing {
-            id,
-            in_answer_to: None,
-            instance: setting.instance,
-            recipient: Recipient::Role(Role::OperationalUnit),
-            manifest_serial: setting.trust.serial(),
-            rotation: Some(setting.order.rotation),
-            epoch: Epoch::default(),
-            kind: Kind::RewrapPage,
-        };
-        let sealed = envelope::seal(&setting.identity, &sealing, &codec::encode(&page));
-        let address = topology::page_address(setting.instance);
-        let place = setting.place.map(|place| place.child(&id.to_string()));
-        let place = match self.asked == 0 || self.todo.is_empty() || self.pages <= MAX_TRACED {
-            true => place,
-            false => place.map(Context::unsampled),
-        };
+        let place = self.setting.place.map(|place| place.child(&id.to_string()));
+        let is_end = self.asked == 0 || self.todo.is_empty();
+        let place = page::traced(place, is_end, self.pages);
         self.asked += 1;
-        let message = Outgoing::to(address, sealed).traced(place);
-        if let Err(error) = setting.bus.publish(&message).await {
-            tracing::warn!(%error, "a page was not taken by the broker");
-        }
-        let (asked, until) = (SystemTime::now(), Instant::now() + PAGE_TIMEOUT);
-        self.out.insert(id, PageOut { page, asked, until, place });
-        Ok(())
+        let reading = Reading {
+            store: self.setting.store.clone(),
+            identity: self.setting.identity.clone(),
+            instance: self.setting.instance,
+            manifest_serial: self.setting.trust.serial(),
+            order: self.setting.order,
+            active: active.clone(),
+            open: self.open.clone(),
+        };
+        self.reading.spawn(reading.read(id, range, place));
+    }
+
+    /// A page is awaited before the broker has it, so that no answer comes too early.
+    fn send(&mut self, read: ReadPage) {
+        let (bus, message) = (self.setting.bus.clone(), read.message);
+        self.out.insert(read.id, PageOut::now(read.page, read.place, PAGE_TIMEOUT));
+        self.sending.spawn(async move {
+            if let Err(error) = bus.publish(&message).await {
+                // It is asked again when its time is up.
+                tracing::warn!(%error, "a page was not taken by the broker");
+            }
+        });
     }
 
     fn take(&mut self, id: MessageId, answer: PageAnswer) -> Result<(), KeystoreRefusal> {
         let Some(out) = self.out.remove(&id) else { return Ok(()) };
         let (range, asked, place) = (out.page.range, out.asked, out.place);
         let judged = rewrap::judge_answer(out.page, answer, &self.setting.trust);
-        self.tell_page(asked, place, judged.as_ref().map_err(ToString::to_string));
+        page::tell(self.setting.place, asked, place, judged.as_ref().map_err(ToString::to_string));
         match judged {
             Ok(done) => self.done.push(done),
             Err(PageFault::Unopened(rows)) => {
@@ -292,30 +281,6 @@ impl Work {
         Ok(())
     }
 
-    /// A metric of every page; a span of those that are traced, were slow, or failed.
-    fn tell_page(
-        &self,
-        asked: SystemTime,
-        place: Option<Context>,
-        judged: Result<&DoneChunk, String>,
-    ) {
-        let took = asked.elapsed().unwrap_or_default();
-        let outcome = if judged.is_ok() { "done" } else { "again" };
-        metric::count(metric::PAGES, &[("outcome", outcome.to_owned())]);
-        metric::took(metric::PAGE_SECONDS, &[], took);
-        let (Some(parent), Some(place)) = (self.setting.place, place) else { return };
-        let is_told = place.is_sampled() || took >= SLOW || judged.is_err();
-        if !is_told {
-            return;
-        }
-        let place = place.sampled_as(&parent);
-        let span = Span::begin("page", place, Some(parent)).since(asked);
-        match judged {
-            Ok(done) => span.with("keyhelm.keys", done.receipt.count as i64).end(),
-            Err(fault) => span.failed(fault).end(),
-        }
-    }
-
     fn ask_late_ones_again(&mut self) {
         let now = Instant::now();
         let late: Vec<_> = self
@@ -327,7 +292,8 @@ impl Work {
         for (id, range) in late {
             tracing::warn!("a page was not answered and is asked again");
             if let Some(out) = self.out.remove(&id) {
-                self.tell_page(out.asked, out.place, Err("it was not answered".to_owned()));
+                let because = Err("it was not answered".to_owned());
+                page::tell(self.setting.place, out.asked, out.place, because);
             }
             self.todo.push_back(range);
         }
@@ -375,4 +341,12 @@ async fn written(writing: &mut Option<Writing>) -> Result<(), KeystoreRefusal> {
     let ended = task.await;
     *writing = None;
     ended.unwrap_or_else(|error| Err(KeystoreRefusal::Busy(error.to_string())))
+}
+
+/// Until then; for ever, if there is no such time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }

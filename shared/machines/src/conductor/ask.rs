@@ -1,0 +1,83 @@
+//! What a conductor can be asked, and what it answers.
+
+use protocol::api::{PlanView, RotationView};
+use protocol::keystore::GateMode;
+use protocol::manifest::SignedManifest;
+use protocol::order::{Order, OrderRef, SignedOrder, SignedStandingOrder};
+use protocol::report::Refusal;
+use protocol::{Pattern, RotationId};
+
+use super::DraftRequest;
+use crate::rotation::precheck::Findings;
+
+/// Names a request until it is answered.
+pub type AskId = u64;
+
+/// A request to start a rotation, or to say what one would come to.
+#[derive(Clone, Debug)]
+pub struct StartAsk {
+    /// A signed order; without one the coordinator writes its own under the standing order.
+    pub order: Option<SignedOrder>,
+    /// What clients may do meanwhile, where the coordinator writes the order.
+    pub mode: GateMode,
+    /// Refuses if the current pattern is another one.
+    pub expect_current: Option<Pattern>,
+    /// Nothing starts.
+    pub dry_run: bool,
+    /// Every page is opened by another unit before the decision.
+    pub verify_all: bool,
+    /// Who asks.
+    pub actor: String,
+    /// W3C trace context of the rotation's root.
+    pub traceparent: Option<String>,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// How does everybody stand?
+    Look,
+    /// Start, join or try out a rotation.
+    Start(Box<StartAsk>),
+    /// The exact bytes of an order, to be signed.
+    Draft(DraftRequest),
+    /// End the rotation before its decision.
+    Abort {
+        /// Which; none for whichever is running.
+        rotation: Option<RotationId>,
+        /// Why, in a sentence.
+        because: String,
+    },
+    /// A new manifest.
+    Manifest(SignedManifest),
+    /// A new standing order.
+    Standing(SignedStandingOrder),
+}
+
+/// What a request comes to.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Everybody has been asked; [`super::Conductor::heard`] has what they said.
+    Looked(Findings),
+    /// The rotation runs.
+    Started {
+        /// As it stands.
+        rotation: Box<RotationView>,
+        /// It was running already.
+        joined: bool,
+        /// What is worth knowing.
+        warnings: Findings,
+    },
+    /// What a rotation would do.
+    Planned(PlanView, Findings),
+    /// Conditions are not met; nothing has changed.
+    Unmet(Findings),
+    /// Not done; nothing has changed.
+    Refused(Refusal),
+    /// The order to be signed.
+    Drafted(Box<Order>, Vec<u8>, OrderRef),
+    /// The rotation is being ended.
+    Aborting(RotationId),
+    /// The manifest or standing order was taken.
+    Taken,
+}

@@ -1,0 +1,127 @@
+//! Goal: a coordinator hears whom a manifest vouches for, about themselves, and what anybody says
+//! before there is a manifest moves no number. Method: one conductor, and messages of members and
+//! strangers.
+
+use std::sync::Arc;
+
+use machines::conductor::{Answer, Ask, Conductor, Input, Times};
+use machines::trust::Trust;
+use protocol::codec::Encode;
+use protocol::envelope::{Kind, Recipient};
+use protocol::manifest::Member;
+use protocol::report::{Announcement, KeystoreReport};
+use protocol::{Epoch, Role};
+
+use crate::world::{
+    NOW, OP_1, OP_2, World, coordinator, id_of, identity, reencryptor, stranger, unit_id,
+};
+
+fn conductor(trust: Trust) -> Conductor {
+    Conductor::new(Arc::new(coordinator()), trust, None, Times::default())
+}
+
+fn member_of(world: &World) -> Conductor {
+    conductor(Trust::from_saved(world.instance, world.manifests.clone()).unwrap())
+}
+
+/// The reason for the dead-letter queue.
+fn said<T: Encode>(
+    world: &mut World,
+    conductor: &mut Conductor,
+    by: &crypto::identity::Identity,
+    kind: Kind,
+    body: &T,
+) -> Option<&'static str> {
+    let to = Recipient::Process(id_of(&coordinator()));
+    let bytes = world.seal(by, to, kind, Epoch::default(), body);
+    conductor.handle(NOW, &mut world.rng, Input::Message(bytes)).dead
+}
+
+fn keystore_report(by: &crypto::identity::Identity) -> KeystoreReport {
+    KeystoreReport {
+        reencryptor: id_of(by),
+        manifest_serial: 1,
+        row: None,
+        receipts_digest: None,
+        hold_ends: Vec::new(),
+        unopened: Vec::new(),
+        answering: None,
+        clock: NOW,
+    }
+}
+
+fn announcement(by: &crypto::identity::Identity) -> Announcement {
+    Announcement {
+        member: Member {
+            id: id_of(by),
+            name: "somebody".to_owned(),
+            role: Role::OperationalUnit,
+            identity: by.public_key(),
+            location: "[test]".to_owned(),
+        },
+        instance_name: "test".to_owned(),
+        keystore: None,
+        manifest_serial: 0,
+        protocol_version: protocol::topology::PROTOCOL_VERSION,
+    }
+}
+
+#[test]
+fn everybody_speaks_for_itself_only_and_as_what_it_is() {
+    let mut world = World::initialised();
+    let mut conductor = member_of(&world);
+    let op_1 = identity(OP_1 as u8);
+    let about = |world: &World, unit: usize| world.units[unit].report(NOW, None);
+    let (own, other) = (about(&world, OP_1), about(&world, OP_2));
+    let of_gateway = keystore_report(&reencryptor());
+    let announced = announcement(&stranger());
+    for (by, kind, dead) in [
+        (&op_1, Kind::UnitReport, None),
+        (&identity(OP_2 as u8), Kind::UnitReport, Some("speaks-for-another")),
+        (&reencryptor(), Kind::UnitReport, Some("not-a-unit")),
+        (&stranger(), Kind::UnitReport, Some("unknown-sender")),
+    ] {
+        assert_eq!(said(&mut world, &mut conductor, by, kind, &own), dead, "{kind:?}");
+    }
+    assert_eq!(
+        said(&mut world, &mut conductor, &op_1, Kind::UnitReport, &other),
+        Some("speaks-for-another")
+    );
+    assert_eq!(conductor.heard().units.keys().collect::<Vec<_>>(), [&unit_id(OP_1)]);
+    for (by, dead) in [
+        (&reencryptor(), None),
+        (&op_1, Some("not-a-reencryptor")),
+        (&stranger(), Some("unknown-sender")),
+    ] {
+        assert_eq!(said(&mut world, &mut conductor, by, Kind::KeystoreReport, &of_gateway), dead);
+    }
+    for (by, dead) in [(&stranger(), None), (&op_1, Some("speaks-for-another"))] {
+        assert_eq!(said(&mut world, &mut conductor, by, Kind::Announcement, &announced), dead);
+    }
+}
+
+#[test]
+fn what_strangers_reported_before_the_first_manifest_is_forgotten_when_it_comes() {
+    let mut world = World::new();
+    let mut conductor = conductor(Trust::imprint(world.instance));
+    let mut loud = world.units[OP_1].report(NOW, None);
+    loud.unit = id_of(&stranger());
+    loud.epoch = Epoch { manifest_serial: u64::MAX, number: u64::MAX };
+    assert_eq!(said(&mut world, &mut conductor, &stranger(), Kind::UnitReport, &loud), None);
+    let report = keystore_report(&stranger());
+    assert_eq!(said(&mut world, &mut conductor, &stranger(), Kind::KeystoreReport, &report), None);
+    let own = world.units[OP_1].report(NOW, None);
+    let op_1 = identity(OP_1 as u8);
+    assert_eq!(said(&mut world, &mut conductor, &op_1, Kind::UnitReport, &own), None);
+    assert_eq!(conductor.heard().units.len(), 2, "in imprint mode anybody is heard");
+
+    let manifest = Ask::Manifest(world.manifests[0].clone());
+    let effects = conductor.handle(NOW, &mut world.rng, Input::Ask(1, manifest));
+    assert!(matches!(effects.answers[..], [(1, Answer::Taken)]), "{:?}", effects.answers);
+    assert_eq!(conductor.heard().units.keys().collect::<Vec<_>>(), [&unit_id(OP_1)]);
+    assert!(conductor.heard().keystores.is_empty());
+    assert_eq!(
+        said(&mut world, &mut conductor, &stranger(), Kind::UnitReport, &loud),
+        Some("unknown-sender")
+    );
+}
