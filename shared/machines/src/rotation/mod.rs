@@ -7,6 +7,7 @@ pub mod desired;
 pub mod numbers;
 pub mod precheck;
 pub mod record;
+pub mod recovery;
 mod view;
 
 pub use self::view::{phase_text, record_view};
