@@ -5,7 +5,7 @@ use crypto::quorum;
 use machines::trust::{self, Trust};
 use protocol::api::{AnnouncedMember, ManifestView};
 use protocol::manifest::{Administrator, Manifest, Member, SignedManifest};
-use protocol::{Digest, InstanceId, KeystoreId, Role, UnixMillis};
+use protocol::{Digest, InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 
 /// What an instance begins with.
 #[derive(Clone, Debug)]
@@ -120,6 +120,16 @@ pub fn retire(mut manifest: Manifest, name: &str) -> Result<Manifest, String> {
         _ => return Err(format!("several members are named {name}: give the id of one")),
     }
     checked(manifest)
+}
+
+/// The crypto unit of this name or id.
+pub fn crypto_unit(manifest: &Manifest, name: &str) -> Result<ProcessId, String> {
+    let is_it = |member: &&Member| member.name == name || member.id.to_string() == name;
+    match manifest.crypto_units().filter(is_it).collect::<Vec<_>>().as_slice() {
+        [] => Err(format!("{name} is no crypto unit of the manifest")),
+        [unit] => Ok(unit.id),
+        _ => Err(format!("several crypto units are named {name}: give the id of one")),
+    }
 }
 
 /// Adds an administrator.

@@ -85,13 +85,13 @@ pub async fn run(
     let keyring = Arc::new(unit.keyring(&Keyring::default()));
     let served = Served { keyring, trust: unit.state().trust.clone() };
     let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
-    let member = watch::Sender::new(is_member(&unit));
+    let serving = watch::Sender::new(unit.takes_pages());
     let pages = match role {
         Role::OperationalUnit => {
             let worker = pages::Worker {
                 bus: bus.clone(),
                 queue: pages.queue,
-                is_member: member.subscribe(),
+                is_serving: serving.subscribe(),
                 shared: shared.clone(),
                 identity: page_identity,
             };
@@ -102,7 +102,7 @@ pub async fn run(
     announce(&bus, &unit, &mut rng).await;
     let sessions = Sessions::new(now(), &mut rng);
     status.ready_with(unit.state().trust.serial());
-    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status, member };
+    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status, serving };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
     let stop = async move { stop.requested().await };
@@ -125,11 +125,6 @@ async fn announce(bus: &Bus, unit: &Unit, rng: &mut ProcessRng) {
     }
 }
 
-/// Whether the unit's newest manifest names it.
-fn is_member(unit: &Unit) -> bool {
-    unit.state().trust.member(unit.id()).is_some()
-}
-
 fn state_aad(instance: InstanceId, identity: &Identity) -> Vec<u8> {
     let id = crypto::identity::process_id(&identity.public_key());
     [b"unit".as_slice(), instance.bytes(), id.bytes()].concat()
@@ -147,7 +142,7 @@ struct UnitHandler {
     sessions: Sessions,
     shared: Shared,
     status: Status,
-    member: watch::Sender<bool>,
+    serving: watch::Sender<bool>,
 }
 
 impl UnitHandler {
@@ -281,7 +276,7 @@ impl Handler for UnitHandler {
         let keyring = Arc::new(self.unit.keyring(&shared.keyring));
         *shared = Arc::new(Served { keyring, trust: self.unit.state().trust.clone() });
         self.status.ready_with(self.unit.state().trust.serial());
-        self.member.send_replace(is_member(&self.unit));
+        self.serving.send_replace(self.unit.takes_pages());
         Ok(())
     }
 }

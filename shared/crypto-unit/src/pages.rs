@@ -23,20 +23,20 @@ use crate::{Served, Shared, address_of};
 pub(crate) struct Worker {
     pub(crate) bus: Bus,
     pub(crate) queue: String,
-    pub(crate) is_member: watch::Receiver<bool>,
+    pub(crate) is_serving: watch::Receiver<bool>,
     pub(crate) shared: Shared,
     pub(crate) identity: Arc<Identity>,
 }
 
 impl Worker {
-    /// Answers pages until `shutdown`. A unit that the manifest does not name takes none: all
-    /// operational units share the queue, and its answers would not be believed.
+    /// Answers pages until `shutdown`. A unit that serves nothing (the manifest does not name it, it
+    /// has no master key, it joins) takes none: all operational units share the queue.
     pub(crate) async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let (mut named, mut removed) = (self.is_member.clone(), self.is_member.clone());
+        let (mut serving, mut idle) = (self.is_serving.clone(), self.is_serving.clone());
         while !shutdown.is_requested() {
             tokio::select! {
                 () = shutdown.requested() => break,
-                found = named.wait_for(|is_member| *is_member) => if found.is_err() { break },
+                found = serving.wait_for(|is_serving| *is_serving) => if found.is_err() { break },
             }
             let consumer = match self.bus.consume(&self.queue, 2).await {
                 Ok(consumer) => consumer,
@@ -48,7 +48,7 @@ impl Worker {
             // What is under way then goes back to the queue, for another unit.
             tokio::select! {
                 () = self.serve(consumer, &shutdown) => {}
-                _ = removed.wait_for(|is_member| !is_member) => {}
+                _ = idle.wait_for(|is_serving| !is_serving) => {}
             }
         }
         Ok(())

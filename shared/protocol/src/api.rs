@@ -121,6 +121,9 @@ pub struct ManifestView {
 pub struct OrderDraftRequest {
     /// What for.
     pub purpose: Purpose,
+    /// Crypto units that join: members whose current master key register is Empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joining: Vec<ProcessId>,
     /// What clients may do meanwhile.
     pub mode: GateMode,
     /// No promote earlier after commit.

@@ -232,6 +232,7 @@ impl World {
     fn initialise(&mut self) -> Result<(), Violation> {
         let request = DraftRequest {
             purpose: Purpose::Initialise,
+            joining: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s: 0,
             hold_before_clear_s: 0,

@@ -128,6 +128,7 @@ fn standing(administrator: &Administrator1, manifest: &Manifest) -> SignedStandi
 pub async fn draft(api: &Api, purpose: Purpose) -> OrderDraft {
     let request = OrderDraftRequest {
         purpose,
+        joining: Vec::new(),
         mode: GateMode::Strict,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,

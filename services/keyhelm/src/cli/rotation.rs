@@ -45,6 +45,10 @@ pub struct RotateArgs {
     /// Sign the order with the selected signature keys, even if there is a standing order
     #[arg(long)]
     pub sign: bool,
+    /// Let a crypto unit join that holds no master key: it gets the new one. Members only (see
+    /// `cryptounit-enroll`); the order is signed by hand. May be repeated
+    #[arg(long, value_name = "UNIT")]
+    pub join: Vec<String>,
     /// Where the signatures come from.
     #[command(flatten)]
     pub passphrases: PassphraseArgs,

@@ -133,6 +133,7 @@ fn manifest(
 async fn draft(cluster: &Cluster) -> anyhow::Result<Vec<u8>> {
     let request = DraftRequest {
         purpose: Purpose::Initialise,
+        joining: Vec::new(),
         mode: GateMode::Strict,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,
@@ -140,7 +141,7 @@ async fn draft(cluster: &Cluster) -> anyhow::Result<Vec<u8>> {
     };
     let mut last = Vec::new();
     for _ in 0..MAX_LOOKS {
-        match cluster.ask(Ask::Draft(request)).await? {
+        match cluster.ask(Ask::Draft(request.clone())).await? {
             Answer::Drafted(_, bytes, _) => return Ok(bytes),
             Answer::Unmet(findings) => last = findings.unmet,
             _ => bail!("the coordinator gave an unexpected answer"),

@@ -19,6 +19,7 @@ const VALID_FOR_S: u32 = 15 * 60;
 pub const fn request(purpose: Purpose, mode: GateMode) -> OrderDraftRequest {
     OrderDraftRequest {
         purpose,
+        joining: Vec::new(),
         mode,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,
@@ -93,7 +94,7 @@ pub fn read(
             "it is valid for longer",
         ),
         (is_generator(order.generator), "no recovery unit of the manifest makes the key"),
-        (order.joining.is_empty(), "units join that nobody has named"),
+        (order.joining == request.joining, "others join than were named"),
     ];
     match checks.iter().find(|(holds, _)| !holds) {
         None => Ok(bytes),

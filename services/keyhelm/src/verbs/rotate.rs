@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crypto::random::{process_rng, uuid_v4};
+use protocol::ProcessId;
 use protocol::api::{InstanceView, ManifestView, RotationView, StartRotation, Started};
 use protocol::audit::Phase;
+use protocol::manifest::Manifest;
 use protocol::order::Purpose;
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,6 +19,7 @@ use crate::cli::rotation::RotateArgs;
 use crate::client::coordinator::Coordinator;
 use crate::client::{CallError, what_of};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::manifests;
 use crate::show::{differences, rotations as shown};
 use crate::sigkeys::signer;
 
@@ -98,7 +101,7 @@ async fn bring_to_its_end(
 fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {
     let is_standing =
         view.standing_order.as_ref().is_some_and(|found| found.until > service::now());
-    args.sign || !is_standing
+    args.sign || !args.join.is_empty() || !is_standing
 }
 
 fn plain_request(args: &RotateArgs) -> StartRotation {
@@ -118,11 +121,12 @@ async fn signed_request(
     manifest: &ManifestView,
 ) -> Outcome<StartRotation> {
     let threshold = manifest.manifest.signature_threshold;
-    if !args.sign {
+    let mut request = orders::request(Purpose::Rotate, args.mode.into());
+    request.joining = joining(&manifest.manifest, &args.join)?;
+    if !args.sign && args.join.is_empty() {
         app.note("No standing order lets the coordinator rotate by itself: signing an order.");
     }
     let signer = signer::open_quorum(app, &manifest.manifest, threshold, &args.passphrases)?;
-    let request = orders::request(Purpose::Rotate, args.mode.into());
     let order = orders::drafted(coordinator, manifest, &request, &signer).await.map_err(
         |error| match error {
             orders::DraftError::Call(error) => unmet(error),
@@ -130,6 +134,19 @@ async fn signed_request(
         },
     )?;
     Ok(StartRotation { order: Some(order), ..plain_request(args) })
+}
+
+/// The ids of units that go by these names.
+fn joining(manifest: &Manifest, names: &[String]) -> Outcome<Vec<ProcessId>> {
+    let named = |name: &String| {
+        let found = manifests::crypto_unit(manifest, name);
+        found.map_err(|what| {
+            Failure::new(Exit::Usage, "unknown-unit", what)
+                .safe("nothing has changed")
+                .next("keyhelm cryptounits")
+        })
+    };
+    names.iter().map(named).collect()
 }
 
 /// Starts; a lost connection is tried again under the same request id.

@@ -209,6 +209,7 @@ impl Cluster {
         assert!(matches!(self.ask(Ask::Manifest(signed)).await, Answer::Taken));
         let draft = DraftRequest {
             purpose: Purpose::Initialise,
+            joining: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s: 0,
             hold_before_clear_s: 0,

@@ -11,10 +11,12 @@ use super::Conductor;
 use crate::rotation::numbers;
 
 /// What the caller of a draft chooses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DraftRequest {
     /// What for.
     pub purpose: Purpose,
+    /// Units that join: their current registers are Empty.
+    pub joining: Vec<ProcessId>,
     /// What clients may do meanwhile.
     pub mode: GateMode,
     /// Hold after commit, in seconds.
@@ -45,7 +47,7 @@ impl Conductor {
             purpose: request.purpose,
             from,
             generator,
-            joining: Vec::new(),
+            joining: request.joining.clone(),
             mode: request.mode,
             hold_after_commit_s: request.hold_after_commit_s,
             hold_before_clear_s: request.hold_before_clear_s,
@@ -66,6 +68,7 @@ impl Conductor {
         let standing = self.standing_order()?;
         let request = DraftRequest {
             purpose: Purpose::Rotate,
+            joining: Vec::new(),
             mode,
             hold_after_commit_s: standing.hold_after_commit_s,
             hold_before_clear_s: standing.hold_before_clear_s,

@@ -395,8 +395,8 @@ fn answer_of(taken: Result<(), String>) -> Answer {
     taken.map_or_else(|text| refused("not-taken", text), |()| Answer::Taken)
 }
 
-/// Purpose of a start: that of the order given, else a rotation.
-fn purpose_of(start: &StartAsk) -> Purpose {
+/// Purpose of a start, and who joins: as the order given says, else a rotation.
+fn purpose_of(start: &StartAsk) -> (Purpose, Vec<ProcessId>) {
     let order = start.order.as_ref().and_then(|order| order.unverified().ok());
-    order.map_or(Purpose::Rotate, |order| order.purpose)
+    order.map_or((Purpose::Rotate, Vec::new()), |order| (order.purpose, order.joining))
 }

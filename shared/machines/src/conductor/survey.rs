@@ -146,7 +146,7 @@ impl Conductor {
         let Some(Survey { goal, asked_at, .. }) = self.survey.take() else { return };
         match goal {
             Goal::Look(id) => {
-                let findings = self.findings(asked_at, Purpose::Rotate, None);
+                let findings = self.findings(asked_at, Purpose::Rotate, None, &[]);
                 effects.answers.push((id, Answer::Looked(findings)));
             }
             Goal::Draft(id, request) => {
@@ -168,6 +168,7 @@ impl Conductor {
         asked_at: UnixMillis,
         purpose: Purpose,
         expect_current: Option<Pattern>,
+        joining: &'a [ProcessId],
     ) -> Surveyed<'a> {
         let units = self.heard.units.values().filter(|heard| heard.at >= asked_at);
         let keystores = self.heard.keystores.values().filter(|heard| heard.at >= asked_at);
@@ -179,6 +180,7 @@ impl Conductor {
             announced: self.heard.announced.values().map(|heard| &heard.said.member).collect(),
             running: running.map(|found| found.reference().rotation),
             purpose,
+            joining,
             expect_current,
         }
     }
@@ -188,8 +190,9 @@ impl Conductor {
         asked_at: UnixMillis,
         purpose: Purpose,
         expect_current: Option<Pattern>,
+        joining: &[ProcessId],
     ) -> Findings {
-        precheck::precheck(&self.look(asked_at, purpose, expect_current))
+        precheck::precheck(&self.look(asked_at, purpose, expect_current, joining))
     }
 
     fn drafted<R: CryptoRng>(
@@ -199,8 +202,8 @@ impl Conductor {
         asked_at: UnixMillis,
         request: &DraftRequest,
     ) -> Answer {
-        let mut findings = self.findings(asked_at, request.purpose, None);
-        let surveyed = self.look(asked_at, request.purpose, None);
+        let mut findings = self.findings(asked_at, request.purpose, None, &request.joining);
+        let surveyed = self.look(asked_at, request.purpose, None, &request.joining);
         let Some(generator) = precheck::choose_generator(&surveyed) else {
             return Answer::Unmet(findings);
         };
@@ -229,9 +232,9 @@ impl Conductor {
             effects.answers.extend(self.joined(id).map(taken_up));
             return;
         }
-        let purpose = purpose_of(&start);
-        let mut findings = self.findings(asked_at, purpose, start.expect_current);
-        let surveyed = self.look(asked_at, purpose, None);
+        let (purpose, joining) = purpose_of(&start);
+        let mut findings = self.findings(asked_at, purpose, start.expect_current, &joining);
+        let surveyed = self.look(asked_at, purpose, None, &joining);
         let generator = precheck::choose_generator(&surveyed);
         let from = precheck::reference(&surveyed);
         let order = match (&start.order, generator) {
@@ -277,7 +280,8 @@ impl Conductor {
             effects.answers.push((id, Answer::Unmet(findings)));
             return;
         }
-        let surveyed = self.look(asked_at, purpose_of(&start), None);
+        let (purpose, joining) = purpose_of(&start);
+        let surveyed = self.look(asked_at, purpose, None, &joining);
         let (from, units) = (precheck::reference(&surveyed), surveyed.units.len());
         if start.dry_run {
             let plan = self.plan(&order, from, units);

@@ -62,7 +62,7 @@ impl Conductor {
         let Some(manifest) = self.trust.newest().filter(|_| !self.is_rotating()) else {
             return false;
         };
-        let surveyed = self.look(asked_at, Purpose::Rotate, None);
+        let surveyed = self.look(asked_at, Purpose::Rotate, None, &[]);
         let units: Vec<_> = surveyed.units.iter().map(|(report, _)| *report).collect();
         let is_heard = |unit| units.iter().any(|report| report.unit == unit);
         if !manifest.crypto_units().all(|member| is_heard(member.id)) {

@@ -34,6 +34,8 @@ pub struct Surveyed<'a> {
     pub running: Option<RotationId>,
     /// What the order is for.
     pub purpose: Purpose,
+    /// Units that the order lets join: their current registers are Empty.
+    pub joining: &'a [ProcessId],
     /// What the caller insists on.
     pub expect_current: Option<Pattern>,
 }
@@ -165,9 +167,9 @@ fn check_current(
 
 /// The recovery unit that shall make the master key: the first that answers.
 pub fn choose_generator(surveyed: &Surveyed<'_>) -> Option<ProcessId> {
-    let manifest = surveyed.manifest?;
-    manifest
-        .of_role(protocol::Role::RecoveryUnit)
-        .map(|member| member.id)
-        .find(|id| surveyed.units.iter().any(|(report, _)| report.unit == *id))
+    let recovery = surveyed.manifest?.of_role(protocol::Role::RecoveryUnit).map(|member| member.id);
+    let answers = |id: &ProcessId| surveyed.units.iter().any(|(report, _)| report.unit == *id);
+    let there: Vec<_> = recovery.filter(answers).collect();
+    let holds = |id: &&ProcessId| !surveyed.joining.contains(id);
+    there.iter().find(holds).or_else(|| there.first()).copied()
 }

@@ -2,7 +2,7 @@
 
 use protocol::order::{Order, OrderRef, Purpose, SignedOrder, StandingOrder};
 use protocol::report::Standing;
-use protocol::{Role, UnixMillis};
+use protocol::{ProcessId, Role, UnixMillis};
 
 use super::refusal::UnitRefusal;
 use super::state::UnitState;
@@ -22,8 +22,9 @@ pub enum Admission {
     },
 }
 
-/// Whether the unit would take the order now. Changes nothing, so a survey may ask too.
+/// Whether this unit would take the order now. Changes nothing, so a survey may ask too.
 pub fn admit(
+    unit: ProcessId,
     state: &UnitState,
     signed: &SignedOrder,
     now: UnixMillis,
@@ -41,7 +42,8 @@ pub fn admit(
     if !state.trust.names(order.generator, Role::RecoveryUnit) {
         return Err(UnitRefusal::GeneratorIsNoRecoveryUnit);
     }
-    registers_fit(state, &order)?;
+    joining_is_sound(state, &order)?;
+    registers_fit(unit, state, &order)?;
     Ok(Admission::New { order: Box::new(order), reference })
 }
 
@@ -65,7 +67,25 @@ pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal>
     }
 }
 
-fn registers_fit(state: &UnitState, order: &Order) -> Result<(), UnitRefusal> {
+/// Who joins is a crypto unit of the manifest, and somebody is left who holds the old master key.
+fn joining_is_sound(state: &UnitState, order: &Order) -> Result<(), UnitRefusal> {
+    let Some(manifest) = state.trust.newest().filter(|_| !order.joining.is_empty()) else {
+        return Ok(());
+    };
+    let is_unit = |id: &ProcessId| manifest.crypto_units().any(|member| member.id == *id);
+    if let Some(stranger) = order.joining.iter().find(|id| !is_unit(id)) {
+        return Err(UnitRefusal::JoinsNoUnit(*stranger));
+    }
+    let mut holders = manifest.crypto_units().filter(|unit| !order.joining.contains(&unit.id));
+    let has_worker = holders.any(|unit| unit.role == Role::OperationalUnit);
+    match order.purpose == Purpose::Rotate && has_worker {
+        true => Ok(()),
+        false => Err(UnitRefusal::NobodyToJoin),
+    }
+}
+
+/// The current register holds what the order goes from; that of a unit that joins is Empty.
+fn registers_fit(unit: ProcessId, state: &UnitState, order: &Order) -> Result<(), UnitRefusal> {
     let registers = state.registers();
     if registers.new.is_some() {
         return Err(UnitRefusal::NotEmpty("new"));
@@ -74,7 +94,8 @@ fn registers_fit(state: &UnitState, order: &Order) -> Result<(), UnitRefusal> {
         return Err(UnitRefusal::NotEmpty("retiring"));
     }
     let is_first = order.purpose == Purpose::Initialise;
-    if is_first != order.from.is_none() || registers.current != order.from {
+    let expected = order.from.filter(|_| !order.joining.contains(&unit));
+    if is_first != order.from.is_none() || registers.current != expected {
         return Err(UnitRefusal::OtherCurrent);
     }
     Ok(())
@@ -86,9 +107,7 @@ fn supported(order: &Order) -> Result<(), UnitRefusal> {
 
 /// What an order asks for that this version does not do; none if it does all of it.
 pub fn unsupported(order: &Order) -> Option<&'static str> {
-    if !order.joining.is_empty() {
-        Some("an order with units that join")
-    } else if order.hold_after_commit_s != 0 || order.hold_before_clear_s != 0 {
+    if order.hold_after_commit_s != 0 || order.hold_before_clear_s != 0 {
         Some("an order with a hold")
     } else if matches!(order.purpose, Purpose::Recover { .. }) {
         Some("an order to recover")

@@ -66,6 +66,16 @@ impl Unit {
         }
     }
 
+    /// Whether it takes pages: not one that never held the old master key.
+    pub fn takes_pages(&self) -> bool {
+        self.not_serving().is_none()
+    }
+
+    fn is_joining(&self) -> bool {
+        let taken = self.state().rotation.as_ref().filter(|_| self.state().is_in_rotation());
+        taken.is_some_and(|taken| taken.order.joining.contains(&self.id()))
+    }
+
     fn not_serving(&self) -> Option<&'static str> {
         let state = self.state();
         if self.config().role != Role::OperationalUnit {
@@ -76,6 +86,8 @@ impl Unit {
             Some("removed from the manifest")
         } else if state.current.is_none() {
             Some("no master key")
+        } else if self.is_joining() {
+            Some("it joins, and has not cleared yet")
         } else {
             None
         }

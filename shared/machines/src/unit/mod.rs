@@ -302,8 +302,8 @@ impl Unit {
     ) -> Result<Done, UnitRefusal> {
         match command {
             Command::Survey { order } => {
-                *shown_refusal =
-                    order.and_then(|order| admission::admit(&self.state, &order, now).err());
+                *shown_refusal = order
+                    .and_then(|order| admission::admit(self.id, &self.state, &order, now).err());
                 Ok(Done::BEFORE)
             }
             Command::Inspect { order } => self.take_order(now, rng, order),
@@ -340,7 +340,7 @@ impl Unit {
         rng: &mut R,
         signed_order: protocol::order::SignedOrder,
     ) -> Result<Done, UnitRefusal> {
-        match admission::admit(&self.state, &signed_order, now)? {
+        match admission::admit(self.id, &self.state, &signed_order, now)? {
             Admission::Known => Ok(Done::BEFORE),
             Admission::New { order, reference } => {
                 if matches!(signed_order.authority, protocol::order::Authority::Standing { .. }) {

@@ -74,6 +74,14 @@ pub enum UnitRefusal {
     /// The order's generator is no recovery unit.
     #[error("the unit that the order names to make the master key is no recovery unit")]
     GeneratorIsNoRecoveryUnit,
+    /// The order lets somebody join who cannot.
+    #[error("{0} cannot join: it is no crypto unit of the manifest")]
+    JoinsNoUnit(ProcessId),
+    /// The order leaves nobody who holds the old master key.
+    #[error(
+        "only a rotation has units that join, and it needs an operational unit that does not join"
+    )]
+    NobodyToJoin,
     /// The order names another generator.
     #[error("only {0} may make the master key in this order")]
     NotTheGenerator(ProcessId),
@@ -136,6 +144,8 @@ impl UnitRefusal {
             Self::OtherCurrent => "other-current",
             Self::NotEmpty(_) => "register-not-empty",
             Self::GeneratorIsNoRecoveryUnit => "generator-is-no-recovery-unit",
+            Self::JoinsNoUnit(_) => "joins-no-unit",
+            Self::NobodyToJoin => "nobody-to-join",
             Self::NotTheGenerator(_) => "not-the-generator",
             Self::NotAllowed { .. } => "not-allowed",
             Self::Offer { .. } => "offer-refused",

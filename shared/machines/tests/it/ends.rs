@@ -225,7 +225,7 @@ fn an_order_is_taken_only_where_the_registers_are_as_it_says() {
         (expired, "order-expired"),
         (future, "order-not-yet-issued"),
         (hold, "not-supported"),
-        (joining, "not-supported"),
+        (joining, "other-current"),
     ] {
         let run = world.signed(order);
         world.refuses(OP_1, inspect(&run), code);

@@ -7,6 +7,7 @@ mod ends;
 mod envelope;
 mod gate;
 mod hearing;
+mod joining;
 mod precheck;
 mod recovery;
 mod replay;

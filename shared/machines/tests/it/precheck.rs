@@ -33,6 +33,7 @@ struct Survey {
     announced: Vec<Member>,
     running: Option<RotationId>,
     purpose: Purpose,
+    joining: Vec<ProcessId>,
     expect_current: Option<Pattern>,
 }
 
@@ -69,7 +70,8 @@ impl Survey {
             })
             .collect();
         let (announced, running, expect_current) = (Vec::new(), None, None);
-        Self { manifest, units, keystores, announced, running, purpose, expect_current }
+        let joining = Vec::new();
+        Self { manifest, units, keystores, announced, running, purpose, joining, expect_current }
     }
 
     fn find(&self) -> Findings {
@@ -80,6 +82,7 @@ impl Survey {
             announced: self.announced.iter().collect(),
             running: self.running,
             purpose: self.purpose,
+            joining: &self.joining,
             expect_current: self.expect_current,
         })
     }
@@ -256,7 +259,7 @@ const BREAKS: &[Break] = &[
     Break {
         code: "current-empty",
         subject: "unit-12",
-        mend: "keyhelm cryptounit-retire unit-12",
+        mend: "keyhelm auto-mk-rotate --join unit-12",
         says: "is Empty, not Valid",
         how: |it| it.unit(12).registers.current = None,
     },
@@ -406,6 +409,7 @@ fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
         announced: Vec::new(),
         running: None,
         purpose: Purpose::Initialise,
+        joining: &[],
         expect_current: None,
     };
     let expected = [("not-initialised", "instance", "keyhelm auto-init")];
@@ -469,16 +473,32 @@ fn whoever_holds_the_keystores_master_key_is_right_however_few_they_are() {
 #[test]
 fn the_last_of_a_role_is_not_retired_and_one_of_two_names_goes_by_its_id() {
     let mut survey = Survey::well(Purpose::Rotate);
-    survey.unit(1).registers.current = None;
+    survey.unit(1).registers.new = Some(NewRegister { pattern: OTHER, is_committed: false });
     survey.manifest.members[2].name = "unit-1".to_owned();
     let id = survey.manifest.members[1].id;
     let mend = format!("keyhelm cryptounit-retire {id}");
-    assert_eq!(named(&survey.find()), [("current-empty", "unit-1", mend.as_str())]);
+    assert_eq!(named(&survey.find()), [("new-not-empty", "unit-1", mend.as_str())]);
     for member in &mut survey.manifest.members[2..] {
         member.role = Role::OperationalUnit;
     }
     let mend = "restore the data folder of recovery-unit unit-1";
-    assert_eq!(named(&survey.find()), [("current-empty", "unit-1", mend)]);
+    assert_eq!(named(&survey.find()), [("new-not-empty", "unit-1", mend)]);
+    survey.unit(1).registers.new = None;
+    survey.unit(1).registers.current = None;
+    let mend = format!("keyhelm auto-mk-rotate --join {id}");
+    assert_eq!(named(&survey.find()), [("current-empty", "unit-1", mend.as_str())]);
+}
+
+#[test]
+fn a_unit_that_shall_join_must_be_empty_and_all_others_must_not() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    survey.joining = vec![survey.manifest.members[1].id];
+    assert_eq!(named(&survey.find()), [("current-not-empty", "unit-1", "keyhelm auto-mk-rotate")]);
+    survey.unit(1).registers.current = None;
+    assert_eq!(named(&survey.find()), []);
+    survey.unit(2).registers.current = None;
+    let expected = [("current-empty", "unit-2", "keyhelm auto-mk-rotate --join unit-2")];
+    assert_eq!(named(&survey.find()), expected);
 }
 
 #[test]

@@ -215,12 +215,11 @@ fn no_manifest_is_taken_while_a_rotation_runs_but_a_known_one_is_handed_out_agai
 }
 
 #[test]
-fn orders_with_holds_and_units_that_join_are_refused_once_not_by_each_unit() {
+fn orders_with_holds_are_refused_once_not_by_each_unit() {
     let mut stage = Stage::well();
-    let changes: [fn(&mut Order); 4] = [
+    let changes: [fn(&mut Order); 3] = [
         |order| order.hold_after_commit_s = 1,
         |order| order.hold_before_clear_s = 1,
-        |order| order.joining.push(unit_id(OP_1)),
         |order| (order.hold_after_commit_s, order.hold_before_clear_s) = (60, 60),
     ];
     for change in changes {
@@ -239,6 +238,7 @@ fn drafts_and_standing_orders_with_holds_are_not_given() {
     for (after_commit, before_clear) in [(0, 1), (1, 0), (0, 0)] {
         let request = DraftRequest {
             purpose: Purpose::Rotate,
+            joining: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s: after_commit,
             hold_before_clear_s: before_clear,

@@ -329,9 +329,12 @@ impl World {
         self.command(unit, Command::Abort { order: run.signed.clone() })
     }
 
-    /// All units take the order.
+    /// All units take an ordinary order.
     pub fn inspected(&mut self, purpose: Purpose, number: u64) -> Run {
-        let run = self.signed(self.order(purpose, number));
+        self.all_take(self.signed(self.order(purpose, number)))
+    }
+
+    fn all_take(&mut self, run: Run) -> Run {
         for unit in ALL {
             let answer = self.inspect(unit, &run);
             assert_eq!(answer.code(), "taken", "{}", answer.text());
@@ -346,7 +349,11 @@ impl World {
 
     /// The generator has drawn the key and sealed it to the others.
     pub fn generated(&mut self, purpose: Purpose, number: u64) -> Run {
-        let mut run = self.inspected(purpose, number);
+        self.generated_in(self.signed(self.order(purpose, number)))
+    }
+
+    fn generated_in(&mut self, run: Run) -> Run {
+        let mut run = self.all_take(run);
         let offers = OTHERS.map(|unit| self.offer(unit)).into();
         let answer = self.step(REC_1, &run, Step::Generate { offers });
         assert_eq!(answer.code(), "taken", "{}", answer.text());
@@ -363,7 +370,12 @@ impl World {
 
     /// All units hold the new key, committed.
     pub fn committed(&mut self, purpose: Purpose, number: u64) -> Run {
-        let run = self.generated(purpose, number);
+        self.committed_in(self.signed(self.order(purpose, number)))
+    }
+
+    /// The same in an order of one's own.
+    pub fn committed_in(&mut self, run: Run) -> Run {
+        let run = self.generated_in(run);
         for unit in OTHERS {
             let answer = self.install(unit, &run);
             assert_eq!(answer.code(), "taken", "{}", answer.text());
@@ -423,6 +435,10 @@ impl World {
 
     pub fn whole_rotation(&mut self, purpose: Purpose, number: u64) -> Run {
         let run = self.promoted(purpose, number);
+        self.all_clear(run)
+    }
+
+    pub fn all_clear(&mut self, run: Run) -> Run {
         for unit in ALL {
             let answer = self.clear(unit, &run);
             assert_eq!(answer.code(), "taken", "{}", answer.text());

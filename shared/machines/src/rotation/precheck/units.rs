@@ -37,13 +37,17 @@ pub(super) fn silent(
 
 /// The unit goes, the others rotate. The last one of its role cannot go.
 pub(super) fn retire(unit: &Member, manifest: &Manifest) -> String {
-    let Member { id, name, role, .. } = unit;
-    if manifest.of_role(*role).count() < 2 {
+    if manifest.of_role(unit.role).count() < 2 {
         return restore(unit);
     }
-    match manifest.members.iter().filter(|member| member.name == *name).count() {
-        1 => format!("keyhelm cryptounit-retire {name}"),
-        _ => format!("keyhelm cryptounit-retire {id}"),
+    format!("keyhelm cryptounit-retire {}", shown(unit, manifest))
+}
+
+/// Its name, or its id where another member goes by the same name.
+fn shown(unit: &Member, manifest: &Manifest) -> String {
+    match manifest.members.iter().filter(|member| member.name == unit.name).count() {
+        1 => unit.name.clone(),
+        _ => unit.id.to_string(),
     }
 }
 
@@ -192,7 +196,13 @@ impl Checked<'_> {
     fn check_current(&self, findings: &mut Findings) {
         let name = &self.unit.name;
         let is_first = self.surveyed.purpose == Purpose::Initialise;
-        match (is_first, self.report.registers.current) {
+        let joins = self.surveyed.joining.contains(&self.unit.id);
+        match (is_first || joins, self.report.registers.current) {
+            (true, Some(pattern)) if joins => {
+                let text = format!("{name} shall join, but holds a master key, pattern {pattern}");
+                let mend = "keyhelm auto-mk-rotate".to_owned();
+                self.unmet("current-not-empty", text, mend, findings);
+            }
             (true, Some(pattern)) => {
                 let text = format!("{name} holds a master key already, pattern {pattern}");
                 let mend = "keyhelm auto-mk-rotate".to_owned();
@@ -202,7 +212,9 @@ impl Checked<'_> {
                 let text = format!("the current master key register of {name} is Empty, not Valid");
                 let mend = match self.is_before_first_key() {
                     true => "keyhelm auto-init".to_owned(),
-                    false => self.retire(),
+                    false => {
+                        format!("keyhelm auto-mk-rotate --join {}", shown(self.unit, self.manifest))
+                    }
                 };
                 self.unmet("current-empty", text, mend, findings);
             }
