@@ -3,13 +3,15 @@
 use protocol::codec::{self, Decode};
 use protocol::command::{Command, KeystoreCommand};
 use protocol::envelope::Kind;
+use protocol::manifest::SignedManifest;
 use protocol::report::{Announcement, Answering, KeystoreReport, UnitReport};
 use protocol::{ProcessId, Role, UnixMillis};
 use rand::CryptoRng;
 
 use super::{Conductor, Effects};
-use crate::envelope::{self, Opened, Reader};
+use crate::envelope::{self, EnvelopeRefusal, Opened, Reader};
 use crate::rotation::Input as RotationInput;
+use crate::trust::Trust;
 
 /// A message that could be taken.
 struct Read {
@@ -45,8 +47,14 @@ impl Conductor {
     /// Verifies, decodes, and notes what was said; the error is the reason for the dead-letter queue.
     fn read(&mut self, now: UnixMillis, bytes: &[u8]) -> Result<Read, &'static str> {
         let reader = Reader { id: self.id, role: Role::Coordinator };
-        let opened =
-            envelope::open(bytes, reader, &self.trust).map_err(|refusal| refusal.reason())?;
+        let opened = match envelope::open(bytes, reader, &self.trust) {
+            Ok(opened) => opened,
+            // Who was removed answers the manifest that says so; nothing follows from it.
+            Err(EnvelopeRefusal::UnknownSender(sender)) if self.was_member(sender, bytes) => {
+                return Ok(Read { sender, is_refusal: true, input: None });
+            }
+            Err(refusal) => return Err(refusal.reason()),
+        };
         let sender = opened.header.sender;
         let is_vouched = opened.sender_role.is_some();
         let (is_refusal, input) = match opened.header.kind {
@@ -81,6 +89,18 @@ impl Conductor {
             _ => return Err("unexpected-kind"),
         };
         Ok(Read { sender, is_refusal, input: Some(input).filter(|_| is_vouched) })
+    }
+
+    /// Whether this was signed by a member of the newest manifest that names it.
+    fn was_member(&self, who: ProcessId, bytes: &[u8]) -> bool {
+        let reader = Reader { id: self.id, role: Role::Coordinator };
+        let chain = self.trust.chain();
+        let names = |signed: &SignedManifest| {
+            signed.unverified().is_ok_and(|manifest| manifest.member(who).is_some())
+        };
+        let Some(newest) = chain.iter().rposition(names) else { return false };
+        let older = Trust::from_saved(self.trust.instance(), chain[..=newest].to_vec());
+        older.is_ok_and(|older| envelope::open(bytes, reader, &older).is_ok())
     }
 
     /// Whoever reports an older manifest is handed the chain since.

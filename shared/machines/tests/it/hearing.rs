@@ -13,7 +13,8 @@ use protocol::report::{Announcement, KeystoreReport};
 use protocol::{Epoch, Role};
 
 use crate::world::{
-    NOW, OP_1, OP_2, World, coordinator, id_of, identity, reencryptor, stranger, unit_id,
+    NOW, OP_1, OP_2, REC_1, REC_2, World, coordinator, id_of, identity, reencryptor, stranger,
+    unit_id,
 };
 
 fn conductor(trust: Trust) -> Conductor {
@@ -124,4 +125,25 @@ fn what_strangers_reported_before_the_first_manifest_is_forgotten_when_it_comes(
         said(&mut world, &mut conductor, &stranger(), Kind::UnitReport, &loud),
         Some("unknown-sender")
     );
+}
+
+#[test]
+fn who_was_removed_is_answered_with_nothing_and_believed_in_nothing() {
+    let mut world = World::initialised();
+    world.next_manifest(&[OP_1, REC_1, REC_2]);
+    let mut conductor = member_of(&world);
+    let mut report = world.units[OP_2].report(NOW, None);
+    report.epoch = Epoch { manifest_serial: u64::MAX, number: u64::MAX };
+    let op_2 = identity(OP_2 as u8);
+    assert_eq!(said(&mut world, &mut conductor, &op_2, Kind::UnitReport, &report), None);
+    assert!(conductor.heard().units.is_empty(), "it is no unit any more");
+    let header = |bytes: &[u8]| protocol::envelope::Envelope::parse(bytes).unwrap().header;
+    let to = Recipient::Process(id_of(&coordinator()));
+    let forged = world.seal(&stranger(), to, Kind::UnitReport, Epoch::default(), &report);
+    let parsed = protocol::envelope::Envelope::parse(&forged).unwrap();
+    let named = protocol::Header { sender: unit_id(OP_2), ..header(&forged) };
+    let named = protocol::codec::encode(&named);
+    let forged = protocol::envelope::Envelope::assemble(&named, &parsed.signature, parsed.body);
+    let effects = conductor.handle(NOW, &mut world.rng, Input::Message(forged));
+    assert_eq!(effects.dead, Some("unknown-sender"), "in its name, and not by it");
 }
