@@ -6,7 +6,7 @@ use machines::rotation::record::Verdict;
 use machines::unit::Message;
 use protocol::audit::Phase;
 use protocol::keystore::GateMode;
-use protocol::order::SignedOrder;
+use protocol::order::{Purpose, SignedOrder};
 use protocol::{ProcessId, UnixMillis};
 use rand::RngExt;
 
@@ -15,6 +15,7 @@ use crate::clients;
 use crate::coordinator::answer_note;
 use crate::reencryptor::Handled;
 use crate::rogue::Sent;
+use crate::unit::UnitNode;
 use crate::world::{Event, World};
 
 /// A request for a rotation.
@@ -98,7 +99,9 @@ impl World {
                 self.rogue_sends(sent);
             }
             Event::Request => self.requests(),
+            Event::Replace => self.replace(),
         }
+        self.sign_draft();
         self.checkers.after_event(&self.units, &self.store)
     }
 
@@ -324,6 +327,24 @@ impl World {
         }
     }
 
+    /// Outside of a rotation a unit loses its master key: only a rotation that it joins gives it
+    /// another one. One at a time, so that somebody is left to rotate.
+    fn replace(&mut self) {
+        let is_quiet = !self.coordinator.is_rotating()
+            && !self.units.iter().any(|unit| unit.saved_state().is_in_rotation())
+            && !self.units.iter().any(UnitNode::is_lacking);
+        if self.faults.replace && is_quiet {
+            let index = self.rng.random_range(0..self.units.len());
+            self.units[index].lose_master_key();
+            self.outcome.faults += 1;
+            self.outcome.replaced += 1;
+            let name = self.units[index].name.clone();
+            self.note(&name, "has lost its master key");
+        }
+        let pause = self.rng.random_range(500..6_000);
+        self.after(pause, Event::Replace);
+    }
+
     /// Somebody asks for a rotation, and now and then for its end.
     fn requests(&mut self) {
         if self.coordinator.is_rotating() {
@@ -332,6 +353,9 @@ impl World {
                 let because = "somebody asked".to_owned();
                 self.request(Ask::Abort { rotation: None, because });
             }
+        } else if let Some(unit) = self.units.iter().find(|unit| unit.is_lacking()) {
+            let joining = vec![unit.id];
+            self.draft(Purpose::Rotate, joining);
         } else {
             let is_online = self.rng.random_bool(0.4);
             let mode = if is_online { GateMode::Online } else { GateMode::Strict };

@@ -114,6 +114,26 @@ impl UnitNode {
         }
     }
 
+    /// Whether it holds no master key, or joins and has not cleared yet: it serves nothing then.
+    pub fn is_lacking(&self) -> bool {
+        let state = self.saved_state();
+        let taken = state.rotation.as_ref().filter(|_| state.is_in_rotation());
+        let joins = taken.is_some_and(|taken| taken.order.joining.contains(&self.id));
+        state.current.is_none() || joins
+    }
+
+    /// Its master key is gone (a replaced device), and it knows.
+    pub fn lose_master_key(&mut self) {
+        let mut state = self.read_saved();
+        state.current = None;
+        state.counter += 1;
+        self.saved = state.to_bytes().to_vec();
+        self.read = state;
+        if self.is_up() {
+            self.start();
+        }
+    }
+
     /// Saves the state as it stands.
     pub fn save(&mut self) {
         if let Some(unit) = &self.unit {

@@ -63,6 +63,8 @@ pub struct Outcome {
     pub faults: u32,
     /// Rotations that a rogue, or a lost record, aborted in some units and promoted in others.
     pub mixed_ends: u32,
+    /// Units that lost their master key and joined again, or will.
+    pub replaced: u32,
     /// Events handled.
     pub events: u32,
 }
@@ -79,6 +81,7 @@ pub(crate) enum Event {
     Rogue,
     Seize,
     Request,
+    Replace,
 }
 
 /// Likelihood of each fault, drawn from the seed, so that seeds differ in kind.
@@ -90,11 +93,20 @@ pub(crate) struct Faults {
     pub(crate) rogue: bool,
     /// A coordinator that starts finds its record gone, or an old one.
     pub(crate) forget: f64,
+    /// Units are replaced: their master key is gone.
+    pub(crate) replace: bool,
 }
 
 impl Faults {
-    const NONE: Self =
-        Self { drop: 0.0, double: 0.0, crash: 0.0, slow: 0.0, rogue: false, forget: 0.0 };
+    const NONE: Self = Self {
+        drop: 0.0,
+        double: 0.0,
+        crash: 0.0,
+        slow: 0.0,
+        rogue: false,
+        forget: 0.0,
+        replace: false,
+    };
 }
 
 pub(crate) struct World {
@@ -177,6 +189,7 @@ impl World {
             slow: rng.random_range(0.0..0.2),
             rogue: rng.random_bool(0.5),
             forget: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
+            replace: rng.random_bool(0.4),
         };
         let has_rogue = faults.rogue;
         let writers = (0..4).map(|index| Writer::new(index == 3)).collect();
@@ -215,6 +228,7 @@ impl World {
             self.after(10, Event::Client(index));
         }
         self.after(700, Event::Purge);
+        self.after(4_000, Event::Replace);
         self.after(300, Event::Rogue);
         self.after(500, Event::Request);
         if self.config.is_damaged {
@@ -230,25 +244,27 @@ impl World {
 
     /// `auto-init`, without faults: a draft, the administrator's signature, the first rotation.
     fn initialise(&mut self) -> Result<(), Violation> {
-        let request = DraftRequest {
-            purpose: Purpose::Initialise,
-            joining: Vec::new(),
+        self.draft(Purpose::Initialise, Vec::new());
+        self.run_until("initialisation does not end", |world| world.outcome.rotations_done == 1)
+    }
+
+    /// Asks for an order; when it comes it is signed and given.
+    pub(crate) fn draft(&mut self, purpose: Purpose, joining: Vec<ProcessId>) {
+        self.request(Ask::Draft(DraftRequest {
+            purpose,
+            joining,
             mode: GateMode::Strict,
             hold_after_commit_s: 0,
             hold_before_clear_s: 0,
             valid_for_s: 600,
-        };
-        self.request(Ask::Draft(request));
-        let mut drafted = None;
-        self.run_until("no draft", |world| {
-            drafted = world.drafted.take();
-            drafted.is_some()
-        })?;
-        let Some(bytes) = drafted else { return Ok(()) };
+        }));
+    }
+
+    pub(crate) fn sign_draft(&mut self) {
+        let Some(bytes) = self.drafted.take() else { return };
         let signatures = vec![self.sign(domain::ORDER, &bytes)];
         let order = SignedOrder { bytes, authority: Authority::Quorum(signatures) };
         self.request(Ask::Start(Box::new(start_ask(Some(order), GateMode::Strict))));
-        self.run_until("initialisation does not end", |world| world.outcome.rotations_done == 1)
     }
 
     fn standing_order(&mut self) {

@@ -39,14 +39,15 @@ fn no_checker_fires() {
     let had_both = |outcome: &&Outcome| outcome.faults > 0 && outcome.rotations_done > 1;
     let with_both = outcomes.iter().filter(had_both).count();
     println!(
-        "{} seeds: {} events, {} faults, {} rotations done, {} aborted, {} mixed by the rogue; \
-         {with_both} seeds finished a rotation and had a fault",
+        "{} seeds: {} events, {} faults, {} rotations done, {} aborted, {} mixed ends, {} units \
+         replaced; {with_both} seeds finished a rotation and had a fault",
         outcomes.len(),
         sum(|it| it.events),
         sum(|it| it.faults),
         sum(|it| it.rotations_done),
         sum(|it| it.rotations_aborted),
         sum(|it| it.mixed_ends),
+        sum(|it| it.replaced),
     );
     assert!(with_both * 100 >= outcomes.len() * 80, "the world is too kind, or too cruel");
 }
