@@ -170,6 +170,7 @@ mod tests {
             waiting_for: Vec::new(),
             aborted_because: None,
             trace_id: None,
+            receipt: None,
         }
     }
 

@@ -309,6 +309,7 @@ const BREAKS: &[Break] = &[
                 standing: KeystoreStanding::Open,
                 from: Some(CURRENT),
                 to: OTHER,
+                key_root: None,
             });
         },
     },
