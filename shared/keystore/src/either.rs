@@ -6,9 +6,7 @@ use machines::gate::OpenRequest;
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, WrappedRow};
-use protocol::{
-    Digest, Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId,
-};
+use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
 use tls::Authority;
 
 use crate::{

@@ -240,7 +240,9 @@ fn judge_previous(
     let Some(given) = previous else {
         return Ok(match receipt.previous {
             None => "none: the first of its instance, by the coordinator's word".to_owned(),
-            Some(hash) => format!("{}... by the coordinator's word, it was not shown", hash.short()),
+            Some(hash) => {
+                format!("{}... by the coordinator's word, it was not shown", hash.short())
+            }
         });
     };
     let hash = receipt_hash(given);

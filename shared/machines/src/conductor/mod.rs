@@ -280,7 +280,9 @@ impl Conductor {
             }
             // The units take none meanwhile: what drives them would be judged by another manifest
             // than theirs.
-            Ask::Manifest(signed) if self.is_rotating() && !self.trust.chain().contains(&signed) => {
+            Ask::Manifest(signed)
+                if self.is_rotating() && !self.trust.chain().contains(&signed) =>
+            {
                 let text = "a rotation is running: hand the manifest in again after its end";
                 effects.answers.push((id, refused("rotation-running", text.to_owned())));
                 return;

@@ -8,6 +8,7 @@ mod envelope;
 mod gate;
 mod hearing;
 mod precheck;
+mod receipts;
 mod replay;
 mod starts;
 mod transfer;
