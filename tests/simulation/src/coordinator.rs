@@ -10,7 +10,11 @@ use machines::rotation::record::Record;
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
 use protocol::{ProcessId, UnixMillis};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+/// Most records that a backup may be out of.
+const BACKUPS: usize = 12;
 
 /// The coordinator's process.
 pub struct CoordinatorNode {
@@ -18,6 +22,8 @@ pub struct CoordinatorNode {
     pub id: ProcessId,
     /// What it saved of the newest rotation.
     pub record: Option<Record>,
+    /// What it had saved before, as a backup may have it.
+    backups: Vec<Record>,
     seed: [u8; 32],
     trust: Trust,
     standing: Option<SignedStandingOrder>,
@@ -30,7 +36,16 @@ impl CoordinatorNode {
     pub fn new(seed: [u8; 32], trust: Trust) -> Self {
         let identity = Identity::from_seed(Secret::copied_from(&seed));
         let id = identity::process_id(&identity.public_key());
-        Self { id, record: None, seed, trust, standing: None, conductor: None, next_ask: 1 }
+        Self {
+            id,
+            record: None,
+            backups: Vec::new(),
+            seed,
+            trust,
+            standing: None,
+            conductor: None,
+            next_ask: 1,
+        }
     }
 
     /// Its identity; the rogue holds it too.
@@ -106,12 +121,27 @@ impl CoordinatorNode {
         self.conductor.as_ref()?.next_tick()
     }
 
-    /// Saves the record of the running rotation.
-    pub fn save(&mut self) {
+    /// Saves the record of the running rotation; without one, that of an earlier one that has ended.
+    pub fn save(&mut self, closed: Option<&Record>) {
         let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
-        if let Some(rotation) = rotation {
-            self.record = Some(rotation.record().clone());
+        let record = rotation.map(|rotation| rotation.record()).or(closed).cloned();
+        if let Some(record) = record.filter(|record| self.record.as_ref() != Some(record)) {
+            self.backups.extend(self.record.replace(record));
+            if self.backups.len() > BACKUPS {
+                self.backups.remove(0);
+            }
         }
+    }
+
+    /// The database is gone, or comes back as it was some saves ago.
+    pub fn forget(&mut self, rng: &mut ChaCha8Rng) -> &'static str {
+        if self.backups.is_empty() || rng.random_bool(0.3) {
+            self.record = None;
+            return "its record is gone";
+        }
+        let index = rng.random_range(0..self.backups.len());
+        self.record = Some(self.backups.swap_remove(index));
+        "its record is an old one"
     }
 
     /// Whether a rotation is running, as far as is saved.

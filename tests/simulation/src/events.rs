@@ -67,6 +67,12 @@ impl World {
                 self.note("reencryptor", "starts");
             }
             Event::StartCoordinator => {
+                if self.rng.random_bool(self.faults.forget) {
+                    self.outcome.faults += 1;
+                    self.has_forgotten = true;
+                    let what = self.coordinator.forget(&mut self.rng);
+                    self.note("coordinator", what);
+                }
                 self.note("coordinator", "starts");
                 let effects = self.coordinator.start(self.now, &mut self.rng);
                 self.coordinate(effects);
@@ -226,10 +232,10 @@ impl World {
 
     /// The coordinator's shell: save, send, answer, tell.
     pub(crate) fn coordinate(&mut self, effects: Effects) {
-        let is_saved = effects.save || effects.save_documents;
+        let is_saved = effects.save || effects.save_documents || effects.closed.is_some();
         if self.rng.random_bool(self.faults.crash) {
             if is_saved && self.rng.random_bool(0.5) {
-                self.coordinator.save();
+                self.coordinator.save(effects.closed.as_ref());
                 self.count(&effects);
             }
             self.outcome.faults += 1;
@@ -239,8 +245,8 @@ impl World {
             self.after(pause, Event::StartCoordinator);
             return;
         }
-        if effects.save {
-            self.coordinator.save();
+        if effects.save || effects.closed.is_some() {
+            self.coordinator.save(effects.closed.as_ref());
         }
         self.count(&effects);
         for message in effects.send {

@@ -61,7 +61,7 @@ pub struct Outcome {
     pub rotations_aborted: u32,
     /// Crashes, drops, doublings.
     pub faults: u32,
-    /// Rotations that a rogue aborted in some units and promoted in others.
+    /// Rotations that a rogue, or a lost record, aborted in some units and promoted in others.
     pub mixed_ends: u32,
     /// Events handled.
     pub events: u32,
@@ -88,10 +88,13 @@ pub(crate) struct Faults {
     pub(crate) crash: f64,
     pub(crate) slow: f64,
     pub(crate) rogue: bool,
+    /// A coordinator that starts finds its record gone, or an old one.
+    pub(crate) forget: f64,
 }
 
 impl Faults {
-    const NONE: Self = Self { drop: 0.0, double: 0.0, crash: 0.0, slow: 0.0, rogue: false };
+    const NONE: Self =
+        Self { drop: 0.0, double: 0.0, crash: 0.0, slow: 0.0, rogue: false, forget: 0.0 };
 }
 
 pub(crate) struct World {
@@ -114,6 +117,7 @@ pub(crate) struct World {
     pub(crate) next_tick: Option<UnixMillis>,
     pub(crate) drafted: Option<Vec<u8>>,
     pub(crate) has_rogue: bool,
+    pub(crate) has_forgotten: bool,
 }
 
 /// Runs one seed to its end.
@@ -172,6 +176,7 @@ impl World {
             crash: rng.random_range(0.0..0.05),
             slow: rng.random_range(0.0..0.2),
             rogue: rng.random_bool(0.5),
+            forget: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
         };
         let has_rogue = faults.rogue;
         let writers = (0..4).map(|index| Writer::new(index == 3)).collect();
@@ -195,6 +200,7 @@ impl World {
             next_tick: None,
             drafted: None,
             has_rogue,
+            has_forgotten: false,
         }
     }
 
@@ -278,7 +284,8 @@ impl World {
             world.is_mixed() || (world.all_up() && !world.coordinator.is_rotating())
         })?;
         if self.is_mixed() {
-            // Only a rogue brings it about; nothing is lost, and only administrators end it.
+            // Only a rogue, or a lost record, brings it about; nothing is lost, and only
+            // administrators end it.
             self.outcome.mixed_ends += 1;
             return Ok(());
         }
@@ -291,7 +298,7 @@ impl World {
 
     /// A rotation aborted in one unit and promoted (or decided) in another.
     fn is_mixed(&self) -> bool {
-        if !self.has_rogue {
+        if !self.has_rogue && !self.has_forgotten {
             return false;
         }
         let states: Vec<_> = self.units.iter().map(UnitNode::saved_state).collect();

@@ -61,6 +61,8 @@ struct SharedSurvey {
 /// What must be durable before anything is published or answered.
 #[derive(Default)]
 struct Unsaved {
+    /// Records of earlier rotations that have ended: there is one without an end at a time.
+    closed: Vec<(InstanceId, Record)>,
     records: BTreeSet<InstanceId>,
     documents: BTreeSet<InstanceId>,
     entries: Vec<Entry>,
@@ -69,7 +71,8 @@ struct Unsaved {
 
 impl Unsaved {
     fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.closed.is_empty()
+            && self.records.is_empty()
             && self.documents.is_empty()
             && self.entries.is_empty()
             && self.answers.is_empty()
@@ -179,6 +182,7 @@ impl Coordinator {
     /// Takes what a conductor wants done: everything is queued until it is saved.
     fn apply(&mut self, id: InstanceId, effects: Effects, outcome: &mut Outcome) {
         let Some(instance) = self.instances.get(&id) else { return };
+        self.unsaved.closed.extend(effects.closed.map(|record| (id, record)));
         if effects.save {
             self.unsaved.records.insert(id);
         }

@@ -25,6 +25,9 @@ impl Coordinator {
             self.records.save_documents(id, name, chain, standing).await?;
             self.tell_readiness();
         }
+        for (id, record) in unsaved.closed {
+            self.records.save(id, &record).await?;
+        }
         for id in unsaved.records {
             let rotation = self.instances.get(&id).and_then(|it| it.conductor.rotation());
             if let Some(rotation) = rotation {

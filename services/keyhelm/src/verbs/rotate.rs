@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crypto::random::{process_rng, uuid_v4};
 use protocol::api::{InstanceView, ManifestView, RotationView, StartRotation, Started};
+use protocol::audit::Phase;
 use protocol::order::Purpose;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::follow::Follow;
+use super::follow::{End, Follow};
 use super::orders;
 use super::rotations::tell_end;
 use crate::app::App;
@@ -51,11 +52,19 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
         }
         app.confirm("Rotate the master key now?", false)?;
     }
-    let started = start(app, args, &coordinator, &instance, &request).await?;
-    let Some(view) = started.rotation else {
-        let what = "the coordinator has started a rotation without naming it";
-        return Err(Failure::new(Exit::Failed, "unreadable", what).next("keyhelm rotations"));
-    };
+    let mut started = start(app, args, &coordinator, &instance, &request).await?;
+    if started.warnings.iter().any(|found| found.code == "taken-up") {
+        match bring_to_its_end(app, args, &coordinator, &started).await? {
+            End::Ended(view) if view.phase == Phase::Aborted => {
+                app.note("It is ended, and has changed nothing. Now for the one asked for.");
+                let request_id = plain_request(args).request_id;
+                let again = StartRotation { request_id, ..request };
+                started = start(app, args, &coordinator, &instance, &again).await?;
+            }
+            end => return tell_end(app, end, true),
+        }
+    }
+    let view = named(started.rotation)?;
     if started.joined {
         return join(app, args, &coordinator, view, hold_s).await;
     }
@@ -65,6 +74,25 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     app.note(format!("Rotating the master key of {} (rotation {}):", instance.name, view.rotation));
     let end = Follow::new(app, &coordinator, &args.watch, hold_s).to_end(view).await?;
     tell_end(app, end, false)
+}
+
+fn named(rotation: Option<RotationView>) -> Outcome<RotationView> {
+    rotation.ok_or_else(|| {
+        let what = "the coordinator has started a rotation without naming it";
+        Failure::new(Exit::Failed, "unreadable", what).next("keyhelm rotations")
+    })
+}
+
+/// A rotation that nobody drove comes first; whoever asked waits for its end.
+async fn bring_to_its_end(
+    app: &App,
+    args: &RotateArgs,
+    coordinator: &Coordinator,
+    started: &Started,
+) -> Outcome<End> {
+    app.note(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
+    let view = named(started.rotation.clone())?;
+    Follow::new(app, coordinator, &args.watch, 0).to_end(view).await
 }
 
 fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {

@@ -8,6 +8,7 @@ mod reading;
 mod receipt;
 mod sealing;
 mod survey;
+mod taking_up;
 mod unmet;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -60,6 +61,8 @@ pub struct Message {
 pub struct Effects {
     /// Save the record of the running rotation.
     pub save: bool,
+    /// Save this record too, and first: of an earlier rotation, which has ended.
+    pub closed: Option<Record>,
     /// Save the chain of manifests, or the standing order.
     pub save_documents: bool,
     /// To be published.
@@ -265,11 +268,8 @@ impl Conductor {
                     effects.answers.push((id, Answer::Unmet(findings)));
                     return;
                 }
-                if let Some(rotation) = self.rotation.as_ref().filter(|found| !found.is_ended()) {
-                    let rotation = Box::new(rotation.to_view());
-                    let warnings = Findings::default();
-                    let joined = Answer::Started { rotation, joined: true, warnings };
-                    effects.answers.push((id, joined));
+                if let Some(joined) = self.joined(id) {
+                    effects.answers.push(joined);
                     return;
                 }
                 self.survey = Some(Survey::to_start(id, *start));

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 
 use protocol::api::PlanView;
 use protocol::command::{Command, KeystoreCommand};
-use protocol::keystore::KeystoreRow;
 use protocol::order::{Purpose, SignedOrder};
-use protocol::report::{Answering, Standing, UnitReport};
-use protocol::{MessageId, Pattern, ProcessId, RotationId, UnixMillis};
+use protocol::report::Answering;
+use protocol::{MessageId, Pattern, ProcessId, UnixMillis};
 use rand::CryptoRng;
 
+use super::taking_up::taken_up;
 use super::{
     Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, purpose_of, refused, unmet,
 };
 use crate::leave;
 use crate::rotation::numbers;
 use crate::rotation::precheck::{self, Findings, Surveyed};
-use crate::rotation::record::{Record, Verdict};
+use crate::rotation::record::Record;
 
 /// What a survey is for.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl Conductor {
     }
 
     /// Only what was heard since the survey began counts: who was heard before is silent now.
-    fn look<'a>(
+    pub(super) fn look<'a>(
         &'a self,
         asked_at: UnixMillis,
         purpose: Purpose,
@@ -225,6 +225,10 @@ impl Conductor {
         start: StartAsk,
         effects: &mut Effects,
     ) {
+        if !start.dry_run && self.take_up(now, rng, asked_at, effects) {
+            effects.answers.extend(self.joined(id).map(taken_up));
+            return;
+        }
         let purpose = purpose_of(&start);
         let mut findings = self.findings(asked_at, purpose, start.expect_current);
         let surveyed = self.look(asked_at, purpose, None);
@@ -310,59 +314,10 @@ impl Conductor {
         }
     }
 
-    fn next_epoch(&self, record: Option<protocol::Epoch>) -> protocol::Epoch {
+    pub(super) fn next_epoch(&self, record: Option<protocol::Epoch>) -> protocol::Epoch {
         let units = self.heard.units.values().map(|heard| &heard.said);
         let keystores = self.heard.keystores.values().map(|heard| &heard.said);
         numbers::next_epoch(self.trust.serial(), record, units, keystores)
-    }
-
-    /// Goes on with the record; without one, with the rotation that units say they are in.
-    fn recovered<R: CryptoRng>(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut R,
-        record: Option<Record>,
-        effects: &mut Effects,
-    ) {
-        let Some(mut record) = record.or_else(|| self.rebuilt(now)) else { return };
-        record.epoch = self.next_epoch(Some(record.epoch));
-        if let Err(error) = self.start_rotation(now, rng, record, effects) {
-            let text = format!("the saved rotation cannot be gone on with: {error}");
-            let phase = protocol::audit::Phase::Survey;
-            effects.events.push(crate::rotation::Event { phase, text });
-        }
-    }
-
-    /// A record out of reports: forward if any unit has promoted, else the rotation is ended. Where
-    /// no unit is in it any more, a keystore may still be.
-    fn rebuilt(&self, now: UnixMillis) -> Option<Record> {
-        let rows = || self.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
-        let is_open_in_keystore = |id: RotationId| {
-            let taken = |row: &KeystoreRow| row.rotation.as_ref().map(|found| found.rotation);
-            rows().any(|row| row.open.is_some() && taken(row) == Some(id))
-        };
-        let is_open = |report: &&UnitReport| {
-            report.rotation.as_ref().is_some_and(|found| {
-                matches!(found.standing, Standing::Bound | Standing::Promoted)
-                    || is_open_in_keystore(found.order.rotation)
-            })
-        };
-        let reports = || self.heard.units.values().map(|heard| &heard.said);
-        let newest = reports().filter(is_open).max_by_key(|report| report.last_number())?;
-        let found = newest.rotation.as_ref()?;
-        let is_forward = reports()
-            .filter_map(|report| report.in_order(&found.order))
-            .any(|found| matches!(found.standing, Standing::Promoted | Standing::Cleared));
-        let actor = "coordinator (rebuilt from reports)".to_owned();
-        let mut record =
-            Record::new(found.signed_order.clone(), protocol::Epoch::default(), actor, now);
-        record.verdict = match is_forward {
-            true => Verdict::Decided,
-            false => Verdict::Aborted {
-                because: "the coordinator's record of it was lost before its decision".to_owned(),
-            },
-        };
-        Some(record)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod numbers;
 pub mod precheck;
 mod receipt;
 pub mod record;
+pub mod recovery;
 mod view;
 
 pub use self::receipt::Lacking;

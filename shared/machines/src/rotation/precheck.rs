@@ -14,7 +14,7 @@ use protocol::{Pattern, ProcessId, RotationId, UnixMillis};
 pub const MAX_SKEW_MS: u64 = 30_000;
 
 /// What takes up a rotation that units or keystores are in and nobody drives.
-const RESTART: &str = "restart the coordinator";
+pub const TAKE_UP: &str = "keyhelm auto-mk-rotate --yes";
 
 /// A report, and the coordinator's clock when it came.
 pub type Heard<'a, T> = (&'a T, UnixMillis);
@@ -53,7 +53,7 @@ impl Findings {
         self.unmet.push(Unmet { code: code.into(), subject: subject.into(), text, mend });
     }
 
-    fn warn(&mut self, code: &str, subject: &str, text: String, mend: String) {
+    pub(crate) fn warn(&mut self, code: &str, subject: &str, text: String, mend: String) {
         self.warnings.push(Unmet { code: code.into(), subject: subject.into(), text, mend });
     }
 

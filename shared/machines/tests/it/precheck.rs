@@ -209,14 +209,14 @@ const BREAKS: &[Break] = &[
     Break {
         code: "bound",
         subject: "unit-7",
-        mend: "restart the coordinator",
+        mend: "keyhelm auto-mk-rotate --yes",
         says: "is bound to rotation 42424242-",
         how: |it| it.unit(7).rotation = Some(in_rotation(Standing::Bound)),
     },
     Break {
         code: "bound",
         subject: "unit-8",
-        mend: "restart the coordinator",
+        mend: "keyhelm auto-mk-rotate --yes",
         says: "is bound to rotation 42424242-",
         how: |it| {
             let unit = it.unit(8);
@@ -435,8 +435,8 @@ fn a_rotation_that_is_driven_is_ended_or_waited_for_and_none_of_its_registers_is
     let expected = [("bound", "unit-1", ABORT), ("bound", "unit-2", FOLLOW)];
     assert_eq!(named(&survey.find()), expected);
     survey.running = Some(FOREIGN);
-    let restart = "restart the coordinator";
-    let expected = [("bound", "unit-1", restart), ("bound", "unit-2", restart)];
+    let take_up = "keyhelm auto-mk-rotate --yes";
+    let expected = [("bound", "unit-1", take_up), ("bound", "unit-2", take_up)];
     assert_eq!(named(&survey.find()), expected);
 }
 
@@ -451,7 +451,7 @@ fn an_open_keystore_is_aborted_taken_up_again_or_brought_back_as_its_rotation_is
     let mut aborted = in_rotation(Standing::Aborted);
     aborted.order.rotation = FOREIGN;
     survey.unit(1).rotation = Some(aborted);
-    assert_eq!(mend(&survey), "restart the coordinator");
+    assert_eq!(mend(&survey), "keyhelm auto-mk-rotate --yes");
     survey.running = Some(FOREIGN);
     assert_eq!(mend(&survey), "keyhelm abort 43434343-4343-4343-4343-434343434343");
 }

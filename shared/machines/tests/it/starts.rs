@@ -37,6 +37,8 @@ struct Stage {
     /// Of the reencryptor's manifest.
     serial: u64,
     answers: Vec<Answer>,
+    /// Who hears nothing.
+    silent: Option<usize>,
 }
 
 impl Stage {
@@ -60,6 +62,7 @@ impl Stage {
             saves: 0,
             serial: 1,
             answers: Vec::new(),
+            silent: None,
         }
     }
 
@@ -94,6 +97,9 @@ impl Stage {
         let Some(unit) = ALL.into_iter().find(|unit| unit_id(*unit) == to) else {
             return vec![self.reencrypted(bytes)];
         };
+        if self.silent == Some(unit) {
+            return Vec::new();
+        }
         let now = self.now.plus_ms(if unit == OP_1 { self.ahead_ms } else { 0 });
         let outcome = self.world.units[unit].handle(now, &mut self.world.rng, bytes);
         outcome.messages.into_iter().map(|message| message.bytes).collect()
@@ -133,15 +139,7 @@ impl Stage {
     }
 
     fn start(&mut self, order: SignedOrder, verify_all: bool) -> Answer {
-        self.ask(Ask::Start(Box::new(StartAsk {
-            order: Some(order),
-            mode: GateMode::Strict,
-            expect_current: None,
-            dry_run: false,
-            verify_all,
-            actor: "test".to_owned(),
-            traceparent: None,
-        })))
+        self.ask(Ask::Start(Box::new(start_ask(order, verify_all))))
     }
 
     /// An ordinary order, and how it is changed.
@@ -158,6 +156,18 @@ impl Stage {
         assert_eq!(unmet(&answer), codes, "{answer:?}");
         assert!(self.everything() == before, "something has changed");
         assert!(!self.conductor.is_rotating());
+    }
+}
+
+fn start_ask(order: SignedOrder, verify_all: bool) -> StartAsk {
+    StartAsk {
+        order: Some(order),
+        mode: GateMode::Strict,
+        expect_current: None,
+        dry_run: false,
+        verify_all,
+        actor: "test".to_owned(),
+        traceparent: None,
     }
 }
 
@@ -349,36 +359,72 @@ fn restarted(stage: &mut Stage) {
     stage.settle(effects);
 }
 
+const TAKE_UP: &str = "keyhelm auto-mk-rotate --yes";
+
+/// A dry run names everything; a start takes up what nobody drives, and says so.
+fn taken_up(stage: &mut Stage, named: &[(&str, &str)]) {
+    let before = stage.everything();
+    let order = stage.order(|order| order.number.number = 3);
+    let plan = StartAsk { dry_run: true, ..start_ask(order.clone(), false) };
+    let answer = stage.ask(Ask::Start(Box::new(plan)));
+    assert_eq!(unmet(&answer), named);
+    assert!(stage.everything() == before, "a dry run changes nothing");
+    let answer = stage.start(order, false);
+    let Answer::Started { joined: true, warnings, .. } = &answer else { panic!("{answer:?}") };
+    assert_eq!(warnings.warnings.iter().map(|found| &found.code).collect::<Vec<_>>(), ["taken-up"]);
+}
+
 #[test]
-fn a_rotation_that_nobody_drives_is_named_and_a_restart_ends_it() {
+fn a_rotation_that_nobody_drives_is_named_and_a_start_brings_it_to_its_end_first() {
     let mut world = World::initialised();
     let run = world.committed(Purpose::Rotate, 2);
     let mut stage = Stage::of(world);
     opened(&mut stage, &run);
-    let order = stage.order(|order| order.number.number = 3);
-    let restart = "restart the coordinator";
-    let mut expected = vec![("bound", restart); 4];
-    expected.push(("keystore-open", restart));
-    stage.refused(order, false, &expected);
-    restarted(&mut stage);
+    let mut expected = vec![("bound", TAKE_UP); 4];
+    expected.push(("keystore-open", TAKE_UP));
+    taken_up(&mut stage, &expected);
     assert!(!stage.conductor.is_rotating() && stage.row.open.is_none());
     let order = stage.order(|order| order.number.number = 3);
     assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
 }
 
 #[test]
-fn a_keystore_left_open_by_units_that_have_all_aborted_is_ended_too() {
+fn a_rotation_that_nobody_drives_waits_for_a_unit_that_is_silent() {
     let mut world = World::initialised();
-    let run = world.committed(Purpose::Rotate, 2);
-    for unit in ALL {
-        assert_eq!(world.abort(unit, &run).code(), "taken");
-    }
+    world.committed(Purpose::Rotate, 2);
     let mut stage = Stage::of(world);
-    opened(&mut stage, &run);
+    stage.silent = Some(OP_2);
     let order = stage.order(|order| order.number.number = 3);
-    stage.refused(order, false, &[("keystore-open", "restart the coordinator")]);
-    restarted(&mut stage);
-    assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
+    let before = stage.everything();
+    stage.handle(Input::Ask(1, Ask::Start(Box::new(start_ask(order, false)))));
+    for _ in 0..2 {
+        stage.now = stage.now.plus_ms(Times::default().survey_ms);
+        stage.handle(Input::Tick);
+    }
+    let answer = stage.answers.pop().unwrap();
+    let mut expected = vec![("bound", TAKE_UP); 3];
+    expected.push(("silent", "start operational-unit op-2"));
+    let named = unmet(&answer);
+    assert!(expected.iter().all(|one| named.contains(one)), "{named:?}");
+    assert!(stage.everything() == before, "it could have promoted: nobody is told anything");
+}
+
+#[test]
+fn a_keystore_left_open_by_units_that_have_all_aborted_is_ended_too() {
+    for is_restarted in [true, false] {
+        let mut world = World::initialised();
+        let run = world.committed(Purpose::Rotate, 2);
+        for unit in ALL {
+            assert_eq!(world.abort(unit, &run).code(), "taken");
+        }
+        let mut stage = Stage::of(world);
+        opened(&mut stage, &run);
+        match is_restarted {
+            true => restarted(&mut stage),
+            false => taken_up(&mut stage, &[("keystore-open", TAKE_UP)]),
+        }
+        assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
+    }
 }
 
 #[test]

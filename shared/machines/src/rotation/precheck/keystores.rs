@@ -5,7 +5,7 @@ use protocol::manifest::Manifest;
 use protocol::order::Purpose;
 use protocol::{Pattern, Role, RotationId};
 
-use super::{Findings, RESTART, Surveyed, reference};
+use super::{Findings, Surveyed, TAKE_UP, reference};
 
 /// Rows of the keystores that answered.
 pub(super) fn rows<'a>(surveyed: &'a Surveyed<'a>) -> impl Iterator<Item = &'a KeystoreRow> {
@@ -47,7 +47,7 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
         let text = format!("{subject} is being re-encrypted by rotation {id}");
         let mend = match (surveyed.running == Some(id), is_known(id, surveyed)) {
             (true, _) => format!("keyhelm abort {id}"),
-            (false, true) => RESTART.to_owned(),
+            (false, true) => TAKE_UP.to_owned(),
             (false, false) => restore(),
         };
         findings.unmet("keystore-open", subject, text, mend);

@@ -6,7 +6,7 @@ use protocol::order::Purpose;
 use protocol::report::{Standing, UnitReport, UnitRotation};
 use protocol::topology::PROTOCOL_VERSION;
 
-use super::{Findings, MAX_SKEW_MS, RESTART, Surveyed, keystores};
+use super::{Findings, MAX_SKEW_MS, Surveyed, TAKE_UP, keystores};
 
 /// A unit of the manifest that does not answer. Where another process goes by its name and role, it
 /// was started with another folder than its own, and starting it again cannot help.
@@ -183,7 +183,7 @@ impl Checked<'_> {
             ),
             (false, _) => (
                 format!("{name} is bound to rotation {id}, which no coordinator drives"),
-                RESTART.to_owned(),
+                TAKE_UP.to_owned(),
             ),
         };
         self.unmet("bound", text, mend, findings);

@@ -80,8 +80,8 @@ impl Genuine {
     pub fn spoilt(&self, fault: Fault) -> Vec<u8> {
         let genuine = || self.sealed(|_, _| {});
         match fault {
-            // The format and a length that could be, and then nothing that makes sense.
-            Fault::Garbage => [&[1, 200, 0, 0, 0], [0xa5; 400].as_slice()].concat(),
+            // Format, length and the header's format could be; then nothing makes sense.
+            Fault::Garbage => [&[1, 200, 0, 0, 0, 1], [0xa5; 400].as_slice()].concat(),
             // Within the header, which has more bytes than that.
             Fault::Truncated => genuine()[..100].to_vec(),
             Fault::Oversized => self.sealed(|_, body| body.resize(LIMIT_BYTES + 1, 0)),

@@ -19,7 +19,9 @@ impl Stage {
             let verb = command.split(' ').next().unwrap();
             let answers = ANSWERS.iter().find(|(known, _)| *known == verb);
             let answers = answers.unwrap_or_else(|| panic!("{mend}: what would be asked?")).1;
-            let arguments = [words(command), words(answers)].concat();
+            let given = words(command);
+            let lacking = words(answers).into_iter().filter(|word| !given.contains(word));
+            let arguments: Vec<_> = given.iter().copied().chain(lacking).collect();
             self.cluster.expect(0, &arguments).await.unwrap();
             return verb == "auto-mk-rotate";
         }
@@ -46,10 +48,6 @@ impl Stage {
                 std::fs::remove_dir_all(&folder).unwrap();
                 std::fs::rename(self.put_aside(name), &folder).unwrap();
                 self.go(name);
-            }
-            ["restart", "the", "coordinator"] => {
-                self.again("coordinator").await;
-                self.coordinator_is_back().await;
             }
             _ => self.mended_in_the_stores(mend).await,
         }

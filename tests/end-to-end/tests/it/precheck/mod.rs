@@ -20,7 +20,8 @@ use crate::words;
 
 const ROTATE_LINE: &str = "auto-mk-rotate --yes";
 const ROTATE: Run = Run::Keyhelm(ROTATE_LINE);
-const RESTART: &str = "restart the coordinator";
+const TAKE_UP: &str = "keyhelm auto-mk-rotate --yes";
+const DRY_RUN: Run = Run::Keyhelm("auto-mk-rotate --dry-run");
 const RESTORE: &str = "restore the keystore that belongs to these units";
 const SIGN: &str = "keyhelm auto-mk-rotate --sign";
 
@@ -128,14 +129,14 @@ const CASES: &[Case] = &[
     Case {
         name: "a keystore that stayed open",
         breaks: &[Break::LeftOpen],
-        run: ROTATE,
-        expected: &[("keystore-open", KEYSTORE, RESTART)],
+        run: DRY_RUN,
+        expected: &[("keystore-open", KEYSTORE, TAKE_UP)],
     },
     Case {
         name: "a rotation that nobody drives",
         breaks: &[Break::Undriven("generate")],
-        run: ROTATE,
-        expected: &[("bound", "{units}", RESTART)],
+        run: DRY_RUN,
+        expected: &[("bound", "{units}", TAKE_UP)],
     },
     Case {
         name: "another pattern than expected",
@@ -202,8 +203,8 @@ const CASES: &[Case] = &[
     Case {
         name: "two: a rotation that nobody drives, its keystore open",
         breaks: &[Break::Undriven("reencrypt")],
-        run: ROTATE,
-        expected: &[("bound", "{units}", RESTART), ("keystore-open", KEYSTORE, RESTART)],
+        run: DRY_RUN,
+        expected: &[("bound", "{units}", TAKE_UP), ("keystore-open", KEYSTORE, TAKE_UP)],
     },
     Case {
         name: "two: a keystore of mid-rotation, older than the last one",

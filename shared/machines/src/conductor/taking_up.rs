@@ -1,0 +1,93 @@
+//! Going on: with the saved rotation after a start, and with one that nobody drives.
+
+use protocol::UnixMillis;
+use protocol::audit::Phase;
+use protocol::order::Purpose;
+use rand::CryptoRng;
+
+use super::{Answer, AskId, Conductor, Effects};
+use crate::rotation::Event;
+use crate::rotation::precheck::{Findings, TAKE_UP};
+use crate::rotation::record::Record;
+use crate::rotation::recovery::{self, Reports};
+
+/// Says that what is joined is not what was asked for, but comes first.
+pub(super) fn taken_up((id, mut answer): (AskId, Answer)) -> (AskId, Answer) {
+    if let Answer::Started { rotation, warnings, .. } = &mut answer {
+        let name = rotation.rotation;
+        let text =
+            format!("rotation {name} was left behind by whoever drove it: it is ended first");
+        warnings.warn("taken-up", "instance", text, TAKE_UP.to_owned());
+    }
+    (id, answer)
+}
+
+impl Conductor {
+    /// The answer to whoever asks for a rotation while one is running.
+    pub(super) fn joined(&self, id: AskId) -> Option<(AskId, Answer)> {
+        let rotation = self.rotation.as_ref().filter(|found| !found.is_ended())?;
+        let (rotation, warnings) = (Box::new(rotation.to_view()), Findings::default());
+        Some((id, Answer::Started { rotation, joined: true, warnings }))
+    }
+
+    /// Goes on after a start, with all that was ever heard.
+    pub(super) fn recovered<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        record: Option<Record>,
+        effects: &mut Effects,
+    ) {
+        let reports = Reports {
+            units: self.heard.units.values().map(|heard| &heard.said).collect(),
+            keystores: self.heard.keystores.values().map(|heard| &heard.said).collect(),
+        };
+        let found = recovery::recover(record, &reports, now);
+        effects.closed = found.closed;
+        if let Some(record) = found.go_on {
+            self.go_on(now, rng, record, effects);
+        }
+    }
+
+    /// Takes up a rotation that units or a keystore are in and that nobody drives: a coordinator
+    /// that lost its record, or one that was none of ours, has left it behind. Only when every unit
+    /// has just been heard: one that is silent could have promoted. Whether there was one.
+    pub(super) fn take_up<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        asked_at: UnixMillis,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(manifest) = self.trust.newest().filter(|_| !self.is_rotating()) else {
+            return false;
+        };
+        let surveyed = self.look(asked_at, Purpose::Rotate, None);
+        let units: Vec<_> = surveyed.units.iter().map(|(report, _)| *report).collect();
+        let is_heard = |unit| units.iter().any(|report| report.unit == unit);
+        if !manifest.crypto_units().all(|member| is_heard(member.id)) {
+            return false;
+        }
+        let keystores = surveyed.keystores.iter().map(|(report, _)| *report).collect();
+        let found = recovery::recover(None, &Reports { units, keystores }, now);
+        let Some(record) = found.go_on else { return false };
+        let text = "taken up: units or the keystore were in a rotation that nobody drove";
+        effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
+        self.go_on(now, rng, record, effects);
+        true
+    }
+
+    fn go_on<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        mut record: Record,
+        effects: &mut Effects,
+    ) {
+        record.epoch = self.next_epoch(Some(record.epoch));
+        if let Err(error) = self.start_rotation(now, rng, record, effects) {
+            let text = format!("the saved rotation cannot be gone on with: {error}");
+            effects.events.push(Event { phase: Phase::Survey, text });
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a coordinator goes on with, out of its record and of what units and keystores say: they are
+//! the truth, the record is a convenience that may be lost or restored from an old backup.
+
+use protocol::audit::Phase;
+use protocol::order::{OrderRef, SignedOrder};
+use protocol::report::{KeystoreReport, Standing, UnitReport};
+use protocol::{Epoch, OrderNumber, Pattern, UnixMillis};
+
+use super::record::{Record, Verdict};
+
+/// What a start, or a survey, leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The rotation to go on with, if there is one; its epoch is still to be set.
+    pub go_on: Option<Record>,
+    /// A record of an earlier rotation that had no end in it; it has one now.
+    pub closed: Option<Record>,
+}
+
+/// Everything that was reported.
+#[derive(Clone, Debug)]
+pub struct Reports<'a> {
+    /// Of crypto units.
+    pub units: Vec<&'a UnitReport>,
+    /// Of reencryptors.
+    pub keystores: Vec<&'a KeystoreReport>,
+}
+
+/// Decides by the reports of the highest order number: promoted or cleared and none aborted, forward;
+/// aborted and none promoted, abort; neither, as the record says, or abort.
+pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -> Recovered {
+    let open = reports.open_order();
+    let of_record = |record: &Record| record.order().map(|(_, order)| order.number).ok();
+    let Some(record) = record else {
+        return Recovered { go_on: open.map(|found| reports.rebuilt(found, now)), closed: None };
+    };
+    let is_newest = of_record(&record).is_some_and(|number| reports.highest() <= number);
+    match is_newest {
+        true => Recovered { go_on: Some(reports.judged(record)), closed: None },
+        false => Recovered {
+            go_on: open.map(|found| reports.rebuilt(found, now)),
+            closed: Some(reports.closed(record, now)),
+        },
+    }
+}
+
+impl<'a> Reports<'a> {
+    /// The highest order number that anybody has taken.
+    fn highest(&self) -> OrderNumber {
+        let units = self.units.iter().map(|report| report.last_number());
+        let rows = self.keystores.iter().filter_map(|report| report.row.as_ref());
+        let rows = rows.filter_map(|row| row.rotation.as_ref()).map(|rotation| rotation.number);
+        units.chain(rows).max().unwrap_or_default()
+    }
+
+    fn standings(&self, order: OrderRef) -> impl Iterator<Item = Standing> {
+        let found = self.units.iter().filter_map(move |report| report.in_order(&order));
+        found.map(|rotation| rotation.standing)
+    }
+
+    fn has_promoted(&self, order: OrderRef) -> bool {
+        self.standings(order).any(|it| matches!(it, Standing::Promoted | Standing::Cleared))
+    }
+
+    fn has_aborted(&self, order: OrderRef) -> bool {
+        self.standings(order).any(|it| it == Standing::Aborted)
+    }
+
+    fn is_open_in_keystore(&self, order: &OrderRef) -> bool {
+        let rows = self.keystores.iter().filter_map(|report| report.row.as_ref());
+        rows.filter(|row| row.open.is_some())
+            .filter_map(|row| row.rotation.as_ref())
+            .any(|found| found.rotation == order.rotation)
+    }
+
+    /// The newest order that some unit is bound to, or that a keystore is still open in.
+    fn open_order(&self) -> Option<(OrderRef, &'a SignedOrder)> {
+        let rotations = self.units.iter().filter_map(|report| report.rotation.as_ref());
+        let open = rotations.filter(|found| {
+            matches!(found.standing, Standing::Bound | Standing::Promoted)
+                || self.is_open_in_keystore(&found.order)
+        });
+        let newest = open.max_by_key(|found| found.order.number)?;
+        Some((newest.order, &newest.signed_order))
+    }
+
+    /// A record of which nothing is left: forward if any unit has promoted, else it is ended.
+    fn rebuilt(&self, (order, signed): (OrderRef, &SignedOrder), now: UnixMillis) -> Record {
+        let actor = "coordinator (rebuilt from reports)".to_owned();
+        let mut record = Record::new(signed.clone(), Epoch::default(), actor, now);
+        record.verdict = match self.has_promoted(order) {
+            true => Verdict::Decided,
+            false => Verdict::Aborted {
+                because: "the coordinator's record of it was lost before its decision".to_owned(),
+            },
+        };
+        record
+    }
+
+    /// The record is of the newest rotation, but may be older than what has come of it. A verdict
+    /// that it has is never taken back.
+    fn judged(&self, mut record: Record) -> Record {
+        let Ok((_, order)) = record.order() else { return record };
+        let is_forward = self.has_promoted(order) && !self.has_aborted(order);
+        if record.verdict == Verdict::Open && is_forward {
+            record.verdict = Verdict::Decided;
+        }
+        record
+    }
+
+    /// Later orders have been taken since, so this one has ended: well, if it was decided or its
+    /// master key is, or has been, the one that units rotate from.
+    fn closed(&self, mut record: Record, now: UnixMillis) -> Record {
+        if record.verdict == Verdict::Open {
+            let is_forward = record.to.is_some_and(|to| self.has_been_current(to));
+            record.verdict = match is_forward {
+                true => Verdict::Decided,
+                false => Verdict::Aborted {
+                    because: "it ended while the coordinator had no record of it".to_owned(),
+                },
+            };
+        }
+        let was_done = record.verdict == Verdict::Decided;
+        record.phases.push((if was_done { Phase::Done } else { Phase::Aborted }, now));
+        record.finished_at = Some(now);
+        record
+    }
+
+    fn has_been_current(&self, pattern: Pattern) -> bool {
+        let rotated_from = |report: &&UnitReport| {
+            let order = report.rotation.as_ref()?.signed_order.unverified().ok()?;
+            order.from
+        };
+        self.units.iter().any(|report| {
+            report.registers.current == Some(pattern) || rotated_from(report) == Some(pattern)
+        })
+    }
+}

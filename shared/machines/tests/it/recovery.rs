@@ -1,0 +1,91 @@
+//! Goal: whatever has become of the coordinator's record, it goes on with what units and keystore say.
+//! Method: units brought to a state, a record that is there, gone or old, and what comes of both.
+
+use machines::rotation::record::{Record, Verdict};
+use machines::rotation::recovery::{Recovered, Reports, recover};
+use protocol::Epoch;
+use protocol::audit::Phase;
+use protocol::order::Purpose;
+
+use crate::world::{ALL, NOW, OP_1, Run, World};
+
+fn recovered(world: &World, record: Option<Record>) -> Recovered {
+    let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let reports = Reports { units: units.iter().collect(), keystores: Vec::new() };
+    recover(record, &reports, NOW)
+}
+
+fn record_of(run: &Run, verdict: Verdict) -> Record {
+    let mut record = Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), NOW);
+    record.verdict = verdict;
+    record.to = Some(run.to);
+    record
+}
+
+fn aborted() -> Verdict {
+    Verdict::Aborted { because: "asked".to_owned() }
+}
+
+fn verdict(found: &Recovered) -> Option<&'static str> {
+    found.go_on.as_ref().map(|record| match record.verdict {
+        Verdict::Open => "open",
+        Verdict::Decided => "decided",
+        Verdict::Aborted { .. } => "aborted",
+    })
+}
+
+#[test]
+fn a_lost_record_is_rebuilt_forward_if_any_unit_has_promoted_else_it_is_an_abort() {
+    let mut world = World::initialised();
+    assert_eq!(recovered(&world, None), Recovered::default(), "nothing is left to be done");
+    let run = world.committed(Purpose::Rotate, 2);
+    assert_eq!(verdict(&recovered(&world, None)), Some("aborted"));
+    world.promote(OP_1, &run);
+    let found = recovered(&world, None);
+    assert_eq!(verdict(&found), Some("decided"));
+    assert_eq!(found.go_on.unwrap().signed_order, run.signed, "out of the reports");
+}
+
+#[test]
+fn a_record_of_the_newest_order_keeps_its_verdict_and_an_open_one_learns_of_a_promote() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    for (given, expected) in
+        [(Verdict::Open, "open"), (Verdict::Decided, "decided"), (aborted(), "aborted")]
+    {
+        let found = recovered(&world, Some(record_of(&run, given)));
+        assert_eq!((verdict(&found), found.closed), (Some(expected), None));
+    }
+    world.promote(OP_1, &run);
+    for (given, expected) in
+        [(Verdict::Open, "decided"), (Verdict::Decided, "decided"), (aborted(), "aborted")]
+    {
+        let found = recovered(&world, Some(record_of(&run, given)));
+        assert_eq!(verdict(&found), Some(expected), "a verdict is never taken back");
+    }
+}
+
+#[test]
+fn an_older_record_is_closed_as_it_must_have_ended_and_the_newer_rotation_gone_on_with() {
+    let mut world = World::initialised();
+    let first = world.whole_rotation(Purpose::Rotate, 2);
+    let second = world.committed(Purpose::Rotate, 3);
+    for given in [Verdict::Open, Verdict::Decided] {
+        let found = recovered(&world, Some(record_of(&first, given)));
+        assert_eq!(verdict(&found), Some("aborted"));
+        assert_eq!(found.go_on.unwrap().signed_order, second.signed);
+        let closed = found.closed.unwrap();
+        assert_eq!((closed.verdict, closed.finished_at), (Verdict::Decided, Some(NOW)));
+        assert_eq!(closed.phases.last().unwrap().0, Phase::Done, "its key is rotated from");
+    }
+    for unit in ALL {
+        world.abort(unit, &second);
+    }
+    let third = world.committed(Purpose::Rotate, 4);
+    world.promote(OP_1, &third);
+    let found = recovered(&world, Some(record_of(&second, Verdict::Open)));
+    assert_eq!(verdict(&found), Some("decided"));
+    let closed = found.closed.unwrap();
+    assert!(matches!(closed.verdict, Verdict::Aborted { .. }), "{:?}", closed.verdict);
+    assert_eq!(closed.phases.last().unwrap().0, Phase::Aborted);
+}
