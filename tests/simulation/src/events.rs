@@ -99,6 +99,9 @@ impl World {
             }
             Event::Request => self.requests(),
         }
+        if let Some(text) = self.coordinator.receipt_fault.take() {
+            return Err(Violation { checker: "receipts", text });
+        }
         self.checkers.after_event(&self.units, &self.store)
     }
 

@@ -74,7 +74,7 @@ async fn there_is_none_of_what_runs_was_aborted_or_never_was() {
     assert!(found.next_command.unwrap().ends_with("--follow"));
     let because = serde_json::json!({ "because": "the wrong day" });
     cluster.api.post(&format!("/v1/rotations/{rotation}/abort"), &because).await;
-    cluster.free_unit("op-1").await;
+    cluster.start_unit("op-1");
     let last = cluster.api.events(rotation, None).await.pop().unwrap().rotation;
     assert_eq!((last.phase, last.receipt), (Phase::Aborted, None));
     problem(cluster.api.get(&place).await, missing, "no-receipt").await;
