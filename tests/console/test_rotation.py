@@ -1,4 +1,8 @@
-"""Rotations: started, watched, lost sight of, aborted, refused."""
+"""Rotations: started, watched, proved, lost sight of, aborted, refused."""
+
+import json
+import tempfile
+from pathlib import Path
 
 from selenium.webdriver.common.by import By
 
@@ -61,6 +65,27 @@ class Rotation(Watched):
         self.assert_fits()
         browser.press(".back a", INSTANCE)
         browser.see("#registers", self.cluster.current()[:32])
+
+    def test_the_receipt_of_one_that_has_ended_is_saved_as_a_file(self):
+        browser = self.browser
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        allow = {"behavior": "allow", "downloadPath": folder}
+        browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", allow)
+        with self.cluster.held() as hold:
+            rotation = self.start_rotation()
+            browser.see(".phases .now", "reencrypt")
+            self.assertFalse(browser.has("#receipt"))
+            hold.release()
+            view = self.see_done(rotation)
+        browser.see("#facts", view["receipt"])
+        browser.press("#receipt", "Download the receipt")
+        path = Path(folder) / f"receipt-{rotation}.json"
+        wait_for("the file", path.exists)
+        self.assertEqual(
+            json.loads(path.read_text()), self.cluster.get(f"rotations/{rotation}/receipt")
+        )
+        self.assert_accessible("link")
+        self.assert_fits()
 
     def test_phases_come_live(self):
         browser = self.browser

@@ -40,6 +40,19 @@ export class Client {
     return this.#json("POST", path, body, signal);
   }
 
+  /** A document as the server gives it, to be kept as a file. */
+  async file(path, { signal } = {}) {
+    const limit = AbortSignal.timeout(PATIENCE_MS);
+    const both = signal ? AbortSignal.any([signal, limit]) : limit;
+    const response = await this.#send("GET", path, undefined, {}, both);
+    try {
+      return await response.blob();
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Problem(unreachable("The answer of the coordinator broke off."));
+    }
+  }
+
   /** The server's time, in ms since 1970. */
   now() {
     return Date.now() + this.#ahead;

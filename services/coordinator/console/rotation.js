@@ -143,6 +143,25 @@ export class RotationPage {
     }
   }
 
+  /**
+   * A link cannot carry the token, so the receipt is fetched first; then the same link, which leads
+   * to what was fetched, is followed by itself.
+   */
+  async #save(event) {
+    const link = event.currentTarget;
+    if (link.href.startsWith("blob:")) return;
+    event.preventDefault();
+    const { signal } = this.#stop;
+    try {
+      const receipt = await this.#client.file(`rotations/${this.#view.rotation}/receipt`, { signal });
+      link.href = URL.createObjectURL(receipt);
+      signal.addEventListener("abort", () => URL.revokeObjectURL(link.href), { once: true });
+      link.click();
+    } catch (error) {
+      if (!signal.aborted) this.#fail(error);
+    }
+  }
+
   #fail(error) {
     if (!(error instanceof Problem)) throw error;
     dom.show(this.#parts.link, error.document, () => dom.problemBox(error.document));
@@ -174,7 +193,7 @@ export class RotationPage {
     dom.show(this.#parts.waiting, waiting, () => (waiting.length ? waitingSection(waiting) : []));
     const { keys_done: _, units_done: __, waiting_for: ___, ...steady } = view;
     dom.show(this.#parts.phases, [view.phases, view.finished_at], () => phasesSection(view));
-    dom.show(this.#parts.facts, steady, () => factsSection(view));
+    dom.show(this.#parts.facts, steady, () => factsSection(view, (event) => this.#save(event)));
     this.#drawProgress();
     this.#drawTimes();
   }
@@ -281,7 +300,23 @@ function waitingSection(waiting) {
   );
 }
 
-function factsSection(view) {
+/** The hash of the receipt, and a link that saves the receipt as a file. */
+function receiptFact(view, onSave) {
+  if (!view.receipt) return null;
+  const link = h(
+    "a",
+    {
+      id: "receipt",
+      href: `#/rotations/${view.rotation}`,
+      download: `receipt-${view.rotation}.json`,
+      onclick: onSave,
+    },
+    "Download the receipt",
+  );
+  return h("span", {}, h("code", { class: "digest" }, view.receipt), " ", link);
+}
+
+function factsSection(view, onSave) {
   const decided = view.is_decided ? "yes: it only goes forward" : "no";
   return dom.section(
     "facts",
@@ -305,6 +340,7 @@ function factsSection(view) {
       ["From pattern", dom.pattern(view.from)],
       ["To pattern", view.to ? dom.pattern(view.to) : "not known yet"],
       ["Aborted because", view.aborted_because],
+      ["Receipt", receiptFact(view, onSave)],
       ["Trace id", view.trace_id ? h("code", { class: "digest" }, view.trace_id) : null],
     ]),
   );

@@ -68,6 +68,18 @@ impl App {
         })
     }
 
+    /// For a verb that asks nobody: neither context nor environment is looked at.
+    pub const fn local(global: &Global) -> Self {
+        Self {
+            is_json: global.json,
+            server: String::new(),
+            gateway: String::new(),
+            token_file: None,
+            sigkeys: None,
+            is_clear_token_meant: false,
+        }
+    }
+
     /// Read only where somebody is shown it: verbs on local files need none.
     fn token(&self) -> Outcome<Option<SecretText>> {
         self.token_file.as_deref().map(read_token).transpose()

@@ -19,7 +19,7 @@ use self::keys::KeysArgs;
 use self::local::{
     CompletionsArgs, ManArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs, TokenArgs,
 };
-use self::rotation::{AbortArgs, RotateArgs, RotationsArgs};
+use self::rotation::{AbortArgs, ReceiptArgs, RotateArgs, RotationsArgs, VerifyReceiptArgs};
 use self::screen::ScreenArgs;
 use self::setup::SetupArgs;
 use crate::embedded::demo::DemoArgs;
@@ -75,6 +75,17 @@ pub struct InstanceArg {
     pub instance: Option<String>,
 }
 
+/// Arguments of `manifest`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ManifestArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    /// Write all manifests of the instance, as signed, to a new file: `verify-receipt` wants it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// What the program does.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -111,7 +122,7 @@ pub enum Verb {
     CryptoUnitThrhlds(InstanceArg),
 
     /// Shows who belongs to an instance, who rules it, and its standing order
-    Manifest(InstanceArg),
+    Manifest(ManifestArgs),
     /// Founds an instance: members, administrators, first master key, standing order
     #[command(name = "auto-init")]
     AutoInit(AutoInitArgs),
@@ -120,6 +131,11 @@ pub enum Verb {
     AutoMkRotate(RotateArgs),
     /// Lists rotations, or shows one
     Rotations(RotationsArgs),
+    /// Fetches the signed receipt of a rotation that has ended well
+    Receipt(ReceiptArgs),
+    /// Verifies a receipt with nothing but the manifests; no server is asked
+    #[command(name = "verify-receipt")]
+    VerifyReceipt(VerifyReceiptArgs),
     /// Shows an instance and its rotation on a live screen
     Watch(ScreenArgs),
     /// Ends a rotation before its decision; nothing has changed then

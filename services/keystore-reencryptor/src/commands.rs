@@ -1,5 +1,6 @@
 //! What a reencryptor does for each command: judged by `machines::rewrap`, done in the keystore.
 
+use crypto::merkle::KeyTree;
 use keystore::KeystoreError;
 use machines::gate::OpenRequest;
 use machines::rewrap::{self, KeystoreRefusal, Received};
@@ -7,7 +8,7 @@ use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
-use protocol::{GenerationId, Pattern, Role};
+use protocol::{Digest, GenerationId, Pattern, Role};
 use telemetry::trace::Context;
 
 use crate::job::{Job, JobSetting};
@@ -137,14 +138,16 @@ impl Reencryptor {
         if standing != Some(KeystoreStanding::Switched) {
             return Ok(());
         }
-        self.read_back(&row).await?;
-        self.store.mark_flipped(self.instance, order).await.map_err(refusal_of)?;
+        let key_root = self.read_back(&row).await?;
+        self.store.mark_flipped(self.instance, order, key_root).await.map_err(refusal_of)?;
         Ok(())
     }
 
-    /// The rows of the new generation must give, chunk by chunk, the digests that units signed.
-    async fn read_back(&self, row: &KeystoreRow) -> Result<(), KeystoreRefusal> {
-        let Some(active) = &row.active else { return Ok(()) };
+    /// The rows of the new generation must give, chunk by chunk, the digests that units signed. Gives
+    /// the Merkle root over their keys.
+    async fn read_back(&self, row: &KeystoreRow) -> Result<Digest, KeystoreRefusal> {
+        let mut keys = KeyTree::new();
+        let Some(active) = &row.active else { return Ok(keys.root()) };
         let (instance, number) = (self.instance, active.number);
         let chunks = self.store.chunks(instance, number).await.map_err(refusal_of)?;
         for chunk in chunks {
@@ -156,7 +159,10 @@ impl Reencryptor {
                 let text = format!("the chunk after version {}", chunk.range.after);
                 return Err(KeystoreRefusal::ReadBack(text));
             }
+            for row in &rows {
+                keys.push(row.key, row.version);
+            }
         }
-        Ok(())
+        Ok(keys.root())
     }
 }

@@ -13,6 +13,7 @@ pub mod identity;
 #[allow(unsafe_code)]
 mod locked;
 pub mod master_key;
+pub mod merkle;
 pub mod quorum;
 pub mod random;
 pub mod sealed_state;

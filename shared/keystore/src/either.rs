@@ -6,7 +6,7 @@ use machines::gate::OpenRequest;
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, WrappedRow};
-use protocol::{Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
+use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
 use tls::Authority;
 
 use crate::{
@@ -176,13 +176,15 @@ impl Keystore {
         either!(self, flip(instance, order, epoch))
     }
 
-    /// Saves that the flip was read back, and applies the tombstones.
+    /// Saves that the flip was read back and the root over the keys that were read, and applies
+    /// the tombstones.
     pub async fn mark_flipped(
         &self,
         instance: InstanceId,
         order: OrderRef,
+        key_root: Digest,
     ) -> Result<KeystoreRow, KeystoreError> {
-        either!(self, mark_flipped(instance, order))
+        either!(self, mark_flipped(instance, order, key_root))
     }
 
     /// Ends a rotation before its flip: its table goes, tombstones are applied, the gate opens.

@@ -6,7 +6,9 @@ use protocol::keystore::{
 };
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Epoch, GenerationId, InstanceId, KeystoreId, OrderNumber, Pattern, RotationId};
+use protocol::{
+    Digest, Epoch, GenerationId, InstanceId, KeystoreId, OrderNumber, Pattern, RotationId,
+};
 
 /// Why the keystore row does not change, or a write is refused. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,6 +171,7 @@ pub fn open(
         standing: KeystoreStanding::Open,
         from: request.from,
         to: request.to,
+        key_root: None,
     });
     Ok(Change::Now)
 }
@@ -259,12 +262,18 @@ pub fn flip(
     Ok(Change::Now)
 }
 
-/// Saves that the flip was read back; tombstones are applied in the same transaction.
-pub fn mark_flipped(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+/// Saves that the flip was read back, and the Merkle root over the keys that were read; tombstones
+/// are applied in the same transaction.
+pub fn mark_flipped(
+    row: &mut KeystoreRow,
+    order: &OrderRef,
+    key_root: Digest,
+) -> Result<Change, GateRefusal> {
     let rotation = rotation_of(row, order)?;
     match rotation.standing {
         KeystoreStanding::Switched => {
             rotation.standing = KeystoreStanding::Flipped;
+            rotation.key_root = Some(key_root);
             Ok(Change::Now)
         }
         KeystoreStanding::Flipped | KeystoreStanding::Dropped => Ok(Change::Before),
@@ -309,6 +318,7 @@ pub fn abort(
         standing: KeystoreStanding::Aborted,
         from: from_to.0,
         to: from_to.1,
+        key_root: None,
     });
     Ok((Change::Now, None))
 }

@@ -7,12 +7,14 @@
 //! - [`rewrap`]: the reencryptor's brain: which pages are out, when a generation is complete.
 //! - [`gate`]: the rules of the keystore row, used inside its transactions.
 //! - [`trust`], [`envelope`], [`leave`], [`certificate`]: who may say what.
+//! - [`receipt`]: whether a rotation's receipt holds, for whoever has the manifests.
 
 pub mod certificate;
 pub mod conductor;
 pub mod envelope;
 pub mod gate;
 pub mod leave;
+pub mod receipt;
 pub mod rotation;
 pub mod trust;
 pub mod unit;

@@ -240,6 +240,8 @@ pub struct RotationView {
     pub aborted_because: Option<String>,
     /// Trace id of the rotation (W3C), in hex.
     pub trace_id: Option<String>,
+    /// Hash of its receipt, once it has ended well. `GET /v1/rotations/{id}/receipt` has the receipt.
+    pub receipt: Option<Digest>,
 }
 
 /// Somebody whose answer is awaited.

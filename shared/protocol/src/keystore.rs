@@ -131,6 +131,9 @@ pub struct KeystoreRotation {
     pub from: Option<Pattern>,
     /// Pattern of its generation.
     pub to: Pattern,
+    /// Merkle root over the keys of its set, as they were read back; from *flipped* on.
+    #[serde(default)]
+    pub key_root: Option<Digest>,
 }
 
 /// One keystore's row: everything that gates, fences and locates its generations.

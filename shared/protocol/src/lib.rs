@@ -17,6 +17,7 @@ pub mod keystore;
 pub mod manifest;
 pub mod order;
 pub mod page;
+pub mod receipt;
 pub mod report;
 pub mod request;
 pub mod session;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Times};
+use machines::receipt::{receipt_hash, verify};
 use machines::rotation::Limits;
 use machines::rotation::record::Record;
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
-use protocol::{ProcessId, UnixMillis};
+use protocol::receipt::{AuditHead, RotationReceipt};
+use protocol::{Digest, ProcessId, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -24,6 +26,10 @@ pub struct CoordinatorNode {
     pub record: Option<Record>,
     /// What it had saved before, as a backup may have it.
     backups: Vec<Record>,
+    /// The last receipt that it made.
+    pub receipt: Option<RotationReceipt>,
+    /// What is wrong with it, or why there is none.
+    pub receipt_fault: Option<String>,
     seed: [u8; 32],
     trust: Trust,
     standing: Option<SignedStandingOrder>,
@@ -40,6 +46,8 @@ impl CoordinatorNode {
             id,
             record: None,
             backups: Vec::new(),
+            receipt: None,
+            receipt_fault: None,
             seed,
             trust,
             standing: None,
@@ -123,6 +131,7 @@ impl CoordinatorNode {
 
     /// Saves the record of the running rotation; without one, that of an earlier one that has ended.
     pub fn save(&mut self, closed: Option<&Record>) {
+        self.make_receipt();
         let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
         let record = rotation.map(|rotation| rotation.record()).or(closed).cloned();
         if let Some(record) = record.filter(|record| self.record.as_ref() != Some(record)) {
@@ -131,6 +140,24 @@ impl CoordinatorNode {
                 self.backups.remove(0);
             }
         }
+    }
+
+    /// Makes the receipt of a rotation that has ended well, and judges it as anybody could.
+    fn make_receipt(&mut self) {
+        let Some(conductor) = &mut self.conductor else { return };
+        let audit = AuditHead { seq: 0, hash: Digest([0; 32]) };
+        let previous = self.receipt.as_ref().map(receipt_hash);
+        let Some(made) = conductor.make_receipt(audit, previous) else { return };
+        let receipt = match made {
+            Ok(receipt) => receipt,
+            Err(lacking) => return self.receipt_fault = Some(lacking.to_string()),
+        };
+        // A rotation whose record was lost may have left none: then this one does not follow.
+        let former = self.receipt.as_ref().filter(|former| Some(former.to) == receipt.from);
+        let checks = verify(&receipt, conductor.trust().chain(), former);
+        let wrong = checks.iter().find_map(|check| check.found.as_ref().err());
+        self.receipt_fault = wrong.cloned();
+        self.receipt = Some(receipt);
     }
 
     /// The database is gone, or comes back as it was some saves ago.

@@ -102,6 +102,9 @@ impl World {
             Event::Replace => self.replace(),
         }
         self.sign_draft();
+        if let Some(text) = self.coordinator.receipt_fault.take() {
+            return Err(Violation { checker: "receipts", text });
+        }
         self.checkers.after_event(&self.units, &self.store)
     }
 

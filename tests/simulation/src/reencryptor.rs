@@ -141,8 +141,8 @@ impl ReencryptorNode {
             return Handled::Sent(Vec::new(), "read-back forgotten".to_owned());
         };
         let refusal = match store.read_back() {
-            true => store.mark_flipped(&order).err().map(KeystoreRefusal::from),
-            false => Some(KeystoreRefusal::ReadBack("a chunk differs".to_owned())),
+            Some(root) => store.mark_flipped(&order, root).err().map(KeystoreRefusal::from),
+            None => Some(KeystoreRefusal::ReadBack("a chunk differs".to_owned())),
         };
         let note = match &refusal {
             None => "read back".to_owned(),

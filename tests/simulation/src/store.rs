@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crypto::blob::BlobHeader;
 use crypto::digest::receipt_chain;
+use crypto::merkle::KeyTree;
 use machines::gate::{self, Change, GateRefusal, OpenRequest};
 use machines::rewrap::{DoneChunk, chunk_digest};
 use protocol::keystore::KeystoreRow;
@@ -260,14 +261,20 @@ impl Store {
         gate::flip(&mut self.row, order, epoch, &chunks, lacking)
     }
 
-    /// Reads the active generation again: the digests must be those that the units signed.
-    pub fn read_back(&self) -> bool {
-        if !self.rules.read_back {
-            return true;
+    /// Reads the active generation again: the digests must be those that the units signed. Gives
+    /// the Merkle root over its keys.
+    pub fn read_back(&self) -> Option<Digest> {
+        let active = self.row.active.as_ref()?;
+        let table = self.tables.get(&active.number)?;
+        let mut keys = KeyTree::new();
+        let old = table.values().filter(|stored| stored.born != active.number);
+        for stored in old {
+            keys.push(stored.row.key, stored.row.version);
         }
-        let Some(active) = &self.row.active else { return false };
-        let Some(table) = self.tables.get(&active.number) else { return false };
-        self.chunks.get(&active.number).into_iter().flatten().all(|chunk| {
+        if !self.rules.read_back {
+            return Some(keys.root());
+        }
+        let is_sound = self.chunks.get(&active.number).into_iter().flatten().all(|chunk| {
             let rows: Vec<_> = table
                 .values()
                 .filter(|stored| stored.born != active.number)
@@ -275,7 +282,8 @@ impl Store {
                 .map(|stored| stored.row.clone())
                 .collect();
             chunk.done.as_ref().is_some_and(|(_, digest, _)| *digest == chunk_digest(&rows))
-        })
+        });
+        is_sound.then(|| keys.root())
     }
 
     /// Chained digest of all receipts of a generation.
@@ -287,8 +295,12 @@ impl Store {
     }
 
     /// Saves *flipped* and applies the tombstones.
-    pub fn mark_flipped(&mut self, order: &OrderRef) -> Result<Change, GateRefusal> {
-        let change = gate::mark_flipped(&mut self.row, order)?;
+    pub fn mark_flipped(
+        &mut self,
+        order: &OrderRef,
+        key_root: Digest,
+    ) -> Result<Change, GateRefusal> {
+        let change = gate::mark_flipped(&mut self.row, order, key_root)?;
         if change == Change::Now {
             self.apply_tombstones();
         }

@@ -310,6 +310,12 @@ impl World {
         self.run_until("no rotation ends well once faults stop", |world| {
             world.outcome.rotations_done > before && !world.coordinator.is_rotating()
         })?;
+        let active = self.store.row.active.as_ref().map(|active| active.pattern);
+        let proved = self.coordinator.receipt.as_ref().map(|receipt| receipt.to);
+        if proved != active {
+            let text = "the last rotation that ended well has no receipt".to_owned();
+            return Err(Violation { checker: "receipts", text });
+        }
         self.checkers.at_end(&self.units, &self.store)
     }
 

@@ -29,12 +29,16 @@ pub(crate) struct Entry {
 impl Entry {
     /// The entry of an event.
     pub(crate) fn of_event(instance: InstanceId, actor: String, event: RotationEvent) -> Self {
-        let details = json!({
+        let mut details = json!({
             "rotation": event.rotation.rotation,
             "number": event.rotation.number,
             "seq": event.seq,
             "text": event.text,
         });
+        // From here on the log vouches for the receipt, which names an entry before this one.
+        if let Some(receipt) = event.rotation.receipt {
+            details["receipt"] = json!(receipt);
+        }
         let action = format!("{ACTION}{}", event.rotation.phase);
         Self { instance, at: event.at, actor, action, details, event: Some(event) }
     }
@@ -132,6 +136,7 @@ fn as_of(rotation: &RotationView, phase: Phase, at: UnixMillis) -> RotationView 
     if !phase.is_ended() {
         view.finished_at = None;
         view.units_done = 0;
+        view.receipt = None;
     }
     if !is_abort {
         view.aborted_because = None;
@@ -170,6 +175,7 @@ mod tests {
             waiting_for: Vec::new(),
             aborted_because: None,
             trace_id: None,
+            receipt: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod journal;
 mod measure;
 mod process;
 mod progress;
+mod receipts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use machines::rotation::Event;
 use machines::rotation::record::Record;
 use machines::trust::Trust;
 use protocol::api::{RotationEvent, Started};
+use protocol::audit::Phase;
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
+use protocol::receipt::RotationReceipt;
 use protocol::report::Announcement;
 use protocol::{InstanceId, UnixMillis, topology};
 use service::Status;
@@ -32,6 +35,7 @@ use self::asked::{Asked, Waiter};
 pub(crate) use self::journal::read_back;
 use self::journal::{Entry, Journal};
 use self::progress::Told;
+use self::receipts::Before;
 use crate::handle::{Asker, Looked};
 use crate::{CoordinatorConfig, publish, request, views};
 
@@ -44,11 +48,13 @@ struct Instance {
     journal: Journal,
     survey: Option<SharedSurvey>,
     told: Told,
+    before: Before,
 }
 
 impl Instance {
     fn new(name: String, conductor: Conductor, journal: Journal) -> Self {
-        Self { name, conductor, journal, survey: None, told: Told::default() }
+        let (told, before) = (Told::default(), Before::default());
+        Self { name, conductor, journal, survey: None, told, before }
     }
 }
 
@@ -64,6 +70,8 @@ struct Unsaved {
     /// Records of earlier rotations that have ended: there is one without an end at a time.
     closed: Vec<(InstanceId, Record)>,
     records: BTreeSet<InstanceId>,
+    /// Each with the record of its rotation.
+    receipts: BTreeMap<InstanceId, RotationReceipt>,
     documents: BTreeSet<InstanceId>,
     entries: Vec<Entry>,
     answers: Vec<(String, String)>,
@@ -139,6 +147,7 @@ impl Coordinator {
             let effects = conductor.recover(service::now(), &mut self.rng, record);
             let mut instance = Instance::new(name, conductor, journal);
             instance.told = told.unwrap_or_default();
+            instance.before = Before::load(&self.records, id).await?;
             self.instances.insert(id, instance);
             // Also queues what the journal lacked.
             self.apply(id, effects, &mut outcome);
@@ -181,14 +190,15 @@ impl Coordinator {
 
     /// Takes what a conductor wants done: everything is queued until it is saved.
     fn apply(&mut self, id: InstanceId, effects: Effects, outcome: &mut Outcome) {
-        let Some(instance) = self.instances.get(&id) else { return };
         self.unsaved.closed.extend(effects.closed.map(|record| (id, record)));
         if effects.save {
             self.unsaved.records.insert(id);
+            self.make_receipt(id);
         }
         if effects.save_documents {
             self.unsaved.documents.insert(id);
         }
+        let Some(instance) = self.instances.get(&id) else { return };
         let trust = instance.conductor.trust();
         #[cfg(feature = "testing")]
         let is_held = instance
@@ -277,6 +287,8 @@ impl Coordinator {
         };
         let (mut rotation, actor) = (found.to_view(), found.record().actor.clone());
         rotation.phase = event.phase;
+        // Only the end is told with its receipt.
+        rotation.receipt = rotation.receipt.filter(|_| event.phase == Phase::Done);
         let seq = instance.journal.next_seq(rotation.rotation);
         let told = RotationEvent { seq, at: service::now(), rotation, text: event.text };
         tracing::info!(instance = %instance.name, phase = %event.phase, "{}", told.text);

@@ -9,7 +9,7 @@ use protocol::api::RotationEvent;
 use protocol::{RotationId, UnixMillis, topology};
 
 use super::asked::Waiter;
-use super::{Coordinator, Instance};
+use super::{Coordinator, Entry, Instance};
 use crate::handle::{Known, LocalAsk};
 use crate::request;
 
@@ -31,7 +31,12 @@ impl Coordinator {
         for id in unsaved.records {
             let rotation = self.instances.get(&id).and_then(|it| it.conductor.rotation());
             if let Some(rotation) = rotation {
-                self.records.save(id, rotation.record()).await?;
+                let (name, record) = (rotation.reference().rotation, rotation.record());
+                let receipt = unsaved.receipts.get(&id).filter(|made| made.rotation == name);
+                match receipt {
+                    Some(receipt) => self.records.save_with_receipt(id, record, receipt).await?,
+                    None => self.records.save(id, record).await?,
+                }
             }
         }
         for (name, answer) in unsaved.answers {
@@ -39,7 +44,11 @@ impl Coordinator {
         }
         for entry in unsaved.entries {
             let (id, event) = (entry.instance, entry.event);
-            self.records.audit(id, entry.at, entry.actor, entry.action, entry.details).await?;
+            let Entry { at, actor, action, details, .. } = entry;
+            let written = self.records.audit(id, at, actor, action, details).await?;
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.before.note(&written);
+            }
             let Some(event) = event else { continue };
             if let Some(instance) = self.instances.get_mut(&id) {
                 instance.journal.keep(event.clone());

@@ -125,6 +125,7 @@ mod tests {
             waiting_for: Vec::new(),
             aborted_because: None,
             trace_id: None,
+            receipt: None,
         };
         RotationEvent { seq, at: UnixMillis(seq), rotation: view, text: String::new() }
     }

@@ -82,6 +82,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/rotations/{rotation}", get(rotations::one))
         .route("/v1/rotations/{rotation}/abort", post(rotations::abort))
         .route("/v1/rotations/{rotation}/events", get(events::events))
+        .route("/v1/rotations/{rotation}/receipt", get(rotations::receipt))
         .merge(console::routes())
         .fallback(front::no_such_path)
         .method_not_allowed_fallback(front::no_such_method)

@@ -7,7 +7,8 @@ use identity::{Role, TokenRefusal};
 use ledger::RecordsError;
 use machines::rotation::precheck::Findings;
 use protocol::RotationId;
-use protocol::api::Problem;
+use protocol::api::{Problem, RotationView};
+use protocol::audit::Phase;
 use protocol::report::Refusal;
 
 use super::MAX_BODY;
@@ -92,6 +93,32 @@ impl Fault {
     pub(crate) fn unknown_rotation(rotation: RotationId) -> Self {
         let text = format!("There is no rotation {rotation}.");
         Self::new(StatusCode::NOT_FOUND, "unknown-rotation", text).next("keyhelm rotations")
+    }
+
+    /// The rotation is known, its receipt is not there.
+    pub(crate) fn no_receipt(found: &RotationView) -> Self {
+        let rotation = found.rotation;
+        let not_found = |code: &str, text| Self::new(StatusCode::NOT_FOUND, code, text);
+        match found.phase {
+            Phase::Aborted => {
+                let text = format!("Rotation {rotation} was aborted: there is nothing to prove.");
+                not_found("no-receipt", text).next(format!("keyhelm rotations {rotation}"))
+            }
+            Phase::Done => {
+                let text = format!(
+                    "Rotation {rotation} has ended without a receipt: the coordinator did not hold \
+                     every report when it ended."
+                );
+                not_found("no-receipt", text).next("keyhelm cryptounit-compare")
+            }
+            _ => {
+                let text = format!(
+                    "Rotation {rotation} is running: its receipt is made when it has ended well."
+                );
+                let next = format!("keyhelm rotations {rotation} --follow");
+                not_found("receipt-not-yet", text).safe(GOES_ON).next(next)
+            }
+        }
     }
 
     pub(crate) fn no_manifest(instance: &str) -> Self {

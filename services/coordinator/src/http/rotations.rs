@@ -138,6 +138,25 @@ pub(crate) async fn one(
     Ok(Json(found))
 }
 
+/// The receipt as it was saved with the rotation's end, to the byte.
+pub(crate) async fn receipt(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Rotation(rotation): Rotation,
+) -> Result<Response, Fault> {
+    caller.must(&SEE)?;
+    let found = find(&state, rotation).await?;
+    caller.must_in(&SEE, found.instance, &found.instance.to_string())?;
+    let receipt = state.records.receipt(rotation).await?;
+    let receipt = receipt.ok_or_else(|| Fault::no_receipt(&found))?;
+    let name = format!("attachment; filename=\"receipt-{rotation}.json\"");
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((headers, receipt).into_response())
+}
+
 /// A rotation of any instance: as its conductor sees it, else as it was saved.
 pub(crate) async fn find(state: &HttpState, rotation: RotationId) -> Result<RotationView, Fault> {
     let live = move |all: &[crate::Known<'_>]| {

@@ -18,6 +18,7 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
         path("rotations"),
         format!("/v1/rotations/{rotation}"),
         format!("/v1/rotations/{rotation}/events"),
+        format!("/v1/rotations/{rotation}/receipt"),
     ];
     let operate = ["units", "compare", "members", "manifest", "audit"].map(path);
     let posts = [

@@ -9,6 +9,7 @@ mod console;
 mod events;
 mod founding;
 mod queue;
+mod receipts;
 mod refusals;
 mod restart;
 mod rotations;

@@ -182,6 +182,7 @@ fn view() -> RotationView {
         }],
         aborted_because: None,
         trace_id: None,
+        receipt: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Arguments of the verbs that start, watch and end rotations.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use protocol::keystore::GateMode;
 use protocol::{Pattern, RotationId};
@@ -101,6 +103,32 @@ pub struct RotationsArgs {
     /// How it is watched.
     #[command(flatten)]
     pub watch: WatchArgs,
+}
+
+/// Arguments of `receipt`.
+#[derive(Clone, Debug, Args)]
+pub struct ReceiptArgs {
+    /// Which rotation
+    #[arg(value_name = "ROTATION")]
+    pub id: RotationId,
+    /// Write it to a new file; else it goes to standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `verify-receipt`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyReceiptArgs {
+    /// The receipt, as `receipt --out` has written it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The manifests, as `manifest --out` has written them: kept by whoever verifies, from a time
+    /// at which they were known to be right
+    #[arg(long, value_name = "FILE")]
+    pub manifest: PathBuf,
+    /// The former receipt of the instance, to verify that this one follows it
+    #[arg(long, value_name = "FILE")]
+    pub previous: Option<PathBuf>,
 }
 
 /// Arguments of `abort`.

@@ -115,6 +115,14 @@ impl Coordinator {
         self.http.get(&["v1", "rotations", &id.to_string()]).await
     }
 
+    /// The receipt of a rotation, as it was saved.
+    pub async fn receipt(&self, id: RotationId) -> Result<String, CallError> {
+        let id = id.to_string();
+        let request = self.http.request(Method::GET, &["v1", "rotations", &id, "receipt"]);
+        let response = self.http.send(request).await?;
+        response.text().await.map_err(|error| self.http.lost(&error))
+    }
+
     /// The events of a rotation after one of them.
     pub async fn events(&self, id: RotationId, after: Option<&str>) -> Result<Response, CallError> {
         let id = id.to_string();

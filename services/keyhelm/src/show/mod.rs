@@ -6,6 +6,7 @@ pub mod differences;
 pub mod instances;
 pub mod manifest;
 pub mod progress;
+pub mod receipts;
 pub mod rotations;
 pub mod table;
 pub mod time;

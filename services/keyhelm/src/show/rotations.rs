@@ -53,6 +53,9 @@ pub fn detail(view: &RotationView, now: UnixMillis) -> String {
     if let Some(trace) = &view.trace_id {
         lines.push(format!("  trace       {trace}"));
     }
+    if let Some(hash) = view.receipt {
+        lines.push(format!("  receipt     {hash}"));
+    }
     lines.push(format!("\n{}", time_by_phase(view)));
     if !view.waiting_for.is_empty() {
         lines.push(format!("\nWAITING FOR\n{}", waiting(view, now)));

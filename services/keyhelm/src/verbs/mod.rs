@@ -6,6 +6,7 @@ pub mod follow;
 pub mod keys;
 pub mod manifest_change;
 pub mod orders;
+pub mod receipts;
 pub mod rotate;
 pub mod rotations;
 pub mod shell;
@@ -29,11 +30,16 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Dev(args) => return Ok(dev::run(args).await?),
         Verb::Completions(args) => return shell::completions(&args),
         Verb::Man(args) => return shell::man(&args),
+        Verb::VerifyReceipt(args) => return receipts::verify(&App::local(&cli.global), &args),
         _ => {}
     }
     let app = App::new(&cli.global)?;
     match cli.verb {
-        Verb::Demo(_) | Verb::Dev(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        Verb::Demo(_)
+        | Verb::Dev(_)
+        | Verb::Completions(_)
+        | Verb::Man(_)
+        | Verb::VerifyReceipt(_) => Ok(()),
         Verb::Setup(args) => setup::run(&app, &args),
         Verb::Instances => units::instances(&app).await,
         Verb::CryptoUnits(instance) => units::list(&app, &instance).await,
@@ -42,10 +48,11 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::CryptoUnitMks(instance) => units::registers(&app, &instance).await,
         Verb::CryptoUnitAdmins(instance) => units::administrators(&app, &instance).await,
         Verb::CryptoUnitThrhlds(instance) => units::thresholds(&app, &instance).await,
-        Verb::Manifest(instance) => units::manifest(&app, &instance).await,
+        Verb::Manifest(args) => units::manifest(&app, &args).await,
         Verb::AutoInit(args) => auto_init::run(&app, &args).await,
         Verb::AutoMkRotate(args) => rotate::run(&app, &args).await,
         Verb::Rotations(args) => rotations::run(&app, &args).await,
+        Verb::Receipt(args) => receipts::fetch(&app, &args).await,
         Verb::Watch(args) => watch::run(&app, &args).await,
         Verb::Abort(args) => rotations::abort(&app, &args).await,
         Verb::CryptoUnitEnroll(args) => manifest_change::enroll(&app, &args).await,

@@ -121,6 +121,10 @@ fn end_line(view: &RotationView) -> String {
         }
         _ => format!("{} Rotation: {}.", done_line(view), view.rotation),
     };
+    let line = match view.receipt {
+        Some(hash) => format!("{line} Receipt: {}...", hash.short()),
+        None => line,
+    };
     match line.strip_prefix("OK") {
         Some(rest) => format!("{}{rest}", colour::good("OK")),
         None => line,

@@ -2,8 +2,9 @@
 
 use protocol::api::UnitsView;
 
+use super::receipts;
 use crate::app::App;
-use crate::cli::InstanceArg;
+use crate::cli::{InstanceArg, ManifestArgs};
 use crate::failure::Outcome;
 use crate::show::{
     compare as registers_of, instances as instances_of, manifest as manifest_of, units,
@@ -47,9 +48,12 @@ pub async fn thresholds(app: &App, wanted: &InstanceArg) -> Outcome {
 }
 
 /// `manifest`.
-pub async fn manifest(app: &App, wanted: &InstanceArg) -> Outcome {
+pub async fn manifest(app: &App, args: &ManifestArgs) -> Outcome {
     let coordinator = app.coordinator()?;
-    for instance in app.instances(&coordinator, wanted).await? {
+    if let Some(out) = &args.out {
+        return receipts::write_manifests(app, &coordinator, &args.instance, out).await;
+    }
+    for instance in app.instances(&coordinator, &args.instance).await? {
         let found = coordinator.manifest(instance.id).await?;
         app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
         match found {

@@ -9,6 +9,7 @@ mod import_file;
 mod manifests;
 mod orders;
 mod parsing;
+mod receipts;
 mod screens;
 mod sigkeys;
 mod sse;

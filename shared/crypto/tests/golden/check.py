@@ -1,7 +1,7 @@
 """Opens keyhelm's golden files with nothing but Python's standard library.
 
 Written from the descriptions of the formats, not from the Rust code: RFC 8439 (ChaCha20-Poly1305),
-draft-irtf-cfrg-xchacha (HChaCha20), RFC 5869 (HKDF-SHA256).
+draft-irtf-cfrg-xchacha (HChaCha20), RFC 5869 (HKDF-SHA256), RFC 6962 (Merkle trees).
 """
 
 import hashlib
@@ -70,6 +70,15 @@ def hkdf(ikm, info):
     return hmac.new(secret, info + b"\x01", hashlib.sha256).digest()
 
 
+def merkle_root(leaves):
+    """RFC 6962, section 2.1."""
+    if len(leaves) < 2:
+        return hashlib.sha256(b"".join(b"\0" + leaf for leaf in leaves)).digest()
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    left, right = merkle_root(leaves[:half]), merkle_root(leaves[half:])
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
 def golden(name):
     return bytes.fromhex((HERE / name).read_text().strip())
 
@@ -99,6 +108,8 @@ def main():
     assert state[:1] == b"\x01", "state header"
     aad = b"keyhelm state v1" + b"golden unit"
     assert xchacha_open(golden("storage-key.hex"), state[1:25], aad, state[25:]) == b"golden state"
+    keys = [bytes([n]) * 16 + bytes([n + 0x80]) * 16 for n in range(1, 8)]
+    assert merkle_root(keys) == golden("key-root.hex"), "root over keys"
     print("golden files open")
 
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crypto::blob::{self, BlobBinding, WrapKeys};
 use crypto::master_key::MasterKey;
+use crypto::merkle::KeyTree;
 use crypto::sealed_state::{self, StorageKey};
 use crypto::{data, random};
 use protocol::{InstanceId, KeyId, UnixMillis, VersionId};
@@ -33,6 +34,10 @@ fn made() -> Vec<(&'static str, String)> {
     let data = data::wrap_data(&[0x44; 32], key, version, &aad, b"golden data", &mut rng(2));
     let storage = StorageKey::generate(&mut rng(3));
     let state = sealed_state::seal_state(&storage, b"golden unit", b"golden state", &mut rng(4));
+    let mut tree = KeyTree::new();
+    for number in 1..=7 {
+        tree.push(KeyId::from_bytes([number; 16]), VersionId::from_bytes([number + 0x80; 16]));
+    }
     let id = random::uuid_v7(UnixMillis(1_700_000_000_000), &mut rng(5));
     vec![
         ("pattern.hex", master.pattern().to_string()),
@@ -40,6 +45,7 @@ fn made() -> Vec<(&'static str, String)> {
         ("data.hex", hex::encode(data.unwrap())),
         ("storage-key.hex", storage.danger_hex().to_string()),
         ("state.hex", hex::encode(state)),
+        ("key-root.hex", tree.root().to_string()),
         ("uuid-v7.txt", id.to_string()),
     ]
 }

@@ -3,6 +3,7 @@
 
 mod bindings;
 mod golden;
+mod merkle;
 mod secrecy;
 
 use rand::SeedableRng;

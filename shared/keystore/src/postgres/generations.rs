@@ -5,7 +5,7 @@ use machines::gate::{self, Change, OpenRequest};
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Epoch, InstanceId, Pattern};
+use protocol::{Digest, Epoch, InstanceId, Pattern};
 use tokio_postgres::types::Type;
 
 use super::{Hold, PostgresKeystore, begin, chunks, database, held, store, table};
@@ -108,16 +108,18 @@ impl PostgresKeystore {
         Ok(row)
     }
 
-    /// Saves that the flip was read back, and applies the tombstones.
+    /// Saves that the flip was read back and the root over the keys that were read, and applies
+    /// the tombstones.
     pub async fn mark_flipped(
         &self,
         instance: InstanceId,
         order: OrderRef,
+        key_root: Digest,
     ) -> Result<KeystoreRow, KeystoreError> {
         let mut client = self.client().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
-        if gate::mark_flipped(&mut row, &order)? == Change::Now {
+        if gate::mark_flipped(&mut row, &order, key_root)? == Change::Now {
             write::apply_tombstones(&tx, &row).await?;
         }
         store(&tx, &row).await?;

@@ -4,7 +4,7 @@ use machines::gate::{self, Change, OpenRequest};
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Epoch, InstanceId, Pattern};
+use protocol::{Digest, Epoch, InstanceId, Pattern};
 use rusqlite::{Transaction, params};
 
 use super::{SqliteKeystore, chunks, database, held, store, table, write};
@@ -125,15 +125,17 @@ impl SqliteKeystore {
         .await
     }
 
-    /// Saves that the flip was read back, and applies the tombstones.
+    /// Saves that the flip was read back and the root over the keys that were read, and applies
+    /// the tombstones.
     pub async fn mark_flipped(
         &self,
         instance: InstanceId,
         order: OrderRef,
+        key_root: Digest,
     ) -> Result<KeystoreRow, KeystoreError> {
         self.write(move |tx| {
             let mut row = held(tx, instance)?;
-            if gate::mark_flipped(&mut row, &order)? == Change::Now {
+            if gate::mark_flipped(&mut row, &order, key_root)? == Change::Now {
                 write::apply_tombstones(tx, &row)?;
             }
             store(tx, &row)?;

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
+/// Merkle root of the keys that were read back, as the reencryptor gives it.
+pub const ROOT: Digest = Digest([9; 32]);
 /// How long something has that must happen.
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -226,8 +228,9 @@ impl Fixture {
         self.store.flip(self.instance, rotation.order, rotation.epoch).await
     }
 
+    /// What was read back had this root.
     pub async fn mark_flipped(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {
-        self.store.mark_flipped(self.instance, rotation.order).await
+        self.store.mark_flipped(self.instance, rotation.order, ROOT).await
     }
 
     pub async fn drop_retired(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {

@@ -5,7 +5,7 @@ use machines::gate::GateRefusal;
 use protocol::Pattern;
 use protocol::keystore::{GenerationState, KeystoreStanding};
 
-use super::fixture::{Fixture, rotation};
+use super::fixture::{Fixture, ROOT, rotation};
 use super::on_both_stores;
 
 on_both_stores!(
@@ -124,7 +124,9 @@ async fn every_step_is_the_same_when_repeated(fixture: Fixture) {
     assert_eq!(fixture.open(&next).await.unwrap().active, flipped.active);
     fixture.complete(&next).await.unwrap();
     let marked = fixture.mark_flipped(&next).await.unwrap();
-    assert_eq!(marked.rotation.as_ref().unwrap().standing, KeystoreStanding::Flipped);
+    let taken = marked.rotation.as_ref().unwrap();
+    assert_eq!((taken.standing, taken.key_root), (KeystoreStanding::Flipped, Some(ROOT)));
+    assert_eq!(fixture.row().await.rotation, marked.rotation, "it is saved");
     assert_eq!(fixture.flip(&next).await.unwrap(), marked);
     assert_eq!(fixture.mark_flipped(&next).await.unwrap(), marked);
     let dropped = fixture.drop_retired(&next).await.unwrap();

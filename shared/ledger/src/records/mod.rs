@@ -3,10 +3,21 @@
 //! process, in PostgreSQL for coordinators that stand by for each other: the same tables, the same
 //! constraints.
 
+/// The same call on whichever store it is.
+macro_rules! on {
+    ($records:ident.$method:ident($($argument:expr),*)) => {
+        match &$records.store {
+            Store::Sqlite(store) => store.$method($($argument),*).await,
+            Store::Postgres(store) => store.$method($($argument),*).await,
+        }
+    };
+}
+
 mod audit;
 mod error;
 mod lease;
 mod postgres;
+mod receipts;
 mod rows;
 mod sqlite;
 
@@ -51,16 +62,6 @@ pub struct Records {
 enum Store {
     Sqlite(SqliteRecords),
     Postgres(PostgresRecords),
-}
-
-/// The same call on whichever store it is.
-macro_rules! on {
-    ($records:ident.$method:ident($($argument:expr),*)) => {
-        match &$records.store {
-            Store::Sqlite(store) => store.$method($($argument),*).await,
-            Store::Postgres(store) => store.$method($($argument),*).await,
-        }
-    };
 }
 
 impl Records {
@@ -128,7 +129,7 @@ impl Records {
     pub async fn save(&self, instance: InstanceId, record: &Record) -> Result<(), RecordsError> {
         let row = RotationRow::new(instance, record)?;
         let held = self.held();
-        on!(self.save(held, row))
+        on!(self.save(held, row, None))
     }
 
     /// Records of an instance, newest first, at most `limit`.

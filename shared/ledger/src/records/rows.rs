@@ -37,6 +37,13 @@ impl RotationRow {
     }
 }
 
+/// A rotation's receipt.
+#[derive(Clone, Debug)]
+pub(super) struct ReceiptRow {
+    pub(super) hash: [u8; 32],
+    pub(super) document: String,
+}
+
 /// Text as PostgreSQL can keep it: without U+0000, which a request from the queue may hold. The
 /// same in SQLite, so that an entry has one hash wherever it is.
 pub(super) fn storable(text: String) -> String {

@@ -5,6 +5,7 @@
 mod audit;
 mod folder;
 mod lease;
+mod receipts;
 mod requests;
 mod rotations;
 mod schema;

@@ -20,7 +20,7 @@ async fn a_newer_schema_is_refused(store: TestStore) {
         "SELECT COUNT(*) FROM pg_tables WHERE tablename LIKE 'coordinator_%'
          AND schemaname = current_schema()",
     );
-    assert!(store.count(tables).await >= 6, "it was left as it was");
+    assert!(store.count(tables).await >= 7, "it was left as it was");
 }
 
 async fn many_may_open_a_new_store_at_once(store: TestStore) {
@@ -51,6 +51,7 @@ async fn a_file_of_the_first_schema_goes_on() {
         .sql(
             "DROP TABLE coordinator_lease; DROP TABLE coordinator_audit_heads;
              DROP INDEX coordinator_by_rotation; DROP INDEX coordinator_requests_by_age;
+             DROP TABLE coordinator_receipts;
              PRAGMA user_version = 1;",
         )
         .await
@@ -120,4 +121,25 @@ async fn postgres_tells_its_own_words() {
     );
     drop(records);
     store.remove().await;
+}
+
+/// Databases of the schema before receipts.
+#[tokio::test]
+async fn a_database_of_the_schema_before_receipts_goes_on() {
+    for store in [Some(TestStore::sqlite()), TestStore::postgres().await].into_iter().flatten() {
+        let id = instance(1);
+        let records = store.open().await;
+        records.save(id, &record(id, 1)).await.unwrap();
+        drop(records);
+        let earlier = store.either(
+            "DROP TABLE coordinator_receipts; PRAGMA user_version = 2;",
+            "DROP TABLE coordinator_receipts; UPDATE coordinator_schema SET version = 1;",
+        );
+        store.sql(earlier).await.unwrap();
+        let records = store.open().await;
+        assert_eq!(records.unfinished(id).await.unwrap(), Some(record(id, 1)));
+        assert_eq!(records.last_receipt(id).await.unwrap(), None);
+        drop(records);
+        store.remove().await;
+    }
 }

@@ -5,6 +5,7 @@ mod ask;
 mod draft;
 mod heard;
 mod reading;
+mod receipt;
 mod sealing;
 mod survey;
 mod taking_up;

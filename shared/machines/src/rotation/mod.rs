@@ -6,10 +6,12 @@
 pub mod desired;
 pub mod numbers;
 pub mod precheck;
+mod receipt;
 pub mod record;
 pub mod recovery;
 mod view;
 
+pub use self::receipt::Lacking;
 pub use self::view::{phase_text, record_view};
 
 use std::collections::BTreeMap;
@@ -265,6 +267,7 @@ impl Rotation {
         self.last_heard.insert(id, now);
         self.note_keys(&report);
         self.note_gate(now, &report);
+        self.note_flipped(&report, &envelope);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
         let is_older = self.keystores.get(&id).is_some_and(|held| held.report.clock > report.clock);
         if !is_older {

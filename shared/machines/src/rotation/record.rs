@@ -4,7 +4,7 @@
 use bincode::{Decode, Encode};
 use protocol::audit::Phase;
 use protocol::order::{Order, OrderRef, SignedOrder};
-use protocol::{Epoch, Pattern, UnixMillis};
+use protocol::{Digest, Epoch, KeystoreId, Pattern, UnixMillis};
 
 use crate::leave::{self, LeaveRefusal};
 
@@ -47,6 +47,10 @@ pub struct Record {
     pub keys: (u64, u64),
     /// W3C trace context of the rotation's root, so that it stays one trace.
     pub traceparent: Option<String>,
+    /// Envelope of each keystore's *flipped* report, for the receipt: later ones say *dropped*.
+    pub flipped: Vec<(KeystoreId, Vec<u8>)>,
+    /// Hash of the receipt, once it is made.
+    pub receipt: Option<Digest>,
 }
 
 impl Record {
@@ -64,6 +68,8 @@ impl Record {
             gate_closed: None,
             keys: (0, 0),
             traceparent: None,
+            flipped: Vec::new(),
+            receipt: None,
         }
     }
 

@@ -68,6 +68,11 @@ impl Rotation {
     }
 }
 
+/// For how long keys could not be created, once they can be again.
+pub(super) fn gate_closed_ms(record: &Record) -> Option<u64> {
+    record.gate_closed.and_then(|(from, until)| until.map(|until| until.since(from)))
+}
+
 /// A saved rotation, as the HTTP interface shows it.
 pub fn record_view(record: &Record) -> RotationView {
     // A record was read when it was made; one that cannot be read is shown with empty numbers.
@@ -90,9 +95,7 @@ pub fn record_view(record: &Record) -> RotationView {
         keys_total: record.keys.0,
         units_done: 0,
         units_total: 0,
-        gate_closed_ms: record
-            .gate_closed
-            .and_then(|(from, until)| until.map(|until| until.since(from))),
+        gate_closed_ms: gate_closed_ms(record),
         waiting_for: Vec::new(),
         aborted_because: match &record.verdict {
             Verdict::Aborted { because } => Some(because.clone()),
@@ -103,5 +106,6 @@ pub fn record_view(record: &Record) -> RotationView {
             .and_then(|text| text.split('-').nth(1))
             .map(str::to_owned)
             .or_else(|| Some(order?.rotation.uuid().simple().to_string())),
+        receipt: record.receipt,
     }
 }

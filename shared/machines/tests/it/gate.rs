@@ -12,6 +12,8 @@ use protocol::{
 
 const A: Pattern = Pattern([1; 32]);
 const B: Pattern = Pattern([2; 32]);
+/// Of the keys that were read back.
+const ROOT: Digest = Digest([9; 32]);
 const EPOCH: Epoch = Epoch { manifest_serial: 1, number: 5 };
 const WHOLE: &[(ChunkRange, u64)] = &[(ChunkRange::WHOLE, 3)];
 
@@ -36,7 +38,7 @@ fn initialised() -> KeystoreRow {
     let none = [(ChunkRange::WHOLE, 0)];
     gate::complete(&mut row, &order(1), &none).unwrap();
     gate::flip(&mut row, &order(1), EPOCH, &none, 0).unwrap();
-    gate::mark_flipped(&mut row, &order(1)).unwrap();
+    gate::mark_flipped(&mut row, &order(1), ROOT).unwrap();
     gate::drop_retired(&mut row, &order(1), EPOCH).unwrap();
     row.version_count = 3;
     row
@@ -55,7 +57,7 @@ fn at(standing: KeystoreStanding) -> KeystoreRow {
     let steps: [(KeystoreStanding, Step); 4] = [
         (Complete, |row| _ = gate::complete(row, &order(2), WHOLE).unwrap()),
         (Switched, |row| _ = gate::flip(row, &order(2), EPOCH, WHOLE, 0).unwrap()),
-        (Flipped, |row| _ = gate::mark_flipped(row, &order(2)).unwrap()),
+        (Flipped, |row| _ = gate::mark_flipped(row, &order(2), ROOT).unwrap()),
         (Dropped, |row| _ = gate::drop_retired(row, &order(2), EPOCH).unwrap()),
     ];
     for (point, step) in steps {
@@ -94,6 +96,10 @@ fn drop_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusa
     gate::drop_retired(row, order, EPOCH).map(|(change, _)| change)
 }
 
+fn mark_flipped(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
+    gate::mark_flipped(row, order, ROOT)
+}
+
 fn abort_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
     gate::abort(row, order, (Some(A), B), EPOCH).map(|(change, _)| change)
 }
@@ -103,7 +109,7 @@ const TABLE: &[(&str, Ask, &str)] = &[
     ("open", open_it, "bbbbbn"),
     ("complete", complete_it, "nbbbb-"),
     ("flip", flip_it, "-nbbb-"),
-    ("mark flipped", gate::mark_flipped, "--nbb-"),
+    ("mark flipped", mark_flipped, "--nbb-"),
     ("drop", drop_it, "---nb-"),
     ("abort", abort_it, "nn---b"),
 ];
@@ -280,7 +286,10 @@ fn a_flip_retires_the_old_generation_and_a_drop_lets_go_of_it() {
     assert_eq!((old.pattern, old.state), (A, GenerationState::Retired));
     let refused = gate::drop_retired(&mut row, &order(2), EPOCH).unwrap_err();
     assert_eq!(refused, GateRefusal::NotReadBack);
-    gate::mark_flipped(&mut row, &order(2)).unwrap();
+    gate::mark_flipped(&mut row, &order(2), ROOT).unwrap();
+    assert_eq!(row.rotation.as_ref().unwrap().key_root, Some(ROOT));
+    gate::mark_flipped(&mut row, &order(2), Digest([8; 32])).unwrap();
+    assert_eq!(row.rotation.as_ref().unwrap().key_root, Some(ROOT), "what was saved first");
     let (change, dropped) = gate::drop_retired(&mut row, &order(2), EPOCH).unwrap();
     assert_eq!((change, dropped.len()), (Change::Now, 1));
     assert_eq!(dropped[0].pattern, A);

@@ -9,6 +9,7 @@ mod gate;
 mod hearing;
 mod joining;
 mod precheck;
+mod receipts;
 mod recovery;
 mod replay;
 mod starts;

@@ -312,6 +312,7 @@ const BREAKS: &[Break] = &[
                 standing: KeystoreStanding::Open,
                 from: Some(CURRENT),
                 to: OTHER,
+                key_root: None,
             });
         },
     },

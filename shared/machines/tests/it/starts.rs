@@ -348,6 +348,7 @@ fn opened(stage: &mut Stage, run: &Run) {
         standing: KeystoreStanding::Open,
         from: run.order.from,
         to: run.to,
+        key_root: None,
     });
 }
 

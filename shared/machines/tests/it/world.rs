@@ -466,6 +466,7 @@ fn flipped_row(instance: InstanceId, run: &Run) -> KeystoreRow {
             standing: KeystoreStanding::Flipped,
             from: run.order.from,
             to: run.to,
+            key_root: Some(crypto::merkle::KeyTree::new().root()),
         }),
         ..gate::new_row(instance, KEYSTORE)
     }

@@ -73,7 +73,10 @@ impl PostgresRecords {
     }
 }
 
-async fn load_head(tx: &Transaction<'_>, instance: InstanceId) -> Result<Head, RecordsError> {
+pub(super) async fn load_head(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+) -> Result<Head, RecordsError> {
     let sql = "SELECT seq, hash FROM coordinator_audit_heads WHERE instance = $1";
     let Some(row) = tx.query_opt(sql, &[&instance.uuid()]).await.map_err(database)? else {
         return Ok(Head::default());

@@ -5,6 +5,7 @@
 mod lease;
 mod log;
 mod pool;
+mod receipts;
 mod schema;
 
 use std::fmt;
@@ -17,7 +18,7 @@ use tokio_postgres::types::{FromSqlOwned, ToSql};
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::lease::{Lease, LeaseRow};
-use super::rows::RotationRow;
+use super::rows::{ReceiptRow, RotationRow};
 use super::{MAX_REQUESTS, RecordsError};
 
 /// The store of one PostgreSQL database.
@@ -62,6 +63,7 @@ impl PostgresRecords {
         &self,
         held: Option<Lease>,
         row: RotationRow,
+        receipt: Option<ReceiptRow>,
     ) -> Result<(), RecordsError> {
         let mut client = self.client().await?;
         let tx = write(&mut client, held).await?;
@@ -83,6 +85,9 @@ impl PostgresRecords {
         )
         .await
         .map_err(database)?;
+        if let Some(receipt) = receipt {
+            receipts::insert(&tx, &row, &receipt).await?;
+        }
         tx.commit().await.map_err(database)
     }
 

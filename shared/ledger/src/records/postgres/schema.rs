@@ -10,7 +10,8 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"keyhcoor");
 
 /// One entry a version of the schema, in order; what has been released is never changed. A record
 /// that is decided can never be aborted too, and an instance has one unfinished rotation.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE coordinator_documents (
         instance UUID NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, bytes BYTEA NOT NULL,
         PRIMARY KEY (instance, kind)
@@ -50,7 +51,15 @@ const MIGRATIONS: [&str; 1] = ["
         expires_at TIMESTAMPTZ NOT NULL
     );
     INSERT INTO coordinator_lease (only_row, number, expires_at) VALUES (TRUE, 0, 'epoch');
-"];
+",
+    "
+    CREATE TABLE coordinator_receipts (
+        instance UUID NOT NULL, seq BIGINT NOT NULL, rotation UUID NOT NULL, hash BYTEA NOT NULL,
+        document TEXT NOT NULL, PRIMARY KEY (instance, seq), UNIQUE (instance, rotation)
+    );
+    CREATE INDEX coordinator_receipts_by_rotation ON coordinator_receipts (rotation);
+",
+];
 
 /// Applies what has not been applied, one process at a time. A database of a newer program is
 /// refused. One that is up to date is only read: the right to create tables is not needed then.

@@ -60,7 +60,7 @@ impl SqliteRecords {
     }
 }
 
-fn load_head(tx: &Transaction<'_>, instance: InstanceId) -> Result<Head, RecordsError> {
+pub(super) fn load_head(tx: &Transaction<'_>, instance: InstanceId) -> Result<Head, RecordsError> {
     tx.query_row(
         "SELECT seq, hash FROM coordinator_audit_heads WHERE instance = ?1",
         [instance.bytes()],

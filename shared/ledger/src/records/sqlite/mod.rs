@@ -3,6 +3,7 @@
 
 mod lease;
 mod log;
+mod receipts;
 mod schema;
 
 use std::path::Path;
@@ -12,7 +13,7 @@ use protocol::{InstanceId, RotationId, UnixMillis};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::lease::Lease;
-use super::rows::RotationRow;
+use super::rows::{ReceiptRow, RotationRow};
 use super::{MAX_REQUESTS, RecordsError};
 
 /// The store of one SQLite file.
@@ -84,6 +85,7 @@ impl SqliteRecords {
         &self,
         held: Option<Lease>,
         row: RotationRow,
+        receipt: Option<ReceiptRow>,
     ) -> Result<(), RecordsError> {
         self.write(held, move |tx| {
             tx.execute(
@@ -103,6 +105,9 @@ impl SqliteRecords {
                 ],
             )
             .map_err(database)?;
+            if let Some(receipt) = receipt {
+                receipts::insert(tx, &row, &receipt)?;
+            }
             Ok(())
         })
         .await

@@ -10,7 +10,7 @@ use crate::RecordsError;
 
 /// One entry a version of the schema, in order; what has been released is never changed. A record
 /// that is decided can never be aborted too, and an instance has one unfinished rotation.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE coordinator_documents (
         instance BLOB NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, bytes BLOB NOT NULL,
@@ -49,6 +49,13 @@ const MIGRATIONS: [&str; 2] = [
         (SELECT MAX(seq) FROM coordinator_audit b WHERE b.instance = a.instance);
     CREATE INDEX coordinator_by_rotation ON coordinator_rotations (rotation);
     CREATE INDEX coordinator_requests_by_age ON coordinator_requests (at, id);
+",
+    "
+    CREATE TABLE coordinator_receipts (
+        instance BLOB NOT NULL, seq INTEGER NOT NULL, rotation BLOB NOT NULL, hash BLOB NOT NULL,
+        document TEXT NOT NULL, PRIMARY KEY (instance, seq), UNIQUE (instance, rotation)
+    ) WITHOUT ROWID;
+    CREATE INDEX coordinator_receipts_by_rotation ON coordinator_receipts (rotation);
 ",
 ];
 

@@ -1,0 +1,43 @@
+//! Receipts: saved with the end of their rotation or not at all, and never changed.
+
+use machines::receipt::receipt_hash;
+use machines::rotation::record::Record;
+use protocol::receipt::{AuditHead, RotationReceipt};
+use protocol::{Digest, InstanceId, RotationId};
+
+use super::rows::{ReceiptRow, RotationRow};
+use super::{Records, RecordsError, Store};
+
+impl Records {
+    /// Saves the record of a rotation that has ended well, and its receipt, both or neither. A
+    /// rotation that has a receipt keeps it.
+    pub async fn save_with_receipt(
+        &self,
+        instance: InstanceId,
+        record: &Record,
+        receipt: &RotationReceipt,
+    ) -> Result<(), RecordsError> {
+        let row = RotationRow::new(instance, record)?;
+        let hash = receipt_hash(receipt).0;
+        let receipt = ReceiptRow { hash, document: receipt.to_text() };
+        let held = self.held();
+        on!(self.save(held, row, Some(receipt)))
+    }
+
+    /// A rotation's receipt, as it was saved: JSON.
+    pub async fn receipt(&self, rotation: RotationId) -> Result<Option<String>, RecordsError> {
+        on!(self.receipt(rotation))
+    }
+
+    /// Hash of an instance's last receipt, which its next one names; none if there is none.
+    pub async fn last_receipt(&self, instance: InstanceId) -> Result<Option<Digest>, RecordsError> {
+        let hash: Option<[u8; 32]> = on!(self.last_receipt(instance))?;
+        Ok(hash.map(Digest))
+    }
+
+    /// The end of the audit log as it was last written; nothing of it is verified.
+    pub async fn audit_head(&self, instance: InstanceId) -> Result<AuditHead, RecordsError> {
+        let head = on!(self.audit_head(instance))?;
+        Ok(AuditHead { seq: head.seq, hash: Digest(head.hash) })
+    }
+}

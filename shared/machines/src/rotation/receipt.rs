@@ -1,0 +1,133 @@
+//! What a rotation that has ended well leaves behind as proof: its receipt, out of what its
+//! coordinator holds.
+
+use protocol::audit::Phase;
+use protocol::codec;
+use protocol::envelope::Envelope;
+use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::receipt::{
+    self, AuditHead, KeystoreProof, ManifestName, RotationReceipt, TYPE, UnitProof, VERSION,
+};
+use protocol::report::KeystoreReport;
+use protocol::{Digest, KeystoreId, ProcessId, Signature};
+
+use super::{Rotation, view};
+use crate::certificate::{Reached, reached};
+
+/// What keeps a receipt from being made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lacking {
+    /// The rotation runs, or was aborted.
+    #[error("the rotation has not ended well")]
+    NotDone,
+    /// A unit's cleared report is not at hand.
+    #[error("there is no cleared report of {0} at hand")]
+    Unit(String),
+    /// A keystore's flipped report is not at hand, or lacks the root of its keys.
+    #[error("there is no flipped report of keystore {0} with the root of its keys at hand")]
+    Keystore(KeystoreId),
+}
+
+impl Rotation {
+    /// Keeps the *flipped* report: at the end there is only a later one. Where a keystore was beyond
+    /// that when it was first heard of, its word for *dropped* says the same.
+    pub(super) fn note_flipped(&mut self, report: &KeystoreReport, envelope: &[u8]) {
+        let Some(row) = &report.row else { return };
+        let Some(standing) = self.standing_in(row) else { return };
+        let held = self.record.flipped.iter_mut().find(|(keystore, _)| *keystore == row.keystore);
+        match (standing, held) {
+            (KeystoreStanding::Flipped, Some((_, held))) => envelope.clone_into(held),
+            (KeystoreStanding::Flipped | KeystoreStanding::Dropped, None) => {
+                self.record.flipped.push((row.keystore, envelope.to_vec()));
+            }
+            _ => {}
+        }
+    }
+
+    fn standing_in(&self, row: &KeystoreRow) -> Option<KeystoreStanding> {
+        let found = row.rotation.as_ref()?;
+        let is_ours = found.rotation == self.reference.rotation
+            && found.number == self.reference.number
+            && found.order_digest == self.reference.digest;
+        is_ours.then_some(found.standing)
+    }
+
+    /// Notes that the receipt with this hash is made.
+    pub const fn set_receipt(&mut self, hash: Digest) {
+        self.record.receipt = Some(hash);
+    }
+
+    /// The receipt, without the coordinator's signature.
+    pub(crate) fn receipt(
+        &self,
+        manifest: ManifestName,
+        coordinator: ProcessId,
+        audit: AuditHead,
+        previous: Option<Digest>,
+    ) -> Result<RotationReceipt, Lacking> {
+        let (record, order) = (&self.record, &self.order);
+        let (Phase::Done, Some(finished_at), Some(to)) =
+            (record.phase(), record.finished_at, record.to)
+        else {
+            return Err(Lacking::NotDone);
+        };
+        let units = self.unit_proofs()?;
+        let keystores = self.keystore_proofs()?;
+        Ok(RotationReceipt {
+            kind: TYPE.to_owned(),
+            version: VERSION,
+            instance: order.instance,
+            instance_name: self.manifest.name.clone(),
+            rotation: order.rotation,
+            purpose: order.purpose,
+            order: record.signed_order.clone(),
+            order_digest: self.reference.digest,
+            manifest,
+            from: order.from,
+            to,
+            phases: record.phases.clone(),
+            finished_at,
+            gate_closed_ms: view::gate_closed_ms(record),
+            key_versions: keystores.iter().map(|proof| proof.key_versions).sum(),
+            units,
+            keystores,
+            audit,
+            previous,
+            note: receipt::note(order.from),
+            coordinator,
+            signature: Signature([0; 64]),
+        })
+    }
+
+    fn unit_proofs(&self) -> Result<Vec<UnitProof>, Lacking> {
+        let proof = |unit: &protocol::manifest::Member| {
+            let is_cleared = |held: &&super::Held<_>| {
+                reached(&held.report, &self.reference)
+                    .is_some_and(|(reached, _)| reached == Reached::Cleared)
+            };
+            let held = self.units.get(&unit.id).filter(is_cleared);
+            let held = held.ok_or_else(|| Lacking::Unit(unit.name.clone()))?;
+            let (name, report) = (unit.name.clone(), held.envelope.clone());
+            Ok(UnitProof { unit: unit.id, name, report })
+        };
+        self.manifest.crypto_units().map(proof).collect()
+    }
+
+    fn keystore_proofs(&self) -> Result<Vec<KeystoreProof>, Lacking> {
+        let proof = |keystore: &KeystoreId| {
+            let held = self.record.flipped.iter().find(|(id, _)| id == keystore);
+            let proof = held.and_then(|(_, envelope)| keystore_proof(*keystore, envelope));
+            proof.ok_or(Lacking::Keystore(*keystore))
+        };
+        self.manifest.keystores.iter().map(proof).collect()
+    }
+}
+
+/// Read out of the very envelope that goes into the receipt, so that they cannot differ.
+fn keystore_proof(keystore: KeystoreId, envelope: &[u8]) -> Option<KeystoreProof> {
+    let body = Envelope::parse(envelope).ok()?.body;
+    let row = codec::decode::<KeystoreReport>(body).ok()?.row?;
+    let key_versions = row.active?.set_count;
+    let key_root = row.rotation?.key_root?;
+    Some(KeystoreProof { keystore, key_versions, key_root, report: envelope.to_vec() })
+}
