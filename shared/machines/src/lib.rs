@@ -6,11 +6,13 @@
 //! - [`conductor`]: a coordinator for one instance: surveys, precheck, the one rotation.
 //! - [`rewrap`]: the reencryptor's brain: which pages are out, when a generation is complete.
 //! - [`gate`]: the rules of the keystore row, used inside its transactions.
+//! - [`explain`]: what goes on, what is safe, and the one next command.
 //! - [`trust`], [`envelope`], [`leave`], [`certificate`]: who may say what.
 
 pub mod certificate;
 pub mod conductor;
 pub mod envelope;
+pub mod explain;
 pub mod gate;
 pub mod leave;
 pub mod rotation;

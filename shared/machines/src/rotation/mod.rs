@@ -9,8 +9,10 @@ pub mod precheck;
 pub mod record;
 pub mod recovery;
 mod view;
+mod waits;
 
 pub use self::view::{phase_text, record_view};
+pub use self::waits::Awaited;
 
 use std::collections::BTreeMap;
 
