@@ -1,6 +1,7 @@
 //! What each verb does.
 
 pub mod auto_init;
+pub mod explain;
 pub mod fingerprints;
 pub mod follow;
 pub mod keys;
@@ -16,6 +17,7 @@ pub mod units;
 pub mod watch;
 
 use crate::app::App;
+use crate::cli::explain::ExplainArgs;
 use crate::cli::{Cli, Verb};
 use crate::embedded::{demo, dev};
 use crate::failure::Outcome;
@@ -29,12 +31,16 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Dev(args) => return Ok(dev::run(args).await?),
         Verb::Completions(args) => return shell::completions(&args),
         Verb::Man(args) => return shell::man(&args),
+        Verb::Explain(ExplainArgs { code: Some(code), .. }) => {
+            return explain::section(&code, cli.global.json);
+        }
         _ => {}
     }
     let app = App::new(&cli.global)?;
     match cli.verb {
         Verb::Demo(_) | Verb::Dev(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
         Verb::Setup(args) => setup::run(&app, &args),
+        Verb::Explain(args) => explain::run(&app, &args).await,
         Verb::Instances => units::instances(&app).await,
         Verb::CryptoUnits(instance) => units::list(&app, &instance).await,
         Verb::CryptoUnitAdd(_) | Verb::CryptoUnitRm(_) => units::always_selected(&app),

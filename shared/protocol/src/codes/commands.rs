@@ -7,7 +7,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "usage",
         "The command line, or a file that it names, is not understood.",
         "Nothing was sent.",
-        "keyhelm --help",
+        "correct what the sentence names, and run the same command again",
     ),
     act(
         "unreachable",
