@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use machines::conductor::{Conductor, HeardOf};
+use machines::explain::{Known as Explained, explain};
 use machines::rotation::record::Record;
 use machines::rotation::record_view;
 use machines::trust::{Trust, manifest_digest};
 use protocol::api::{
-    AnnouncedMember, InstanceView, ManifestView, RotationView, UnitStateView, UnitView, UnitsView,
+    AnnouncedMember, Explanation, InstanceView, ManifestView, RotationView, UnitStateView,
+    UnitView, UnitsView,
 };
 use protocol::keystore::KeystoreRow;
 use protocol::manifest::Member;
@@ -87,6 +89,18 @@ fn unit_state(heard: &HeardOf<UnitReport>) -> UnitStateView {
         clock_ahead_ms: facts.clock.0.cast_signed().saturating_sub(heard.at.0.cast_signed()),
         reported_at: heard.at,
     }
+}
+
+/// What goes on, after a survey; `last` is the record of the last rotation that was saved.
+pub(crate) fn explanation(
+    conductor: &Conductor,
+    looked: &Looked,
+    last: Option<&Record>,
+    now: UnixMillis,
+) -> Explanation {
+    let saved = last.map(|record| recorded(record, conductor.trust()));
+    let last = saved.map(|view| live(conductor, view.rotation).unwrap_or(view));
+    explain(&Explained::of(conductor, now, looked.since, &looked.findings, last.as_ref()))
 }
 
 /// One row a keystore: the one that was heard last, where several reencryptors serve it.

@@ -130,9 +130,7 @@ impl App {
             _ => {
                 let table = instances::table(&found);
                 let what = format!("there are several instances and none is named\n\n{table}\n");
-                return Err(Failure::usage(what)
-                    .safe("nothing was sent")
-                    .next("the same command with --instance NAME"));
+                return Err(Failure::usage(what).next("the same command with --instance NAME"));
             }
         };
         Ok(found.swap_remove(which))
@@ -147,9 +145,7 @@ impl App {
         let mut found = coordinator.instances().await?;
         if found.is_empty() {
             let what = format!("the coordinator at {} knows no instance", coordinator.http.url());
-            return Err(Failure::new(Exit::Failed, "no-instance", what)
-                .safe("nothing has changed")
-                .next("start crypto units whose configuration names an instance"));
+            return Err(Failure::new(Exit::Failed, "unknown-instance", what));
         }
         let Some(name) = &wanted.instance else { return Ok(found) };
         let id = InstanceId::named(name);
@@ -159,7 +155,7 @@ impl App {
             false => Ok(found),
             true => {
                 let what = format!("there is no instance {name}; known: {}", known.join(", "));
-                Err(Failure::usage(what).safe("nothing has changed").next("keyhelm instances"))
+                Err(Failure::usage(what).next("keyhelm instances"))
             }
         }
     }
@@ -176,9 +172,7 @@ impl App {
         }
         if !self.is_interactive() {
             let what = format!("this is not done unasked: {question}");
-            return Err(Failure::usage(what)
-                .safe("nothing has changed")
-                .next("the same command with --yes"));
+            return Err(Failure::usage(what).next("the same command with --yes"));
         }
         match ask::yes(question)? {
             true => Ok(()),
@@ -230,7 +224,7 @@ impl App {
 
 /// Somebody said no.
 pub fn declined() -> Failure {
-    Failure::new(Exit::Failed, "declined", "not done, as you say").safe("nothing has changed")
+    Failure::new(Exit::Failed, "declined", "not done, as you say")
 }
 
 /// Whoever reads may have gone (`| head`): that is no failure.

@@ -28,7 +28,7 @@ pub fn number(question: &str, count: usize) -> Outcome<usize> {
             _ => eprintln!("a number from 1 to {count}, please"),
         }
     }
-    Err(Failure::usage("no number was chosen").safe("nothing has changed"))
+    Err(Failure::usage("no number was chosen"))
 }
 
 /// Asks for a line.
@@ -37,8 +37,9 @@ pub fn line(question: &str) -> Outcome<String> {
     std::io::stderr().flush()?;
     let mut answer = String::new();
     if std::io::stdin().lock().read_line(&mut answer)? == 0 {
-        let failure = Failure::new(Exit::Interrupted, "no-answer", "the question was not answered");
-        return Err(failure.safe("nothing has changed"));
+        let failure =
+            Failure::new(Exit::Interrupted, "unanswered", "the question was not answered");
+        return Err(failure);
     }
     Ok(answer.trim().to_owned())
 }

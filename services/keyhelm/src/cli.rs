@@ -2,6 +2,7 @@
 //! are made of it.
 
 pub mod administration;
+pub mod explain;
 pub mod keys;
 pub mod local;
 pub mod rotation;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use self::administration::{
     AdminAddArgs, AdminRmArgs, AutoInitArgs, EnrollArgs, RetireArgs, ThresholdsArgs,
 };
+use self::explain::ExplainArgs;
 use self::keys::KeysArgs;
 use self::local::{
     CompletionsArgs, ManArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs, TokenArgs,
@@ -97,6 +99,10 @@ pub enum Verb {
     /// Writes the secrets of a cluster of separate processes into their readers' folders
     Setup(SetupArgs),
 
+    /// Says what is going on, what is safe, and the one next command; or what a code means
+    ///
+    /// Ends with 0 when all is well or going on, with 3 when somebody must do something.
+    Explain(ExplainArgs),
     /// Lists the instances
     Instances,
     /// Lists the crypto units

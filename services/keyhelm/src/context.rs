@@ -56,7 +56,6 @@ impl Contexts {
         };
         toml::from_str(&text).map_err(|error| {
             Failure::usage(format!("{shown} is not understood: {}", error.message()))
-                .safe("nothing was sent")
                 .next(format!("mend {shown}, or move it away"))
         })
     }

@@ -2,6 +2,7 @@
 //! code that says the same to a script.
 
 use protocol::api::Unmet;
+use protocol::codes;
 use serde_json::json;
 
 use crate::show::colour;
@@ -41,13 +42,26 @@ struct Inner {
     safe: Option<String>,
     next: Option<String>,
     unmet: Vec<Unmet>,
+    /// Everything has been said already.
+    is_told: bool,
 }
 
 impl Failure {
-    /// What happened, to which thing, with a stable word for it.
+    /// What happened, to which thing, with a stable word for it. What is safe and what is next is
+    /// what the table of codes says, unless somebody knows it better.
     pub fn new(exit: Exit, code: &str, what: impl Into<String>) -> Self {
-        let (code, what) = (code.to_owned(), what.into());
-        Self(Box::new(Inner { exit, code, what, safe: None, next: None, unmet: Vec::new() }))
+        let entry = codes::find(code);
+        let safe = entry.map(|entry| entry.safe.to_owned());
+        let next = entry.and_then(|entry| entry.next).map(str::to_owned);
+        let (code, what, unmet) = (code.to_owned(), what.into(), Vec::new());
+        Self(Box::new(Inner { exit, code, what, safe, next, unmet, is_told: false }))
+    }
+
+    /// Standard output has said everything; only the exit code is left.
+    pub fn told(exit: Exit) -> Self {
+        let mut failure = Self::new(exit, "told", String::new());
+        failure.0.is_told = true;
+        failure
     }
 
     /// Something the caller gave is not understood. Nothing was sent.
@@ -89,6 +103,7 @@ impl Failure {
     /// Tells a person, or with `is_json` a program, on standard error.
     pub fn tell(&self, is_json: bool) {
         match is_json {
+            _ if self.0.is_told => {}
             true => eprintln!("{}", self.to_json()),
             false => eprintln!("{self}"),
         }
@@ -96,7 +111,7 @@ impl Failure {
 
     /// One object on one line.
     pub fn to_json(&self) -> serde_json::Value {
-        let Inner { exit, code, what, safe, next, unmet } = &*self.0;
+        let Inner { exit, code, what, safe, next, unmet, .. } = &*self.0;
         json!({ "failure": {
             "exit": *exit as u8, "code": code, "what": what, "safe": safe,
             "next_command": next, "unmet": unmet,
@@ -115,6 +130,9 @@ impl std::fmt::Display for Failure {
         }
         if let Some(next) = &self.0.next {
             write!(f, "\n  next: {next}")?;
+        }
+        if codes::find(&self.0.code).is_some() {
+            write!(f, "\n  more: keyhelm explain {}", self.0.code)?;
         }
         Ok(())
     }

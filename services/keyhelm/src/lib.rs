@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod failure;
 pub mod manifests;
 pub mod parse;
+pub mod runbook;
 pub mod setup;
 pub mod show;
 pub mod sigkeys;

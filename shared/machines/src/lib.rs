@@ -6,12 +6,14 @@
 //! - [`conductor`]: a coordinator for one instance: surveys, precheck, the one rotation.
 //! - [`rewrap`]: the reencryptor's brain: which pages are out, when a generation is complete.
 //! - [`gate`]: the rules of the keystore row, used inside its transactions.
+//! - [`explain`]: what goes on, what is safe, and the one next command.
 //! - [`trust`], [`envelope`], [`leave`], [`certificate`]: who may say what.
 //! - [`receipt`]: whether a rotation's receipt holds, for whoever has the manifests.
 
 pub mod certificate;
 pub mod conductor;
 pub mod envelope;
+pub mod explain;
 pub mod gate;
 pub mod leave;
 pub mod receipt;

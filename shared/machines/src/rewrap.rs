@@ -67,7 +67,7 @@ impl KeystoreRefusal {
         let code = match self {
             Self::NotACoordinator => "not-a-coordinator",
             Self::Imprint => "imprint-mode",
-            Self::Leave(_) => "no-leave",
+            Self::Leave(refusal) => refusal.code(),
             Self::Manifest(_) => "manifest-refused",
             Self::Certificate(_) => "certificate-refused",
             Self::Gate(GateRefusal::StaleEpoch { .. }) => "stale-epoch",

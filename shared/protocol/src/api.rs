@@ -259,6 +259,23 @@ pub struct Waiting {
     pub refusal: Option<Refusal>,
 }
 
+/// What is going on, what is safe, and the one next command. `GET /v1/instances/{i}/explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Stable word of the situation, a heading of the runbook.
+    pub code: String,
+    /// What is so, in a sentence: that of the code.
+    pub headline: String,
+    /// Who, what, since when and until when.
+    pub details: Vec<String>,
+    /// What is safe.
+    pub safe: String,
+    /// The one next command, or a sentence where no command can mend it; none where waiting is right.
+    pub next_command: Option<String>,
+    /// Whether somebody must do it, rather than may.
+    pub needs_person: bool,
+}
+
 /// One condition that is not met (or, as a warning, worth knowing), with its mend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unmet {

@@ -9,6 +9,7 @@ pub mod api;
 pub mod audit;
 pub mod certificate;
 pub mod codec;
+pub mod codes;
 pub mod command;
 pub mod envelope;
 pub mod ids;

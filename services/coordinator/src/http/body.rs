@@ -25,7 +25,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Body<T>
         let bytes =
             Bytes::from_request(request, state).await.map_err(|rejection| {
                 match rejection.into_response().status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => Fault::oversize(),
+                    StatusCode::PAYLOAD_TOO_LARGE => Fault::oversized(),
                     _ => Fault::malformed("The body ended before its time."),
                 }
             })?;

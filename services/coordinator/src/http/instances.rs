@@ -2,7 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use protocol::api::{AnnouncedMember, AuditView, InstanceView, ManifestView, UnitsView};
+use machines::conductor::Conductor;
+use protocol::api::{
+    AnnouncedMember, AuditView, Explanation, InstanceView, ManifestView, UnitsView,
+};
 use serde::Deserialize;
 
 use super::HttpState;
@@ -59,6 +62,21 @@ async fn surveyed(
     view.ok_or_else(unknown)
 }
 
+pub(crate) async fn explain(
+    State(state): State<HttpState>,
+    caller: Caller,
+    instance: Instance,
+) -> Result<Json<Explanation>, Fault> {
+    caller.must_in(&SEE, instance.id, &instance.shown)?;
+    let unknown = || Fault::unknown_instance(&instance.shown);
+    let looked = state.handle.survey(instance.id).await?.ok_or_else(unknown)?;
+    let last = state.records.list(instance.id, 1).await?.into_iter().next();
+    let look = move |found: Option<&Conductor>| {
+        found.map(|conductor| views::explanation(conductor, &looked, last.as_ref(), service::now()))
+    };
+    state.handle.see(instance.id, look).await?.map(Json).ok_or_else(unknown)
+}
+
 pub(crate) async fn members(
     State(state): State<HttpState>,
     caller: Caller,
@@ -66,7 +84,7 @@ pub(crate) async fn members(
 ) -> Result<Json<Vec<AnnouncedMember>>, Fault> {
     caller.must_in(&OPERATE, instance.id, &instance.shown)?;
     let own = state.handle.member().clone();
-    let look = move |found: Option<&machines::conductor::Conductor>| {
+    let look = move |found: Option<&Conductor>| {
         found.map(|conductor| views::members(conductor, &own, service::now()))
     };
     let members = state.handle.see(instance.id, look).await?;

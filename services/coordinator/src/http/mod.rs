@@ -72,6 +72,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/instances", get(instances::list))
         .route("/v1/instances/{instance}/units", get(instances::units))
         .route("/v1/instances/{instance}/compare", get(instances::compare))
+        .route("/v1/instances/{instance}/explain", get(instances::explain))
         .route("/v1/instances/{instance}/members", get(instances::members))
         .route("/v1/instances/{instance}/manifest", get(instances::manifest))
         .route("/v1/instances/{instance}/audit", get(instances::audit))

@@ -9,38 +9,35 @@ use machines::rotation::precheck::Findings;
 use protocol::RotationId;
 use protocol::api::{Problem, RotationView};
 use protocol::audit::Phase;
+use protocol::codes;
 use protocol::report::Refusal;
 
 use super::MAX_BODY;
 use crate::Stopped;
 
+/// Where the table of codes does not have one.
 const UNCHANGED: &str = "Nothing has changed.";
-const GOES_ON: &str =
-    "No key is lost: a rotation that runs goes on by itself, or when a coordinator starts again.";
 
 /// An answer that is no success.
 #[derive(Debug)]
 pub(crate) struct Fault(Box<Problem>, Option<(HeaderName, HeaderValue)>);
 
 impl Fault {
-    /// `detail` says what happened, and to which thing.
+    /// `detail` says what happened, and to which thing; what is safe and what is next is what the
+    /// table of codes says, unless somebody knows it better.
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let entry = codes::find(code);
         let problem = Problem {
             kind: format!("https://keyhelm.dev/problems/{code}"),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             code: code.to_owned(),
             detail: detail.into(),
-            safe: UNCHANGED.to_owned(),
-            next_command: None,
+            safe: entry.map_or(UNCHANGED, |entry| entry.safe).to_owned(),
+            next_command: entry.and_then(|entry| entry.next).map(str::to_owned),
             unmet: Vec::new(),
         };
         Self(Box::new(problem), None)
-    }
-
-    fn safe(mut self, safe: &str) -> Self {
-        safe.clone_into(&mut self.0.safe);
-        self
     }
 
     fn next(mut self, command: impl Into<String>) -> Self {
@@ -59,8 +56,7 @@ impl Fault {
 
     pub(crate) fn unauthenticated(refusal: &TokenRefusal) -> Self {
         let mut fault =
-            Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence(&refusal.to_string()))
-                .next("keyhelm token issue");
+            Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", sentence(&refusal.to_string()));
         fault.1 = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         fault
     }
@@ -79,7 +75,7 @@ impl Fault {
     pub(crate) fn not_covered(sub: &str, instance: &str) -> Self {
         let text = format!("The token of {sub} is not for instance {instance}.");
         Self::new(StatusCode::FORBIDDEN, "instance-not-covered", text)
-            .next(format!("keyhelm token issue --instance {instance}"))
+            .next(format!("keyhelm token issue --instances {instance}"))
     }
 
     pub(crate) fn unknown_instance(instance: &str) -> Self {
@@ -92,7 +88,7 @@ impl Fault {
 
     pub(crate) fn unknown_rotation(rotation: RotationId) -> Self {
         let text = format!("There is no rotation {rotation}.");
-        Self::new(StatusCode::NOT_FOUND, "unknown-rotation", text).next("keyhelm rotations")
+        Self::new(StatusCode::NOT_FOUND, "unknown-rotation", text)
     }
 
     /// The rotation is known, its receipt is not there.
@@ -116,14 +112,14 @@ impl Fault {
                     "Rotation {rotation} is running: its receipt is made when it has ended well."
                 );
                 let next = format!("keyhelm rotations {rotation} --follow");
-                not_found("receipt-not-yet", text).safe(GOES_ON).next(next)
+                not_found("receipt-not-yet", text).next(next)
             }
         }
     }
 
     pub(crate) fn no_manifest(instance: &str) -> Self {
         let text = format!("Instance {instance} has no manifest: its units are in imprint mode.");
-        Self::new(StatusCode::NOT_FOUND, "not-initialised", text).next("keyhelm auto-init")
+        Self::new(StatusCode::NOT_FOUND, "not-initialised", text)
     }
 
     /// A request that cannot be understood; `detail` names the field.
@@ -136,9 +132,9 @@ impl Fault {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", text)
     }
 
-    pub(crate) fn oversize() -> Self {
+    pub(crate) fn oversized() -> Self {
         let text = format!("The body has more than {MAX_BODY} bytes.");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "oversize", text)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "oversized", text)
     }
 
     /// Conditions of a precheck, all of them.
@@ -163,21 +159,11 @@ impl Fault {
         let conflict = || Self::new(StatusCode::CONFLICT, code, text.clone());
         match code {
             "unknown-instance" => Self::unknown_instance(subject),
-            "not-initialised" => conflict().next("keyhelm auto-init"),
-            "no-leave" => conflict().next("keyhelm auto-mk-rotate --sign"),
-            "standing-order-unsupported" => {
-                conflict().next("keyhelm auto-init --standing-order DURATION")
-            }
             "not-taken" => {
                 let text = format!("What was sent for instance {subject} is not taken: {text}");
-                Self::new(StatusCode::CONFLICT, code, text).next("keyhelm manifest")
+                Self::new(StatusCode::CONFLICT, code, text)
             }
-            "other-rotation" => conflict()
-                .safe("Nothing has changed; the rotation that is running goes on.")
-                .next("keyhelm rotations"),
-            "rotation-running" => conflict()
-                .safe("Nothing has changed; the rotation that is running goes on.")
-                .next("keyhelm rotations"),
+            "rotation-running" => conflict().next("keyhelm rotations"),
             "not-running" => {
                 let text = format!("Rotation {subject} has ended: there is nothing to abort.");
                 Self::new(StatusCode::CONFLICT, code, text)
@@ -186,10 +172,6 @@ impl Fault {
             "decided" => {
                 let text = format!("Rotation {subject} cannot be aborted. {text}");
                 Self::new(StatusCode::CONFLICT, code, text)
-                    .safe(
-                        "No key is lost: every unit holds the new master key, and the rotation \
-                         goes on to its end.",
-                    )
                     .next(format!("keyhelm rotations {subject}"))
             }
             _ => conflict(),
@@ -202,7 +184,7 @@ impl Fault {
             "The coordinator has just started and is asking all units how they stand; rotation \
              {rotation} goes on after that."
         );
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", text).safe(GOES_ON).retry_after(3)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "starting", text).retry_after(3)
     }
 
     pub(crate) fn busy(what: &str) -> Self {
@@ -213,9 +195,7 @@ impl Fault {
     pub(crate) fn no_answer() -> Self {
         let text = "The coordinator did not come to an answer in time; what was asked may still \
                     happen.";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "no-answer", text)
-            .safe("No key is lost: asking again is always right.")
-            .retry_after(5)
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "no-answer", text).retry_after(5)
     }
 
     pub(crate) fn no_path(path: &str) -> Self {
@@ -231,7 +211,7 @@ impl Fault {
     /// The coordinator answered something that does not belong to the question.
     pub(crate) fn unexpected(what: &str) -> Self {
         let text = format!("The coordinator gave an unexpected answer to {what}.");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text).safe(GOES_ON)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected", text)
     }
 }
 
@@ -246,7 +226,7 @@ fn sentence(text: &str) -> String {
 impl From<Stopped> for Fault {
     fn from(stopped: Stopped) -> Self {
         let text = sentence(&stopped.to_string());
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", text).safe(GOES_ON).retry_after(5)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", text).retry_after(5)
     }
 }
 
@@ -262,7 +242,7 @@ impl From<RecordsError> for Fault {
             RecordsError::Malformed { .. } => "store-malformed",
             _ => "store-unavailable",
         };
-        Self::new(status, code, sentence(&error.to_string())).safe(GOES_ON)
+        Self::new(status, code, sentence(&error.to_string()))
     }
 }
 

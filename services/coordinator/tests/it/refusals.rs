@@ -104,7 +104,7 @@ async fn a_body_over_the_limit_is_refused() {
     let (cluster, _) = founded().await;
     let long = "0".repeat(MAX_BODY);
     let response = cluster.api.post(&path("manifests"), &json!({ "bytes": long })).await;
-    problem(response, StatusCode::PAYLOAD_TOO_LARGE, "oversize").await;
+    problem(response, StatusCode::PAYLOAD_TOO_LARGE, "oversized").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn paths_queries_and_headers_that_name_nothing_are_refused() {
         assert!(found.detail.contains(named), "{named}: {}", found.detail);
     };
     let (missing, bad) = (StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST);
-    for of in ["units", "compare", "members", "manifest", "rotations", "audit"] {
+    for of in ["units", "compare", "explain", "members", "manifest", "rotations", "audit"] {
         get(&format!("/v1/instances/nobody/{of}"), missing, "unknown-instance", "nobody").await;
     }
     get(&format!("/v1/rotations/{NOBODY}"), missing, "unknown-rotation", NOBODY).await;

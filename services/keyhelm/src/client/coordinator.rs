@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use protocol::api::{
-    AnnouncedMember, InstanceView, ManifestView, OrderDraft, OrderDraftRequest, RotationView,
-    StartRotation, Started, UnitsView,
+    AnnouncedMember, Explanation, InstanceView, ManifestView, OrderDraft, OrderDraftRequest,
+    RotationView, StartRotation, Started, UnitsView,
 };
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
@@ -38,6 +38,11 @@ impl Coordinator {
     /// The same, with everything that keeps a rotation from starting.
     pub async fn compare(&self, instance: InstanceId) -> Result<UnitsView, CallError> {
         self.of(instance, "compare").await
+    }
+
+    /// What is going on, what is safe, and the one next command.
+    pub async fn explain(&self, instance: InstanceId) -> Result<Explanation, CallError> {
+        self.of(instance, "explain").await
     }
 
     /// Who has announced itself.

@@ -71,10 +71,8 @@ impl CallError {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Unreachable(what) => Self::new(Exit::Unreachable, "unreachable", what)
-                .safe("what was started goes on by itself; the same command may be run again"),
+            CallError::Unreachable(what) => Self::new(Exit::Unreachable, "unreachable", what),
             CallError::Unreadable(what) => Self::new(Exit::Failed, "unreadable", what)
-                .safe("the same command may be run again")
                 .next("keyhelm --version, to compare it with the server's"),
             CallError::Refused(refused) => refused_failure(*refused),
         }
@@ -244,10 +242,8 @@ impl Http {
 }
 
 fn base_url(name: &str, url: &str) -> Outcome<Url> {
-    let refused = |why: &str| {
-        Failure::usage(format!("the {name}'s URL {url} is not usable: {why}"))
-            .safe("nothing was sent")
-    };
+    let refused =
+        |why: &str| Failure::usage(format!("the {name}'s URL {url} is not usable: {why}"));
     let base = Url::parse(url).map_err(|error| refused(&error.to_string()))?;
     if base.host_str().is_none() {
         return Err(refused("it names no host"));

@@ -7,6 +7,21 @@ pub fn good(text: &str) -> String {
     painted("32", text, std::io::stdout().is_terminal())
 }
 
+/// Yellow, for what is under way (standard output).
+pub fn busy(text: &str) -> String {
+    painted("33", text, std::io::stdout().is_terminal())
+}
+
+/// Red, for what somebody must see to (standard output).
+pub fn alarm(text: &str) -> String {
+    painted("1;31", text, std::io::stdout().is_terminal())
+}
+
+/// Bold, for what is to be typed (standard output).
+pub fn strong(text: &str) -> String {
+    painted("1", text, std::io::stdout().is_terminal())
+}
+
 /// Yellow, for what is worth knowing (standard error).
 pub fn warning(text: &str) -> String {
     painted("33", text, std::io::stderr().is_terminal())

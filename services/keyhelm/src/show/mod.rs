@@ -3,6 +3,7 @@
 pub mod colour;
 pub mod compare;
 pub mod differences;
+pub mod explanation;
 pub mod instances;
 pub mod manifest;
 pub mod progress;

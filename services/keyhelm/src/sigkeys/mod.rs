@@ -94,7 +94,7 @@ impl Folder {
         if !missing.is_empty() {
             let (missing, folder) = (missing.join(", "), self.path.display());
             let what = format!("there is no signature key {missing} in {folder}");
-            return Err(Failure::usage(what).safe("nothing has changed").next("keyhelm sigkeys"));
+            return Err(Failure::usage(what).next("keyhelm sigkeys"));
         }
         Ok(keys.into_iter().filter(|key| numbers.contains(&key.number)).collect())
     }
@@ -190,5 +190,5 @@ impl Folder {
 
 fn failed(path: &Path, error: &(impl std::fmt::Display + ?Sized)) -> Failure {
     let what = format!("{}: {error}", path.display());
-    Failure::new(Exit::Failed, "signature-key", what).safe("nothing has changed")
+    Failure::new(Exit::Failed, "signature-key", what)
 }

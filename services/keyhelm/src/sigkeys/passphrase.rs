@@ -16,9 +16,8 @@ const MAX_BYTES: u64 = 4096;
 /// The first line of a file.
 pub fn from_file(path: &Path) -> Outcome<Passphrase> {
     let shown = path.display();
-    let refused = |why: &dyn std::fmt::Display| {
-        Failure::usage(format!("passphrase file {shown}: {why}")).safe("nothing has changed")
-    };
+    let refused =
+        |why: &dyn std::fmt::Display| Failure::usage(format!("passphrase file {shown}: {why}"));
     let size = std::fs::metadata(path).map_err(|error| refused(&error))?.len();
     if size > MAX_BYTES {
         return Err(refused(&format!("it has more than {MAX_BYTES} bytes")));
@@ -42,7 +41,7 @@ pub fn file_for(files: &[PathBuf], index: usize, count: usize) -> Outcome<Option
                 "{} passphrase files for {count} signature keys: give one for all, or one each",
                 files.len()
             );
-            Err(Failure::usage(what).safe("nothing has changed"))
+            Err(Failure::usage(what))
         }
     }
 }
@@ -51,9 +50,7 @@ pub fn file_for(files: &[PathBuf], index: usize, count: usize) -> Outcome<Option
 pub fn prompt(question: &str) -> Outcome<Passphrase> {
     if !crate::ask::is_terminal() {
         let what = "a passphrase is needed and there is no terminal to ask at";
-        return Err(Failure::usage(what)
-            .safe("nothing has changed")
-            .next("the same command with --passphrase-file FILE"));
+        return Err(Failure::usage(what).next("the same command with --passphrase-file FILE"));
     }
     Ok(Zeroizing::new(rpassword::prompt_password(format!("{question} "))?))
 }
@@ -64,6 +61,6 @@ pub fn prompt_new(question: &str) -> Outcome<Passphrase> {
     let second = prompt("The same again:")?;
     match *first == *second {
         true => Ok(first),
-        false => Err(Failure::usage("the two are not the same").safe("nothing has changed")),
+        false => Err(Failure::usage("the two are not the same")),
     }
 }

@@ -57,9 +57,7 @@ pub fn selected(app: &App) -> Outcome<Vec<Sigkey>> {
             false => "keyhelm sigkey-sel KEYNUM...",
         };
         let what = format!("no signature key is selected in {folder}");
-        return Err(Failure::new(Exit::NotPermitted, "no-signature-key", what)
-            .safe("nothing has changed")
-            .next(next));
+        return Err(Failure::new(Exit::NotPermitted, "no-signature-key", what).next(next));
     }
     Ok(keys)
 }
@@ -85,7 +83,6 @@ pub fn open_quorum(
             names.join(", ")
         );
         return Err(Failure::new(Exit::NotPermitted, "too-few-signatures", what)
-            .safe("nothing has changed")
             .next("keyhelm sigkey-sel KEYNUM..."));
     }
     Signer::open(&keys, passphrases)

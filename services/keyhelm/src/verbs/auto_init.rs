@@ -86,8 +86,8 @@ async fn found(
         signature_threshold: args.signature_threshold,
         revocation_threshold: args.revocation_threshold,
     };
-    let manifest = manifests::first(founding, service::now())
-        .map_err(|reason| Failure::usage(reason).safe("nothing has changed"))?;
+    let manifest =
+        manifests::first(founding, service::now()).map_err(|reason| Failure::usage(reason))?;
     app.note(format!(
         "{}; signature threshold {}, revocation threshold {}.",
         counted(keys.len() as u64, "administrator"),
@@ -137,7 +137,6 @@ async fn wait_for_members(
                 lacking.join("\n  ")
             );
             return Err(Failure::new(Exit::Unmet, "members-missing", what)
-                .safe("nothing has changed")
                 .next("start what is missing, then keyhelm auto-init"));
         }
         if !std::mem::replace(&mut is_told, true) {

@@ -19,7 +19,7 @@ pub fn listed(args: &FingerprintArgs) -> Outcome<Option<Vec<(Digest, String)>>> 
 
 fn read_list(path: &Path) -> Outcome<Vec<(Digest, String)>> {
     let shown = path.display();
-    let usage = |why: String| Failure::usage(format!("{shown}: {why}")).safe("nothing has changed");
+    let usage = |why: String| Failure::usage(format!("{shown}: {why}"));
     let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
     manifests::read_fingerprints(&text).map_err(usage)
 }
@@ -35,7 +35,7 @@ pub fn accept(
     let is_own = |found: &&AnnouncedMember| process_id(&found.member.identity) == found.member.id;
     if let Some(odd) = announced.iter().find(|found| !is_own(found)) {
         let what = format!("the id of {} is not that of its key", odd.member.name);
-        return Err(Failure::new(Exit::Failed, "odd-member", what).safe("nothing has changed"));
+        return Err(Failure::new(Exit::Failed, "odd-member", what));
     }
     app.note(format!("\n{}\n", members(announced.iter().map(|found| &found.member))));
     if let Some(listed) = listed {
@@ -54,9 +54,7 @@ pub fn accept(
         true => app.confirm(question, false),
         false => {
             let what = "nobody is at the terminal to compare the fingerprints above";
-            Err(Failure::usage(what)
-                .safe("nothing has changed")
-                .next("the same command with --expect FILE"))
+            Err(Failure::usage(what).next("the same command with --expect FILE"))
         }
     }
 }
@@ -71,6 +69,5 @@ fn judge(expected: &Expected) -> Outcome {
     lines.extend(missing.iter().map(|who| format!("has not announced itself: {who}")));
     let what = format!("the fingerprints are not those expected\n  {}", lines.join("\n  "));
     Err(Failure::new(Exit::Unmet, "fingerprints-differ", what)
-        .safe("nothing has changed")
         .next("stop the strangers or add them to the list; start what is missing"))
 }

@@ -177,15 +177,11 @@ fn interrupted(id: RotationId) -> Failure {
 
 fn unfinished(id: RotationId) -> Failure {
     let what = format!("rotation {id} has not ended in the time given; it goes on");
-    Failure::new(Exit::Unfinished, "timeout", what)
-        .safe("the same command may be run again: it joins")
-        .next(format!("keyhelm rotations {id}"))
+    Failure::new(Exit::Unfinished, "timeout", what).next(format!("keyhelm rotations {id}"))
 }
 
 fn lost(id: RotationId, error: CallError) -> Failure {
     let error = Failure::from(error);
     let what = format!("how rotation {id} stands is not known: {}", error.what());
     Failure::new(Exit::Unreachable, "state-unknown", what)
-        .safe("no key is lost: the rotation goes on, or waits, without this command")
-        .next("run the same command again: it joins")
 }

@@ -107,14 +107,11 @@ impl<'a> Change<'a> {
         let instance = app.one_instance(&coordinator, &args.instance).await?;
         let view = coordinator.manifest(instance.id).await?.ok_or_else(|| {
             let what = format!("instance {} is not initialised", instance.name);
-            Failure::new(Exit::Unmet, "not-initialised", what)
-                .safe("nothing has changed")
-                .next("keyhelm auto-init")
+            Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
         })?;
         if let Some(open) = instance.open_rotation {
             let what = format!("rotation {open} is running: units take no new manifest meanwhile");
-            return Err(Failure::new(Exit::Unmet, "rotating", what)
-                .safe("nothing has changed")
+            return Err(Failure::new(Exit::Unmet, "rotation-running", what)
                 .next(format!("keyhelm rotations {open} --follow")));
         }
         Ok(Self { app, args, coordinator, instance, view })
@@ -136,7 +133,6 @@ impl<'a> Change<'a> {
         let signed = SignedManifest { signatures: signer.sign(domain::MANIFEST, &bytes), bytes };
         manifests::judge(self.instance.id, &self.view.chain, &signed).map_err(|reason| {
             Failure::new(Exit::NotPermitted, "not-signed", reason)
-                .safe("nothing has changed")
                 .next("keyhelm sigkey-sel KEYNUM..., with as many administrators as it takes")
         })?;
         self.coordinator.give_manifest(self.instance.id, &signed).await?;
@@ -199,13 +195,12 @@ fn announced_as<'a>(
                 "no process named {name} has announced itself; those that have: {}",
                 names.join(", ")
             );
-            Failure::usage(what).safe("nothing has changed").next(format!("start {name}"))
+            Failure::usage(what).next(format!("start {name}"))
         }),
-        _ => Err(Failure::usage(format!("several processes are named {name}: give the id of one"))
-            .safe("nothing has changed")),
+        _ => Err(Failure::usage(format!("several processes are named {name}: give the id of one"))),
     }
 }
 
 fn refused(reason: String) -> Failure {
-    Failure::usage(reason).safe("nothing has changed")
+    Failure::usage(reason)
 }

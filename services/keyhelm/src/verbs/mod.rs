@@ -1,6 +1,7 @@
 //! What each verb does.
 
 pub mod auto_init;
+pub mod explain;
 pub mod fingerprints;
 pub mod follow;
 pub mod keys;
@@ -17,6 +18,7 @@ pub mod units;
 pub mod watch;
 
 use crate::app::App;
+use crate::cli::explain::ExplainArgs;
 use crate::cli::{Cli, Verb};
 use crate::embedded::{demo, dev};
 use crate::failure::Outcome;
@@ -31,6 +33,9 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Completions(args) => return shell::completions(&args),
         Verb::Man(args) => return shell::man(&args),
         Verb::VerifyReceipt(args) => return receipts::verify(&App::local(&cli.global), &args),
+        Verb::Explain(ExplainArgs { code: Some(code), .. }) => {
+            return explain::section(&code, cli.global.json);
+        }
         _ => {}
     }
     let app = App::new(&cli.global)?;
@@ -41,6 +46,7 @@ pub async fn run(cli: Cli) -> Outcome {
         | Verb::Man(_)
         | Verb::VerifyReceipt(_) => Ok(()),
         Verb::Setup(args) => setup::run(&app, &args),
+        Verb::Explain(args) => explain::run(&app, &args).await,
         Verb::Instances => units::instances(&app).await,
         Verb::CryptoUnits(instance) => units::list(&app, &instance).await,
         Verb::CryptoUnitAdd(_) | Verb::CryptoUnitRm(_) => units::always_selected(&app),

@@ -36,9 +36,7 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     }
     let manifest = coordinator.manifest(instance.id).await?.ok_or_else(|| {
         let what = format!("instance {} is not initialised", instance.name);
-        Failure::new(Exit::Unmet, "not-initialised", what)
-            .safe("nothing has changed")
-            .next("keyhelm auto-init")
+        Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
     })?;
     let hold_s = manifest.standing_order.as_ref().map_or(0, |found| found.hold_before_clear_s);
     let (request, hold_s) = match is_signed_by_hand(args, &manifest) {
@@ -141,9 +139,7 @@ fn joining(manifest: &Manifest, names: &[String]) -> Outcome<Vec<ProcessId>> {
     let named = |name: &String| {
         let found = manifests::crypto_unit(manifest, name);
         found.map_err(|what| {
-            Failure::new(Exit::Usage, "unknown-unit", what)
-                .safe("nothing has changed")
-                .next("keyhelm cryptounits")
+            Failure::new(Exit::Usage, "unknown-unit", what).next("keyhelm cryptounits")
         })
     };
     names.iter().map(named).collect()

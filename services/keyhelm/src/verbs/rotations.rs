@@ -78,9 +78,7 @@ async fn running(app: &App, coordinator: &Coordinator, args: &AbortArgs) -> Outc
     let instance = app.one_instance(coordinator, &args.instance).await?;
     instance.open_rotation.ok_or_else(|| {
         let what = format!("no rotation is running in {}", instance.name);
-        Failure::new(Exit::Failed, "not-running", what)
-            .safe("nothing has changed")
-            .next("keyhelm rotations")
+        Failure::new(Exit::Failed, "not-running", what).next("keyhelm rotations")
     })
 }
 
@@ -135,6 +133,4 @@ fn aborted(view: &RotationView) -> Failure {
     let because = view.aborted_because.as_deref().unwrap_or("no reason is known");
     let what = format!("rotation {} was aborted: {because}", view.rotation);
     Failure::new(Exit::Failed, "aborted", what)
-        .safe("nothing has changed: every key is under the same master key as before")
-        .next("keyhelm cryptounit-compare, then the same command again")
 }

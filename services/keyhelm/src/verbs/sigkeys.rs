@@ -29,7 +29,7 @@ pub fn add(app: &App, args: &SigkeyAddArgs) -> Outcome {
     let length = description.chars().count();
     if length == 0 || length > MAX_ADMINISTRATOR_NAME || description.contains(char::is_control) {
         let what = format!("a description has 1 to {MAX_ADMINISTRATOR_NAME} characters");
-        return Err(Failure::usage(what).safe("nothing has changed"));
+        return Err(Failure::usage(what));
     }
     let key = made(&folder, &description, args.select, &args.passphrases)?;
     let Sigkey { number, info, .. } = &key;
@@ -53,7 +53,7 @@ fn made(
         None => passphrase::prompt_new("Passphrase of the new signature key")?,
     };
     let bytes = sigkey_file::create(description, &secret, &mut process_rng())
-        .map_err(|error| Failure::usage(error.to_string()).safe("nothing has changed"))?;
+        .map_err(|error| Failure::usage(error.to_string()))?;
     let is_first = folder.list()?.is_empty();
     let key = folder.add(&bytes)?;
     if is_selected || is_first {
@@ -115,7 +115,7 @@ pub fn select(app: &App, args: &SigkeySelArgs) -> Outcome {
 fn numbers_in(text: &str) -> Outcome<Vec<u32>> {
     let words = text.split([' ', ',']).filter(|word| !word.is_empty());
     let numbers: Result<_, _> = words.map(str::parse).collect();
-    numbers.map_err(|_| Failure::usage("a KEYNUM is a number").safe("nothing has changed"))
+    numbers.map_err(|_| Failure::usage("a KEYNUM is a number"))
 }
 
 fn show(app: &App, folder: &Folder) -> Outcome {

@@ -22,7 +22,6 @@ pub fn without_holds(args: &StandingArgs) -> Outcome {
         true => Ok(()),
         false => {
             Err(Failure::usage("this version does not carry out a standing order with a hold")
-                .safe("nothing has changed")
                 .next("the same command without --hold-after-commit and --hold-before-clear"))
         }
     }
@@ -33,7 +32,7 @@ pub fn wanted(args: &StandingArgs, manifest: &Manifest) -> Outcome<Option<Standi
     let Some(interval_s) = args.standing_order else { return Ok(None) };
     let now = service::now();
     let until = args.until.unwrap_or_else(|| now.plus_ms(YEAR_MS));
-    let usage = |what: &str| Err(Failure::usage(what).safe("nothing has changed"));
+    let usage = |what: &str| Err(Failure::usage(what));
     if until <= now {
         return usage("the standing order would have ended already: --until lies in the past");
     }

@@ -81,5 +81,5 @@ fn write_new(path: &Path, token: &str) -> Outcome {
 }
 
 fn refused(error: IssuerError) -> Failure {
-    Failure::new(Exit::Failed, "issuer", error.to_string()).safe("nothing has changed")
+    Failure::new(Exit::Failed, "issuer", error.to_string())
 }

@@ -217,7 +217,7 @@ impl Cluster {
         };
         // Units that have not taken the manifest yet are waited for.
         let order =
-            until("the draft of an order", async || match self.ask(Ask::Draft(draft)).await {
+            until("the draft of an order", async || match self.ask(Ask::Draft(draft.clone())).await {
                 Answer::Drafted(_, bytes, _) => Some(bytes),
                 _ => None,
             })

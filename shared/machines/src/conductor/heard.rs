@@ -24,6 +24,8 @@ pub struct Heard {
     /// Announcements of whoever has started, in the manifest or not.
     pub announced: BTreeMap<ProcessId, HeardOf<Announcement>>,
     serials: BTreeMap<ProcessId, u64>,
+    /// The highest state counter that each unit has ever reported.
+    counters: BTreeMap<ProcessId, u64>,
 }
 
 /// Most announcements that are kept of processes that no manifest names.
@@ -34,6 +36,8 @@ impl Heard {
     /// even if it counts fewer saves than before: its state has gone back.
     pub fn take_unit(&mut self, at: UnixMillis, report: &UnitReport, is_asked_now: bool) {
         self.serials.insert(report.unit, report.manifest_serial);
+        let highest = self.counters.entry(report.unit).or_default();
+        *highest = report.state_counter.max(*highest);
         let is_older = self
             .units
             .get(&report.unit)
@@ -66,6 +70,13 @@ impl Heard {
     pub fn keep_reports_of(&mut self, named: &BTreeSet<ProcessId>) {
         self.units.retain(|id, _| named.contains(id));
         self.keystores.retain(|id, _| named.contains(id));
+        self.counters.retain(|id, _| named.contains(id));
+    }
+
+    /// The highest state counter that a unit has ever reported: one that reports a lower one today
+    /// has been given an older state.
+    pub fn highest_counter(&self, unit: ProcessId) -> u64 {
+        self.counters.get(&unit).copied().unwrap_or_default()
     }
 
     /// Serial of the newest manifest that this process has said to have.

@@ -10,9 +10,11 @@ mod receipt;
 pub mod record;
 pub mod recovery;
 mod view;
+mod waits;
 
 pub use self::receipt::Lacking;
 pub use self::view::{phase_text, record_view};
+pub use self::waits::Awaited;
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //! a command that can be typed as it stands, or a sentence where no command can mend it.
 
 mod keystores;
-mod units;
+pub(crate) mod units;
 
 use protocol::api::Unmet;
 use protocol::manifest::{Manifest, Member};

@@ -65,7 +65,7 @@ pub async fn import(app: &App, args: &ImportArgs) -> Outcome {
     }
     if file.keys.is_empty() {
         let what = format!("{} has no key to import", args.file.display());
-        return Err(Failure::usage(what).safe("nothing was sent"));
+        return Err(Failure::usage(what));
     }
     let gateway = app.gateway(&args.bulk.instance).await?;
     let total = file.keys.len() as u64;
@@ -89,7 +89,7 @@ fn read(path: &Path) -> Outcome<Zeroizing<String>> {
         Ok(_) => Ok(text),
         Err(error) => {
             let what = format!("{} cannot be read: {error}", path.display());
-            Err(Failure::usage(what).safe("nothing was sent"))
+            Err(Failure::usage(what))
         }
     }
 }

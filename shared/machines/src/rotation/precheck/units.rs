@@ -36,7 +36,7 @@ pub(super) fn silent(
 }
 
 /// The unit goes, the others rotate. The last one of its role cannot go.
-pub(super) fn retire(unit: &Member, manifest: &Manifest) -> String {
+pub(crate) fn retire(unit: &Member, manifest: &Manifest) -> String {
     if manifest.of_role(unit.role).count() < 2 {
         return restore(unit);
     }
@@ -44,19 +44,20 @@ pub(super) fn retire(unit: &Member, manifest: &Manifest) -> String {
 }
 
 /// Its name, or its id where another member goes by the same name.
-fn shown(unit: &Member, manifest: &Manifest) -> String {
+pub(crate) fn shown(unit: &Member, manifest: &Manifest) -> String {
     match manifest.members.iter().filter(|member| member.name == unit.name).count() {
         1 => unit.name.clone(),
         _ => unit.id.to_string(),
     }
 }
 
-fn restore(unit: &Member) -> String {
+/// The unit gets its own state back.
+pub(crate) fn restore(unit: &Member) -> String {
     format!("restore the data folder of {} {}", unit.role, unit.name)
 }
 
 /// The rotation that holds the unit.
-pub(super) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
+pub(crate) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
     let found = report.rotation.as_ref();
     found.filter(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
 }

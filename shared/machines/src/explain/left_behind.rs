@@ -1,0 +1,111 @@
+//! Rotations that nobody drives, that some have not heard the end of, or that ended both ways.
+
+use std::collections::BTreeMap;
+
+use protocol::api::{RotationView, Unmet};
+use protocol::manifest::{Manifest, Member};
+use protocol::order::OrderRef;
+use protocol::report::Standing;
+use protocol::{OrderNumber, Role, RotationId};
+
+use super::rotating::silences;
+use super::words::sentence;
+use super::{Known, Told};
+use crate::rotation::precheck::TAKE_UP;
+use crate::rotation::precheck::units::{in_rotation, shown};
+
+/// Who ended an order, by how they did.
+#[derive(Default)]
+struct Sides<'a> {
+    aborted: Vec<&'a Member>,
+    promoted: Vec<&'a Member>,
+}
+
+/// Both standings are for good, so what was heard before counts too.
+pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
+    let manifest = known.manifest?;
+    let mut orders: BTreeMap<(OrderNumber, RotationId), Sides<'_>> = BTreeMap::new();
+    for member in manifest.crypto_units() {
+        let Some(heard) = known.heard.units.get(&member.id) else { continue };
+        let Some(found) = &heard.said.rotation else { continue };
+        let OrderRef { number, rotation, .. } = found.order;
+        let sides = orders.entry((number, rotation)).or_default();
+        match found.standing {
+            Standing::Aborted => sides.aborted.push(member),
+            Standing::Promoted | Standing::Cleared => sides.promoted.push(member),
+            Standing::Bound => {}
+        }
+    }
+    let is_mixed = |sides: &Sides<'_>| !sides.aborted.is_empty() && !sides.promoted.is_empty();
+    let ((_, rotation), sides) = orders.into_iter().rev().find(|(_, sides)| is_mixed(sides))?;
+    let (goes, stays) = match can_go(&sides.promoted, manifest) {
+        false if can_go(&sides.aborted, manifest) => (&sides.aborted, &sides.promoted),
+        _ => (&sides.promoted, &sides.aborted),
+    };
+    let details = vec![
+        format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted)),
+        format!("It was promoted in {}.", names(&sides.promoted)),
+        format!(
+            "Administrators sign one side out of the instance: {} can go, {} stay.",
+            names(goes),
+            names(stays)
+        ),
+    ];
+    let whom: Vec<_> = goes.iter().map(|member| shown(member, manifest)).collect();
+    Told::act(details, format!("keyhelm cryptounit-retire {}", whom.join(" ")))
+}
+
+/// Whether the instance still has a unit of either role without them.
+fn can_go(side: &[&Member], manifest: &Manifest) -> bool {
+    let is_left = |role| manifest.of_role(role).any(|member| !side.contains(&member));
+    is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
+}
+
+fn names(members: &[&Member]) -> String {
+    members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn order_ended(known: &Known<'_>) -> Option<Told> {
+    let left = left_behind(known);
+    let last = known.last?;
+    let answered = known.heard.units.values().filter(|heard| heard.at >= known.since);
+    let mut bound = answered.filter_map(|heard| in_rotation(&heard.said)).peekable();
+    bound.peek()?;
+    if left.is_empty() || !bound.all(|found| is_over(&found.order, last)) {
+        return None;
+    }
+    let mut details = vec![super::quiet::end_of(last)];
+    details.extend(left.iter().map(|found| sentence(found)));
+    mended(known, details, &left)
+}
+
+fn is_over(order: &OrderRef, last: &RotationView) -> bool {
+    last.phase.is_ended() && (order.rotation == last.rotation || order.number < last.number)
+}
+
+pub(super) fn undriven(known: &Known<'_>) -> Option<Told> {
+    let left = left_behind(known);
+    if left.is_empty() {
+        return None;
+    }
+    let details = left.iter().map(|found| sentence(found)).collect();
+    mended(known, details, &left)
+}
+
+/// Conditions that say of somebody that it is in a rotation, while none runs.
+fn left_behind<'a>(known: &'a Known<'_>) -> Vec<&'a Unmet> {
+    let is_left = |found: &&Unmet| matches!(&*found.code, "bound" | "keystore-open");
+    let found = known.findings.unmet.iter().filter(is_left);
+    found.filter(|_| known.running.is_none()).collect()
+}
+
+/// Only when everybody has just been heard may it be taken up: whoever is silent could have promoted.
+fn mended(known: &Known<'_>, mut details: Vec<String>, left: &[&Unmet]) -> Option<Told> {
+    let taken_up = left.iter().find(|found| found.mend == TAKE_UP).or(left.first())?;
+    let Some(first) = silences(known).next() else {
+        return Told::act(details, taken_up.mend.clone());
+    };
+    details.extend(silences(known).map(sentence));
+    details.push(format!("Everybody must answer first; then: {}.", taken_up.mend));
+    Told::act(details, first.mend.clone())
+}

@@ -1,0 +1,188 @@
+//! How commands of `keyhelm` end badly.
+
+use super::{Entry, SERVES, UNCHANGED, act};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    act(
+        "usage",
+        "The command line, or a file that it names, is not understood.",
+        "Nothing was sent.",
+        "correct what the sentence names, and run the same command again",
+    ),
+    act(
+        "unreachable",
+        "A server does not answer.",
+        "No key is lost: what was started goes on by itself, and the same command may be run again.",
+        "start the coordinator, then run keyhelm explain",
+    ),
+    act(
+        "state-unknown",
+        "The coordinator was lost while a rotation was watched: how it stands is not known.",
+        "No key is lost: the rotation goes on, or waits, without this command.",
+        "run the same command again: it joins",
+    ),
+    act(
+        "timeout",
+        "The rotation has not ended in the time given; it goes on.",
+        "No key is lost: the same command may be run again, it joins.",
+        "keyhelm explain",
+    ),
+    act(
+        "interrupted",
+        "The command was interrupted; what it started goes on.",
+        SERVES,
+        "keyhelm explain",
+    ),
+    act(
+        "declined",
+        "It was not done, as you said.",
+        UNCHANGED,
+        "run the same command again with --yes",
+    ),
+    act(
+        "unanswered",
+        "The question was not answered.",
+        UNCHANGED,
+        "run the same command again with --yes",
+    ),
+    act(
+        "unreadable",
+        "A server answers what this program does not expect.",
+        "No key is lost: the same command may be run again.",
+        "keyhelm --version",
+    ),
+    act(
+        "unexpected-status",
+        "A server answers with something that is none of ours.",
+        "No key is lost: the same command may be run again.",
+        "correct the URL of the server",
+    ),
+    act(
+        "client",
+        "No connection can be made from here.",
+        UNCHANGED,
+        "correct the proxy settings of this workstation",
+    ),
+    act(
+        "failed",
+        "The command failed.",
+        "No key is lost: the same command may be run again.",
+        "keyhelm explain",
+    ),
+    act(
+        "io",
+        "A file could not be read or written.",
+        UNCHANGED,
+        "correct what the sentence names, and run the same command again",
+    ),
+    act(
+        "json",
+        "An answer could not be written as JSON.",
+        SERVES,
+        "run the same command again without --json",
+    ),
+    act(
+        "context-file",
+        "The file of contexts cannot be read or written.",
+        UNCHANGED,
+        "run the same command again with --server URL",
+    ),
+    act(
+        "setup",
+        "The folders of a cluster could not be written.",
+        "What was written before is kept: the same command goes on.",
+        "run the same command again",
+    ),
+    act(
+        "issuer",
+        "The key that signs tokens cannot be read or made.",
+        UNCHANGED,
+        "keyhelm token make-key FILE",
+    ),
+    act("signature-key", "A signature key cannot be used.", UNCHANGED, "keyhelm sigkeys"),
+    act(
+        "no-signature-key",
+        "No signature key of an administrator is selected.",
+        UNCHANGED,
+        "keyhelm sigkey-sel KEYNUM",
+    ),
+    act(
+        "too-few-signatures",
+        "Fewer administrators sign than must.",
+        UNCHANGED,
+        "keyhelm sigkey-sel KEYNUM...",
+    ),
+    act(
+        "not-signed",
+        "The signatures do not suffice for the new manifest.",
+        UNCHANGED,
+        "keyhelm sigkey-sel KEYNUM...",
+    ),
+    act(
+        "draft-differs",
+        "The draft of the order is not what was asked for.",
+        "Nothing was signed.",
+        "keyhelm auto-mk-rotate --sign",
+    ),
+    act(
+        "receipt-refused",
+        "The receipt does not hold: it was changed, or is of other units than the manifest's.",
+        "Nothing has changed: a receipt tells of a rotation and decides nothing.",
+        "keyhelm receipt ROTATION --out FILE",
+    ),
+    act("unknown-unit", "There is no such crypto unit.", UNCHANGED, "keyhelm cryptounits"),
+    act(
+        "odd-member",
+        "A process has announced itself as something that it cannot be.",
+        UNCHANGED,
+        "keyhelm cryptounits",
+    ),
+    act(
+        "fingerprints-differ",
+        "The fingerprints are not those that are expected.",
+        "Nothing was signed.",
+        "compare the fingerprints with those in the logs of the processes",
+    ),
+    act(
+        "members-missing",
+        "Processes that a manifest needs have not announced themselves.",
+        UNCHANGED,
+        "start the processes that are named, then keyhelm auto-init",
+    ),
+    act(
+        "manifest-unknown",
+        "Not every crypto unit has taken the manifest yet.",
+        "Nothing is lost: the same command goes on where it was.",
+        "keyhelm auto-init",
+    ),
+    act(
+        "half-initialised",
+        "Some crypto units hold a master key and others do not, or do not answer.",
+        "Nothing has changed: a crypto unit that holds a master key is never initialised again.",
+        "keyhelm cryptounit-compare",
+    ),
+    act(
+        "keys-refused",
+        "Some keys were refused.",
+        "The keys named have not changed.",
+        "keyhelm keys list",
+    ),
+    act(
+        "keys-unopened",
+        "Some key versions do not open.",
+        "Nothing has changed: a check changes nothing.",
+        "bring the rows named back from a backup of the key storage",
+    ),
+    act(
+        "bad-lines",
+        "Lines of the file are not understood.",
+        "Nothing was sent.",
+        "run the same command again with --skip-bad",
+    ),
+    act(
+        "bulk-stopped",
+        "Not all keys were made.",
+        "Those that were made are kept.",
+        "run the command that is named: it goes on behind the last one",
+    ),
+];
