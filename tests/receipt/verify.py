@@ -407,6 +407,17 @@ FIELDS = """type version instance instance_name rotation purpose order order_dig
     signature"""
 
 
+def check_kinds(receipt):
+    """What only the coordinator says has at least the form that it should have."""
+    seq, hash_ = has(receipt["audit"], "seq hash", "audit")
+    numbers = [seq, receipt["version"], receipt["finished_at"], receipt["key_versions"]]
+    numbers += [at for _, at in receipt["phases"]]
+    numbers += [] if receipt["gate_closed_ms"] is None else [receipt["gate_closed_ms"]]
+    want(all(type(number) is int and 0 <= number < 2**64 for number in numbers), "no whole number")
+    for digest in [hash_] + ([] if receipt["previous"] is None else [receipt["previous"]]):
+        unhex(digest, 32)
+
+
 def check(receipt, file, former=None):
     has(receipt, FIELDS, "receipt")
     kind = receipt["type"], receipt["version"]
@@ -424,7 +435,7 @@ def check(receipt, file, former=None):
     is_in_order = -1 not in phases and phases == sorted(set(phases))
     is_ended = receipt["phases"][-1:] == [["done", receipt["finished_at"]]]
     want(is_in_order and is_ended, "phases: not those of a rotation that has ended well")
-    has(receipt["audit"], "seq hash", "audit")
+    check_kinds(receipt)
     note = NOTE.format(receipt["from"]) if receipt["from"] else FIRST
     want(receipt["note"] == note, "note: another sentence")
     key = key_of(manifest, unid(receipt["coordinator"]), 3, "the coordinator")
