@@ -5,10 +5,12 @@
 mod binary;
 mod cluster;
 mod context_file;
+mod explaining;
 mod import_file;
 mod manifests;
 mod orders;
 mod parsing;
+mod runbook;
 mod screens;
 mod sigkeys;
 mod sse;
