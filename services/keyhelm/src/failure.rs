@@ -59,9 +59,9 @@ impl Failure {
 
     /// Standard output has said everything; only the exit code is left.
     pub fn told(exit: Exit) -> Self {
-        let mut failure = Self::new(exit, "told", String::new());
-        failure.0.is_told = true;
-        failure
+        let (code, what, unmet) = (String::new(), String::new(), Vec::new());
+        let (safe, next) = (None, None);
+        Self(Box::new(Inner { exit, code, what, safe, next, unmet, is_told: true }))
     }
 
     /// Something the caller gave is not understood. Nothing was sent.

@@ -16,6 +16,7 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
     let see = [
         "/v1/instances".to_owned(),
         path("rotations"),
+        path("explain"),
         format!("/v1/rotations/{rotation}"),
         format!("/v1/rotations/{rotation}/events"),
         format!("/v1/rotations/{rotation}/receipt"),
@@ -99,6 +100,7 @@ async fn a_token_of_another_instance_shows_nothing_of_this_one() {
     assert!(api.read::<Vec<InstanceView>>("/v1/instances").await.is_empty());
     for path in [
         path("units"),
+        path("explain"),
         path("rotations"),
         path("audit"),
         format!("/v1/rotations/{rotation}"),

@@ -7,6 +7,7 @@ mod api;
 mod cluster;
 mod console;
 mod events;
+mod explaining;
 mod founding;
 mod queue;
 mod receipts;

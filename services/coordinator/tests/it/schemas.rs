@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use protocol::api::{PlanView, RotationEvent, RotationView, Unmet, Waiting};
+use machines::explain::Situation;
+use protocol::api::{Explanation, PlanView, RotationEvent, RotationView, Unmet, Waiting};
 use protocol::audit::Phase;
 use protocol::keystore::GateMode;
 use protocol::manifest::AdminSignature;
@@ -279,7 +280,27 @@ fn the_answer_has_the_fields_that_the_coordinator_writes() {
     assert!(fits(&schema, &json!({ "status": "started" })).is_err());
 }
 
-/// What really came over the queue, for the other tests.
+#[test]
+fn the_explanation_has_the_fields_that_the_coordinator_writes() {
+    let schema = schema("explanation");
+    for situation in Situation::ALL {
+        let explanation = Explanation {
+            code: situation.code().to_owned(),
+            headline: "So it is.".to_owned(),
+            details: vec!["More of it.".to_owned()],
+            safe: "Nothing has changed.".to_owned(),
+            next_command: Some("keyhelm auto-init".to_owned()),
+            needs_person: true,
+        };
+        assert_all_required(&schema, &json!(explanation));
+        fits(&schema, &explanation).unwrap();
+        fits(&schema, &Explanation { next_command: None, ..explanation }).unwrap();
+    }
+    let listed = schema["properties"]["code"]["enum"].as_array().unwrap();
+    assert_eq!(listed.len(), Situation::ALL.len());
+}
+
+/// What really came over the queue or by HTTP, for the other tests.
 pub fn assert_fits(name: &str, value: &Value) {
     assert_eq!(fits(&schema(name), value), Ok(()), "{name}: {value}");
 }

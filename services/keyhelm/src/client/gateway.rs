@@ -107,7 +107,9 @@ pub fn key_protect_error(bytes: &[u8]) -> Option<Refused> {
     }
     let body: Body = serde_json::from_slice(bytes).ok()?;
     let Resource { error_msg, reasons } = body.resources.into_iter().next()?;
-    let code = reasons.first().map_or_else(|| "error".to_owned(), |reason| reason.code.clone());
+    let code = reasons
+        .first()
+        .map_or_else(|| "unexpected-status".to_owned(), |reason| reason.code.clone());
     let messages: Vec<_> = reasons.into_iter().map(|reason| reason.message).collect();
     let detail = match messages.is_empty() {
         true => error_msg,

@@ -5,11 +5,13 @@
 mod binary;
 mod cluster;
 mod context_file;
+mod explaining;
 mod import_file;
 mod manifests;
 mod orders;
 mod parsing;
 mod receipts;
+mod runbook;
 mod screens;
 mod sigkeys;
 mod sse;

@@ -16,6 +16,7 @@ fn nobody_there_ends_with_6_and_says_what_to_do() {
         vec!["auto-init", "--trust-first-use"],
         vec!["rotations"],
         vec!["watch"],
+        vec!["explain"],
         vec!["abort", "--yes"],
         vec!["keys", "list", "--instance", "prod"],
         vec!["keys", "check", "--instance", "prod"],
@@ -26,6 +27,20 @@ fn nobody_there_ends_with_6_and_says_what_to_do() {
         assert!(ran.err.contains("does not answer"), "{verb:?}: {}", ran.err);
         assert!(ran.err.contains("  safe: "), "{verb:?}: {}", ran.err);
         assert_eq!(ran.out, "", "{verb:?}");
+    }
+}
+
+#[test]
+fn explain_without_a_coordinator_says_what_is_safe_and_what_to_do() {
+    let home = Home::new();
+    let ran = home.run(&["explain", "--server", NOBODY]);
+    assert_eq!((ran.code, ran.out.as_str()), (6, ""), "{ran:?}");
+    for line in [
+        "  safe: No key is lost: what was started goes on by itself",
+        "  next: start the coordinator, then run keyhelm explain",
+        "  more: keyhelm explain unreachable",
+    ] {
+        assert!(ran.err.contains(line), "{line}: {}", ran.err);
     }
 }
 

@@ -195,6 +195,7 @@ fn a_token_of_a_reader_sees_rotations_and_starts_none() {
     ]);
     let with = |args: &[&str]| dev.run(&[args, &["--token-file", text(&token)]].concat());
     assert_eq!(with(&["rotations"]).code, 0);
+    assert_eq!(with(&["explain"]).code, 0);
     for verb in
         [vec!["auto-mk-rotate"], vec!["cryptounit-mks"], vec!["watch"], vec!["keys", "create"]]
     {
@@ -238,7 +239,7 @@ fn two_commands_at_once_share_one_rotation() {
 }
 
 /// Begins a rotation and gives it when the first thing is known of it.
-fn under_way(dev: &Dev, extra: &[&str]) -> (std::process::Child, String) {
+pub fn under_way(dev: &Dev, extra: &[&str]) -> (std::process::Child, String) {
     let mut command = dev.begin(&[&["auto-mk-rotate", "--json"], extra].concat());
     let mut reader = BufReader::new(command.stdout.take().unwrap());
     let mut line = String::new();

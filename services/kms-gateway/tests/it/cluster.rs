@@ -216,12 +216,13 @@ impl Cluster {
             valid_for_s: 300,
         };
         // Units that have not taken the manifest yet are waited for.
-        let order =
-            until("the draft of an order", async || match self.ask(Ask::Draft(draft.clone())).await {
+        let order = until("the draft of an order", async || {
+            match self.ask(Ask::Draft(draft.clone())).await {
                 Answer::Drafted(_, bytes, _) => Some(bytes),
                 _ => None,
-            })
-            .await;
+            }
+        })
+        .await;
         let signatures = self.sign(domain::ORDER, &order);
         let order = SignedOrder { bytes: order, authority: Authority::Quorum(signatures) };
         self.rotate(Some(order), GateMode::Strict).await;

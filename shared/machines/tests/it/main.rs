@@ -5,6 +5,7 @@
 mod certificates;
 mod ends;
 mod envelope;
+mod explain;
 mod gate;
 mod hearing;
 mod joining;
