@@ -86,8 +86,7 @@ async fn found(
         signature_threshold: args.signature_threshold,
         revocation_threshold: args.revocation_threshold,
     };
-    let manifest =
-        manifests::first(founding, service::now()).map_err(|reason| Failure::usage(reason))?;
+    let manifest = manifests::first(founding, service::now()).map_err(Failure::usage)?;
     app.note(format!(
         "{}; signature threshold {}, revocation threshold {}.",
         counted(keys.len() as u64, "administrator"),

@@ -93,7 +93,19 @@ async fn bring_to_its_end(
 ) -> Outcome<End> {
     app.note(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
     let view = named(started.rotation.clone())?;
-    Follow::new(app, coordinator, &args.watch, 0).to_end(view).await
+    let id = view.rotation;
+    if let held @ End::Held(..) = Follow::new(app, coordinator, &args.watch, 0).to_end(view).await?
+    {
+        return Ok(held);
+    }
+    // One that had ended before, and was opened once more, tells of its earlier end too.
+    loop {
+        let view = coordinator.rotation(id).await?;
+        if view.phase.is_ended() {
+            return Ok(End::Ended(view));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {

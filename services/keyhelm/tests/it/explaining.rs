@@ -42,7 +42,10 @@ fn from_the_founding_on_there_is_one_answer() {
     assert!(!told.contains('\u{1b}'), "no colours outside of a terminal: {told}");
     assert!(told.lines().all(|line| line.chars().count() <= 110), "{told}");
     let (code, object) = explained(&dev);
-    assert_eq!((code, &object["code"], &object["name"]), (0, &"all-well".into(), &"dev".into()));
+    assert_eq!(
+        (code, &object["code"], &object["name"]),
+        (0, &"all-well".into(), &"embedded".into())
+    );
     assert_eq!((&object["next_command"], &object["needs_person"]), (&Value::Null, &false.into()));
 }
 

@@ -65,6 +65,8 @@ pub(super) fn no_master_key(known: &Known<'_>) -> Option<Told> {
 
 pub(super) fn keystore_differs(known: &Known<'_>) -> Option<Told> {
     let manifest = known.manifest?;
+    // Where nobody answers, nobody can be said to lack it.
+    reports(known).next()?;
     let orphan = |row: &&KeystoreRow| {
         let pattern = row.active.as_ref().map(|active| active.pattern);
         let is_held = |pattern| reports(known).any(|report| holds(&report.registers, pattern));

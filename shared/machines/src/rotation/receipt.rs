@@ -101,9 +101,10 @@ impl Rotation {
 
     fn unit_proofs(&self) -> Result<Vec<UnitProof>, Lacking> {
         let proof = |unit: &protocol::manifest::Member| {
+            // One that lost its master key since then proves nothing any more.
             let is_cleared = |held: &&super::Held<_>| {
-                reached(&held.report, &self.reference)
-                    .is_some_and(|(reached, _)| reached == Reached::Cleared)
+                let (found, to) = (reached(&held.report, &self.reference), self.record.to);
+                found.is_some_and(|(reached, held)| reached == Reached::Cleared && held == to)
             };
             let held = self.units.get(&unit.id).filter(is_cleared);
             let held = held.ok_or_else(|| Lacking::Unit(unit.name.clone()))?;
