@@ -450,11 +450,15 @@ def check(receipt, file, former=None):
 
 
 def main(arguments):
+    if len(arguments) not in (2, 3):
+        return __doc__
     try:
         documents = [load(path) for path in arguments]
         check(*documents)
     except Refused as refused:
         return f"the receipt does not hold: {refused}"
+    except OSError as error:
+        return str(error)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         return f"the receipt does not hold: it cannot be read: {error!r}"
     receipt = documents[0]

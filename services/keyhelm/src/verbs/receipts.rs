@@ -51,6 +51,7 @@ pub async fn write_manifests(
         Failure::new(Exit::Failed, "not-initialised", what).next("keyhelm auto-init")
     })?;
     let count = view.chain.len();
+    let plural = if count == 1 { "" } else { "s" };
     let kind = MANIFESTS_TYPE.to_owned();
     let file = ManifestFile { kind, version: VERSION, chain: view.chain };
     let text = serde_json::to_string_pretty(&file)
@@ -59,7 +60,7 @@ pub async fn write_manifests(
     let file = out.display().to_string();
     app.object(&json!({ "manifest_file": file, "digest": view.digest, "manifests": count }))?;
     app.ok(format!(
-        "{count} manifests of {} in {file}; the newest has the digest {}.",
+        "{count} manifest{plural} of {} in {file}; the newest has the digest {}.",
         instance.name, view.digest
     ));
     Ok(())
