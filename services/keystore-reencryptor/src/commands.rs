@@ -8,7 +8,7 @@ use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
-use protocol::{Digest, GenerationId, Pattern, Role};
+use protocol::{Digest, GenerationId, Pattern};
 use telemetry::trace::Context;
 
 use crate::job::{Job, JobSetting};
@@ -32,14 +32,16 @@ impl Reencryptor {
         let epoch = received.header.epoch;
         match &received.command {
             KeystoreCommand::Survey => Ok(()),
-            KeystoreCommand::TakeManifest { chain } => self.take_manifest(chain),
+            KeystoreCommand::TakeManifest { chain } => self.take_manifest(chain).await,
             KeystoreCommand::Reencrypt { .. } => self.reencrypt(received, place).await,
             KeystoreCommand::Flip { order, certificate } => {
                 let row = self.row().await?;
                 rewrap::judge_flip(&row, order, certificate, &self.trust)?;
                 self.flip(*order, epoch).await
             }
-            KeystoreCommand::Restate { .. } => Err(KeystoreRefusal::NotSupported("a hold")),
+            KeystoreCommand::Restate { order, .. } => {
+                rewrap::judge_restate(&self.row().await?, order)
+            }
             KeystoreCommand::Drop { order, certificate } => {
                 let row = self.row().await?;
                 rewrap::judge_drop(&row, order, certificate, &self.trust)?;
@@ -62,12 +64,13 @@ impl Reencryptor {
         row.ok_or_else(|| KeystoreRefusal::Busy("the keystore has no row".to_owned()))
     }
 
-    fn take_manifest(
+    async fn take_manifest(
         &mut self,
         chain: &[protocol::manifest::SignedManifest],
     ) -> Result<(), KeystoreRefusal> {
+        let row = self.row().await?;
         let mut trust = (*self.trust).clone();
-        if !trust.take(chain, Some((self.id, Role::Reencryptor)), &[])? {
+        if !rewrap::take_manifests(&mut trust, chain, &row, self.id)? {
             return Ok(());
         }
         let bytes = codec::encode(&trust.chain().to_vec());

@@ -18,6 +18,7 @@ use machines::envelope::{self, Outgoing as Sealing, Reader};
 use machines::rewrap::{self, KeystoreRefusal};
 use machines::trust::Trust;
 use protocol::codec;
+use protocol::command::KeystoreCommand;
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::keystore::KeystoreStanding;
 use protocol::manifest::{Member, SignedManifest};
@@ -165,6 +166,7 @@ impl Reencryptor {
         answered: &Header,
         is_asked: bool,
         refusal: Option<&KeystoreRefusal>,
+        hold_ends: Vec<(ProcessId, u64)>,
     ) -> Outgoing {
         let row = match self.store.row(self.instance).await {
             Ok(row) => row,
@@ -184,7 +186,7 @@ impl Reencryptor {
             manifest_serial: self.trust.serial(),
             row,
             receipts_digest,
-            hold_ends: Vec::new(),
+            hold_ends,
             unopened: match refusal {
                 Some(KeystoreRefusal::Unopened { first, .. }) => vec![first.clone()],
                 _ => Vec::new(),
@@ -267,7 +269,11 @@ impl Handler for Reencryptor {
             let place = parent.child(&format!("{} {name}", self.config.name));
             Span::of_message(name, place, parent).since(begun).end();
         }
-        let report = self.report(&command.header, true, refusal.as_ref()).await;
+        let hold_ends = match command.command {
+            KeystoreCommand::Restate { hold_ends, .. } if refusal.is_none() => hold_ends,
+            _ => Vec::new(),
+        };
+        let report = self.report(&command.header, true, refusal.as_ref(), hold_ends).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 
@@ -278,7 +284,7 @@ impl Handler for Reencryptor {
             JobEvent::Ended(header, refusal) => (header, refusal),
         };
         let is_refused = refusal.is_some();
-        let report = self.report(&header, is_refused, refusal.as_ref()).await;
+        let report = self.report(&header, is_refused, refusal.as_ref(), Vec::new()).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 

@@ -10,6 +10,8 @@ pub const MANIFEST: &str = "keyhelm manifest v1";
 pub const ORDER: &str = "keyhelm order v1";
 /// Standing orders.
 pub const STANDING_ORDER: &str = "keyhelm standing order v1";
+/// Statements that end a hold before its time.
+pub const HOLD_END: &str = "keyhelm hold end v1";
 /// Offers of a transport key.
 pub const OFFER: &str = "keyhelm offer v1";
 /// Sealed master keys between units.

@@ -8,8 +8,9 @@ use protocol::envelope::Kind;
 use protocol::keystore::KeystoreStanding;
 use protocol::order::OrderRef;
 use protocol::report::{KeystoreReport, Standing, UnitReport};
-use protocol::{Pattern, ProcessId, Role};
+use protocol::{GenerationId, KeystoreId, Pattern, ProcessId, Role};
 
+use crate::amendment;
 use crate::envelope;
 use crate::trust::Trust;
 
@@ -71,6 +72,9 @@ pub enum CertificateRefusal {
         /// What it should be.
         needed: &'static str,
     },
+    /// The state of a unit has been set back to an older one.
+    #[error("the state of {0} has been set back: its report counts for nothing")]
+    SetBack(String),
     /// The manifests inside do not follow ours.
     #[error("the manifests in the certificate are refused: {0}")]
     Manifests(String),
@@ -79,16 +83,39 @@ pub enum CertificateRefusal {
     Imprint,
 }
 
+/// State counters of units.
+pub type Counters = BTreeMap<ProcessId, u64>;
+
+/// By what units' reports are judged. A report with a lower state counter than one that has been
+/// seen, or whose unit knows itself that its state was set back, counts for nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    /// The manifests.
+    pub trust: &'a Trust,
+    /// The highest state counters that have been seen.
+    pub seen: Option<&'a Counters>,
+    /// The unit that judges: of itself it knows better how it stands.
+    pub own: Option<ProcessId>,
+}
+
+impl<'a> Judge<'a> {
+    /// Of somebody who has seen no counters.
+    pub const fn by(trust: &'a Trust) -> Self {
+        Self { trust, seen: None, own: None }
+    }
+}
+
 /// Wants exactly one report of each crypto unit of the newest manifest, each of them at least
-/// `needed` in this very order with the pattern `to`. Reports of removed units are ignored.
+/// `needed` in this very order with the pattern `to`. Reports of removed units are ignored. Answers
+/// with the state counters that the reports show.
 pub fn verify_units(
     certificate: &Certificate,
     order: &OrderRef,
     to: Pattern,
     needed: Reached,
-    trust: &Trust,
-) -> Result<(), CertificateRefusal> {
-    let trust = with_manifests(certificate, trust)?;
+    judge: Judge<'_>,
+) -> Result<Counters, CertificateRefusal> {
+    let trust = with_manifests(certificate, order, judge.trust)?;
     let manifest = trust.newest().ok_or(CertificateRefusal::Imprint)?;
     let mut seen: BTreeMap<ProcessId, UnitReport> = BTreeMap::new();
     for bytes in &certificate.envelopes {
@@ -117,8 +144,24 @@ pub fn verify_units(
             let needed = needed.name();
             return Err(CertificateRefusal::NotReached { who: unit.name.clone(), needed });
         }
+        let is_lower = judge.seen.is_some_and(|seen| {
+            seen.get(&unit.id).is_some_and(|highest| *highest > report.state_counter)
+        });
+        let is_other = judge.own != Some(unit.id);
+        if is_other && (is_lower || report.set_back_from.is_some()) {
+            return Err(CertificateRefusal::SetBack(unit.name.clone()));
+        }
     }
-    Ok(())
+    Ok(seen.into_iter().map(|(unit, report)| (unit, report.state_counter)).collect())
+}
+
+/// What the *flipped* reports of a certificate say beside that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flipped {
+    /// Each keystore's active generation.
+    pub generations: Vec<(KeystoreId, GenerationId)>,
+    /// State counters of units at the end of a hold that every report names.
+    pub hold_ends: Vec<(ProcessId, u64)>,
 }
 
 /// Wants one report of each keystore of the newest manifest, signed by a reencryptor of it, that
@@ -128,10 +171,11 @@ pub fn verify_flipped(
     order: &OrderRef,
     to: Pattern,
     trust: &Trust,
-) -> Result<(), CertificateRefusal> {
-    let trust = with_manifests(certificate, trust)?;
+) -> Result<Flipped, CertificateRefusal> {
+    let trust = with_manifests(certificate, order, trust)?;
     let manifest = trust.newest().ok_or(CertificateRefusal::Imprint)?;
     let mut seen = BTreeMap::new();
+    let mut hold_ends: Option<Vec<(ProcessId, u64)>> = None;
     for bytes in &certificate.envelopes {
         let opened = opened(bytes, &trust)?;
         if opened.header.kind != Kind::KeystoreReport {
@@ -143,12 +187,18 @@ pub fn verify_flipped(
         if !is_own || opened.sender_role != Some(Role::Reencryptor) {
             return Err(CertificateRefusal::OtherSigner(report.reencryptor));
         }
+        let named = report.hold_ends;
+        hold_ends = Some(match hold_ends {
+            None => named,
+            Some(others) => others.into_iter().filter(|end| named.contains(end)).collect(),
+        });
         if let Some(row) = report.row
             && seen.insert(row.keystore, row).is_some()
         {
             return Err(CertificateRefusal::Twice("a keystore".to_owned()));
         }
     }
+    let mut generations = Vec::new();
     for keystore in &manifest.keystores {
         let who = format!("keystore {keystore}");
         let row = seen.get(keystore).ok_or_else(|| CertificateRefusal::Missing(who.clone()))?;
@@ -160,12 +210,15 @@ pub fn verify_flipped(
                 && rotation.to == to
                 && matches!(standing, KeystoreStanding::Flipped | KeystoreStanding::Dropped)
         });
-        let is_active = row.active.as_ref().is_some_and(|active| active.pattern == to);
-        if !is_flipped || !is_active || row.instance != manifest.instance {
-            return Err(CertificateRefusal::NotReached { who, needed: "flipped" });
+        let active = row.active.as_ref().filter(|active| active.pattern == to);
+        match active {
+            Some(active) if is_flipped && row.instance == manifest.instance => {
+                generations.push((*keystore, active.id));
+            }
+            _ => return Err(CertificateRefusal::NotReached { who, needed: "flipped" }),
         }
     }
-    Ok(())
+    Ok(Flipped { generations, hold_ends: hold_ends.unwrap_or_default() })
 }
 
 impl Reached {
@@ -186,11 +239,19 @@ fn opened<'a>(bytes: &'a [u8], trust: &Trust) -> Result<envelope::Opened<'a>, Ce
         .map_err(|error| CertificateRefusal::Envelope(error.to_string()))
 }
 
-/// Judged by the newest manifest that is known here or carried inside.
-fn with_manifests(certificate: &Certificate, trust: &Trust) -> Result<Trust, CertificateRefusal> {
+/// Judged by the newest manifest that is known here or carried inside; what is carried may only have
+/// amended this rotation.
+fn with_manifests(
+    certificate: &Certificate,
+    order: &OrderRef,
+    trust: &Trust,
+) -> Result<Trust, CertificateRefusal> {
     let mut newest = trust.clone();
     newest
         .take(&certificate.manifests, None, &[])
         .map_err(|error| CertificateRefusal::Manifests(error.to_string()))?;
-    Ok(newest)
+    match amendment::only_amends(&newest, trust.serial(), order.rotation) {
+        true => Ok(newest),
+        false => Err(CertificateRefusal::Manifests("they amend another rotation".to_owned())),
+    }
 }

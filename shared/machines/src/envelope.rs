@@ -4,7 +4,7 @@ use crypto::identity::{self, Identity};
 use crypto::{digest, domain};
 use protocol::codec::{self, DecodeError};
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
-use protocol::{Epoch, InstanceId, MessageId, ProcessId, Role, RotationId};
+use protocol::{Epoch, InstanceId, MessageId, ProcessId, PublicKey, Role, RotationId};
 
 use crate::trust::Trust;
 
@@ -92,6 +92,19 @@ pub fn open_evidence<'a>(bytes: &'a [u8], trust: &Trust) -> Result<Opened<'a>, E
     }
     let sender_role = verify_sender(&envelope, trust)?;
     Ok(Opened { header: envelope.header, body: envelope.body, sender_role })
+}
+
+/// Checks that this very process has signed it: for what it is shown of itself.
+pub fn open_own<'a>(bytes: &'a [u8], own: &PublicKey) -> Result<Opened<'a>, EnvelopeRefusal> {
+    let envelope = Envelope::parse(bytes)?;
+    let sender = envelope.header.sender;
+    let message = signed_message(envelope.header_bytes, envelope.body);
+    let is_own = sender == identity::process_id(own)
+        && identity::verify(own, domain::ENVELOPE, &message, &envelope.signature);
+    match is_own {
+        true => Ok(Opened { header: envelope.header, body: envelope.body, sender_role: None }),
+        false => Err(EnvelopeRefusal::BadSignature(sender)),
+    }
 }
 
 /// The sender's key comes from the manifest. Where there is none (imprint mode), or the sender is

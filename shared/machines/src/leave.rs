@@ -1,11 +1,13 @@
 //! By whose leave an order is given: signatures, standing orders, and the one look at the clock.
 
 use crypto::{digest, domain, identity};
+use protocol::manifest::Manifest;
 use protocol::order::{
     Authority, Order, OrderRef, SignedOrder, SignedStandingOrder, StandingOrder,
 };
 use protocol::{Digest, ProcessId, Role, UnixMillis};
 
+use crate::amendment;
 use crate::trust::{Trust, verify_signatures};
 
 /// How far an order's date of issue may lie ahead of a unit's clock.
@@ -107,20 +109,17 @@ pub fn verify(signed: &SignedOrder, trust: &Trust) -> Result<(Order, OrderRef), 
     if order.instance != trust.instance() {
         return Err(LeaveRefusal::OtherInstance);
     }
-    let (named, newest) = (order.number.manifest_serial, trust.serial());
-    let Some(manifest) = trust.newest().filter(|manifest| manifest.serial == named) else {
-        return Err(LeaveRefusal::OtherManifest { named, newest });
-    };
+    let manifest = manifest_of(&order, trust)?;
     match &signed.authority {
         Authority::Quorum(signatures) => {
             let threshold = manifest.signature_threshold;
-            verify_signatures(manifest, domain::ORDER, &signed.bytes, signatures, threshold)
+            verify_signatures(&manifest, domain::ORDER, &signed.bytes, signatures, threshold)
                 .map_err(LeaveRefusal::NotSigned)?;
         }
         Authority::Standing { standing, coordinator, signature } => {
-            let standing = verify_standing(standing, trust)?;
+            let standing = judge_standing(standing, &manifest)?;
             covers(&standing, &order)?;
-            let key = trust
+            let key = manifest
                 .member(*coordinator)
                 .filter(|member| member.role == Role::Coordinator)
                 .map(|member| member.identity)
@@ -131,6 +130,15 @@ pub fn verify(signed: &SignedOrder, trust: &Trust) -> Result<(Order, OrderRef), 
         }
     }
     Ok((order, reference))
+}
+
+/// The manifest that an order was drafted under: the newest one, or one that has only been amended
+/// for this very rotation since.
+pub fn manifest_of(order: &Order, trust: &Trust) -> Result<Manifest, LeaveRefusal> {
+    let (named, newest) = (order.number.manifest_serial, trust.serial());
+    let found = trust.manifest_at(named);
+    let is_valid = |_: &Manifest| amendment::only_amends(trust, named, order.rotation);
+    found.filter(is_valid).ok_or(LeaveRefusal::OtherManifest { named, newest })
 }
 
 /// Judges time, once, when a unit takes the order.
@@ -168,15 +176,25 @@ pub fn verify_standing(
     signed: &SignedStandingOrder,
     trust: &Trust,
 ) -> Result<StandingOrder, LeaveRefusal> {
+    match trust.newest() {
+        Some(newest) => judge_standing(signed, newest),
+        None => Err(LeaveRefusal::OtherManifest { named: 0, newest: 0 }),
+    }
+}
+
+fn judge_standing(
+    signed: &SignedStandingOrder,
+    manifest: &Manifest,
+) -> Result<StandingOrder, LeaveRefusal> {
     let standing =
         signed.unverified().map_err(|error| LeaveRefusal::Malformed(error.to_string()))?;
-    if standing.instance != trust.instance() {
+    if standing.instance != manifest.instance {
         return Err(LeaveRefusal::OtherInstance);
     }
-    let (named, newest) = (standing.manifest_serial, trust.serial());
-    let Some(manifest) = trust.newest().filter(|manifest| manifest.serial == named) else {
+    let (named, newest) = (standing.manifest_serial, manifest.serial);
+    if named != newest {
         return Err(LeaveRefusal::OtherManifest { named, newest });
-    };
+    }
     let threshold = manifest.signature_threshold;
     verify_signatures(
         manifest,

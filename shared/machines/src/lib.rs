@@ -10,6 +10,7 @@
 //! - [`trust`], [`envelope`], [`leave`], [`certificate`]: who may say what.
 //! - [`receipt`]: whether a rotation's receipt holds, for whoever has the manifests.
 
+pub mod amendment;
 pub mod certificate;
 pub mod conductor;
 pub mod envelope;

@@ -15,7 +15,7 @@ use protocol::receipt::{self, KeystoreProof, RotationReceipt};
 use protocol::report::{KeystoreReport, UnitReport};
 use protocol::{Digest, Role};
 
-use crate::certificate::{self, Reached};
+use crate::certificate::{self, Judge, Reached};
 use crate::trust::{Trust, manifest_digest};
 use crate::{envelope, leave};
 
@@ -153,7 +153,8 @@ fn judge_units(
         }
     }
     let certificate = evidence(receipt.units.iter().map(|proof| &proof.report));
-    certificate::verify_units(&certificate, reference, receipt.to, Reached::Cleared, trust)
+    let judge = Judge::by(trust);
+    certificate::verify_units(&certificate, reference, receipt.to, Reached::Cleared, judge)
         .map_err(|error| error.to_string())?;
     let names: Vec<_> = receipt.units.iter().map(|proof| proof.name.as_str()).collect();
     let (count, to) = (names.len(), receipt.to.short());

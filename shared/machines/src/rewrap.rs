@@ -5,7 +5,8 @@ use crypto::digest::ChunkDigest;
 use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::envelope::{Header, Kind};
-use protocol::keystore::KeystoreRow;
+use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef};
 use protocol::page::{
     ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
@@ -13,7 +14,8 @@ use protocol::page::{
 use protocol::report::Refusal;
 use protocol::{Digest, Pattern, ProcessId, Role};
 
-use crate::certificate::{self, CertificateRefusal, Reached};
+use crate::amendment;
+use crate::certificate::{self, CertificateRefusal, Judge, Reached};
 use crate::envelope::{self, EnvelopeRefusal, Reader};
 use crate::gate::GateRefusal;
 use crate::leave::{self, LeaveRefusal};
@@ -56,6 +58,9 @@ pub enum KeystoreRefusal {
     /// Not now; ask again.
     #[error("{0}")]
     Busy(String),
+    /// The keystore is not flipped in this order, as a fresh look at its row shows.
+    #[error("the keystore is not flipped in this order: it must be re-encrypted and flipped again")]
+    NotFlipped,
     /// A path of the design that this program does not walk yet.
     #[error("{0} is not supported by this version: nothing was changed")]
     NotSupported(&'static str),
@@ -75,6 +80,7 @@ impl KeystoreRefusal {
             Self::Unopened { .. } => "unopened",
             Self::ReadBack(_) => "read-back",
             Self::Busy(_) => "busy",
+            Self::NotFlipped => "not-flipped",
             Self::NotSupported(_) => "not-supported",
         };
         Refusal { code: code.to_owned(), text: self.to_string() }
@@ -131,8 +137,43 @@ pub fn judge_flip(
     trust: &Trust,
 ) -> Result<Pattern, KeystoreRefusal> {
     let to = pattern_of(row, order)?;
-    certificate::verify_units(certificate, order, to, Reached::Promoted, trust)?;
+    certificate::verify_units(certificate, order, to, Reached::Promoted, Judge::by(trust))?;
     Ok(to)
+}
+
+/// *Flipped* is signed anew, with the units' ends of the hold, only where a fresh look at the row
+/// shows that it still is.
+pub fn judge_restate(row: &KeystoreRow, order: &OrderRef) -> Result<(), KeystoreRefusal> {
+    let to = pattern_of(row, order)?;
+    let standing = row.rotation.as_ref().map(|found| found.standing);
+    let is_active = row.active.as_ref().is_some_and(|active| active.pattern == to);
+    match standing {
+        Some(KeystoreStanding::Flipped | KeystoreStanding::Dropped) if is_active => Ok(()),
+        _ => Err(KeystoreRefusal::NotFlipped),
+    }
+}
+
+/// Takes manifests: while a rotation is open in the keystore only those that amend it.
+pub fn take_manifests(
+    trust: &mut Trust,
+    chain: &[SignedManifest],
+    row: &KeystoreRow,
+    who: ProcessId,
+) -> Result<bool, KeystoreRefusal> {
+    let open = row.rotation.as_ref().filter(|found| {
+        !matches!(found.standing, KeystoreStanding::Aborted | KeystoreStanding::Dropped)
+    });
+    let before = trust.serial();
+    let mut next = trust.clone();
+    let is_new = next.take(chain, Some((who, Role::Reencryptor)), &[])?;
+    if let (Some(found), true, true) = (open, is_new, before > 0)
+        && !amendment::only_amends(&next, before, found.rotation)
+    {
+        let reason = "a rotation is open in the keystore, and it is no amendment of it".to_owned();
+        return Err(ManifestRefusal::NoAmendment { serial: next.serial(), reason }.into());
+    }
+    *trust = next;
+    Ok(is_new)
 }
 
 /// A drop needs a cleared report of every crypto unit of the manifest.
@@ -143,7 +184,7 @@ pub fn judge_drop(
     trust: &Trust,
 ) -> Result<(), KeystoreRefusal> {
     let to = pattern_of(row, order)?;
-    certificate::verify_units(certificate, order, to, Reached::Cleared, trust)?;
+    certificate::verify_units(certificate, order, to, Reached::Cleared, Judge::by(trust))?;
     Ok(())
 }
 

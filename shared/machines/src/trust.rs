@@ -39,6 +39,14 @@ pub enum ManifestRefusal {
         /// What is lacking.
         reason: String,
     },
+    /// A rotation is under way, and it is no amendment of it.
+    #[error("manifest {serial} cannot be taken during the rotation: {reason}")]
+    NoAmendment {
+        /// Its serial.
+        serial: u64,
+        /// Why.
+        reason: String,
+    },
     /// An administrator that this process was told to insist on is not in it.
     #[error("pinned administrator {0} is not in the manifest")]
     PinnedAdministratorMissing(PublicKey),
@@ -94,6 +102,12 @@ impl Trust {
     /// Every manifest taken, oldest first.
     pub fn chain(&self) -> &[SignedManifest] {
         &self.chain
+    }
+
+    /// The manifest of this serial, if it has been taken.
+    pub fn manifest_at(&self, serial: u64) -> Option<Manifest> {
+        let index = usize::try_from(serial).ok()?.checked_sub(1)?;
+        self.chain.get(index)?.unverified().ok()
     }
 
     /// A member of the newest manifest.

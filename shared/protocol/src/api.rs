@@ -242,6 +242,9 @@ pub struct RotationView {
     pub trace_id: Option<String>,
     /// Hash of its receipt, once it has ended well. `GET /v1/rotations/{id}/receipt` has the receipt.
     pub receipt: Option<Digest>,
+    /// How long a hold of its order lasts, by the coordinator's clock, where one does.
+    #[serde(default)]
+    pub hold_until: Option<UnixMillis>,
 }
 
 /// Somebody whose answer is awaited.

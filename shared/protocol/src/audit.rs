@@ -19,12 +19,16 @@ pub enum Phase {
     Install,
     /// All of them commit.
     Commit,
+    /// All units have committed; the order wants time before keys are refused.
+    HoldAfterCommit,
     /// The new generation is filled.
     Reencrypt,
     /// Decided: all units promote. From here it only goes forward.
     Promote,
     /// The new generation becomes the active one and is read back.
     Flip,
+    /// Flipped and read back; the order wants the old key kept for a time.
+    HoldBeforeClear,
     /// All units wipe the old key.
     Clear,
     /// The old generation's table is dropped.
@@ -39,15 +43,17 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Survey,
         Self::Inspect,
         Self::Generate,
         Self::Install,
         Self::Commit,
+        Self::HoldAfterCommit,
         Self::Reencrypt,
         Self::Promote,
         Self::Flip,
+        Self::HoldBeforeClear,
         Self::Clear,
         Self::Drop,
         Self::Done,
@@ -63,9 +69,11 @@ impl Phase {
             Self::Generate => "generate",
             Self::Install => "install",
             Self::Commit => "commit",
+            Self::HoldAfterCommit => "hold-after-commit",
             Self::Reencrypt => "reencrypt",
             Self::Promote => "promote",
             Self::Flip => "flip",
+            Self::HoldBeforeClear => "hold-before-clear",
             Self::Clear => "clear",
             Self::Drop => "drop",
             Self::Done => "done",

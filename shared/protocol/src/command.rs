@@ -5,7 +5,7 @@ use bincode::{Decode, Encode};
 use crate::certificate::Certificate;
 use crate::ids::{InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature};
 use crate::manifest::SignedManifest;
-use crate::order::{OrderRef, SignedOrder};
+use crate::order::{OrderRef, SignedHoldEnd, SignedOrder};
 
 /// A command to a crypto unit. Each one is answered with a `UnitReport`, taken or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -31,6 +31,17 @@ pub enum Command {
     Abort {
         /// The order that is aborted, so that a unit that never saw it can remember it as ended.
         order: SignedOrder,
+    },
+    /// Ends a hold of the rotation that the unit is bound to before its time.
+    EndHold {
+        /// What the administrators have signed.
+        statement: SignedHoldEnd,
+    },
+    /// Shows a unit its own report with a higher state counter than it has: its state has been set
+    /// back. From then on it serves nothing until it has come as far again.
+    Remind {
+        /// Envelope of that report, as the unit signed it.
+        report: Vec<u8>,
     },
     /// Hands over manifests, one after the other, each signed by a quorum of the one before.
     TakeManifest {
@@ -91,6 +102,8 @@ impl Command {
             Self::Inspect { .. } => "inspect",
             Self::Step { step, .. } => step.name(),
             Self::Abort { .. } => "abort",
+            Self::EndHold { .. } => "end-hold",
+            Self::Remind { .. } => "remind",
             Self::TakeManifest { .. } => "take-manifest",
         }
     }

@@ -137,3 +137,53 @@ impl SignedOrder {
         codec::decode(&self.bytes)
     }
 }
+
+/// One of the two waits that an order can impose on every unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// Between commit and re-encryption: holders of blobs outside the keystore re-wrap theirs.
+    AfterCommit,
+    /// Between flip and clear: old database backups can still be brought back.
+    BeforeClear,
+}
+
+impl Hold {
+    /// Stable word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AfterCommit => "after-commit",
+            Self::BeforeClear => "before-clear",
+        }
+    }
+}
+
+/// A statement of the administrators that ends a hold before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct HoldEnd {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The rotation whose hold ends.
+    pub rotation: RotationId,
+    /// Number of its order.
+    pub number: OrderNumber,
+    /// Which of its holds.
+    pub hold: Hold,
+}
+
+/// A [`HoldEnd`] with the administrators' signatures over its encoded bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct SignedHoldEnd {
+    /// `codec::encode` of a [`HoldEnd`].
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
+    /// At least the signature threshold of them.
+    pub signatures: Vec<AdminSignature>,
+}
+
+impl SignedHoldEnd {
+    /// The statement inside; says nothing about its signatures.
+    pub fn unverified(&self) -> Result<HoldEnd, DecodeError> {
+        codec::decode(&self.bytes)
+    }
+}

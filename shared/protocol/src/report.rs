@@ -79,6 +79,12 @@ pub struct UnitRotation {
     pub signed_order: SignedOrder,
     /// The unit's transport key for it; absent where it has ended.
     pub offer: Option<SignedOffer>,
+    /// End of the hold after commit, by the unit's clock; absent before its commit, after its
+    /// promote, and where the order has no such hold.
+    pub promote_not_before: Option<UnixMillis>,
+    /// End of the hold before clear, by the unit's clock; absent before its first sight of
+    /// *flipped*, and where the order has no such hold.
+    pub clear_not_before: Option<UnixMillis>,
     /// State counter at the end of the hold before clear, once it is over.
     pub hold_end_counter: Option<u64>,
 }
@@ -143,6 +149,9 @@ pub struct UnitReport {
     pub rotation: Option<UnitRotation>,
     /// The highest epoch that it has seen.
     pub epoch: Epoch,
+    /// A state counter that the unit has signed before its state was set back: it serves nothing
+    /// and counts in no certificate until it has come as far again.
+    pub set_back_from: Option<u64>,
     /// The command that it answers; absent in a report given unasked.
     pub answering: Option<Answering>,
     /// For precheck and people.

@@ -11,7 +11,7 @@ use machines::rotation::record::Record;
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
 use protocol::receipt::{AuditHead, RotationReceipt};
-use protocol::{Digest, ProcessId, UnixMillis};
+use protocol::{Digest, ProcessId, RotationId, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -54,6 +54,23 @@ impl CoordinatorNode {
             conductor: None,
             next_ask: 1,
         }
+    }
+
+    /// The manifests that it has saved.
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The rotation that it drives.
+    pub fn running(&self) -> Option<RotationId> {
+        let rotation = self.conductor.as_ref()?.rotation()?;
+        (!rotation.is_ended()).then(|| rotation.reference().rotation)
+    }
+
+    /// Whether a new manifest has ended its standing order, and nothing runs.
+    pub fn needs_standing_order(&self) -> bool {
+        let ended = self.conductor.as_ref().is_some_and(|it| it.standing_order().is_none());
+        ended && self.standing.is_some() && !self.is_rotating()
     }
 
     /// Its identity; the rogue holds it too.
@@ -132,6 +149,9 @@ impl CoordinatorNode {
     /// Saves the record of the running rotation; without one, that of an earlier one that has ended.
     pub fn save(&mut self, closed: Option<&Record>) {
         self.make_receipt();
+        if let Some(conductor) = &self.conductor {
+            self.trust = conductor.trust().clone();
+        }
         let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
         let record = rotation.map(|rotation| rotation.record()).or(closed).cloned();
         if let Some(record) = record.filter(|record| self.record.as_ref() != Some(record)) {

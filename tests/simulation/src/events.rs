@@ -15,7 +15,6 @@ use crate::clients;
 use crate::coordinator::answer_note;
 use crate::reencryptor::Handled;
 use crate::rogue::Sent;
-use crate::unit::UnitNode;
 use crate::world::{Event, World};
 
 /// A request for a rotation.
@@ -58,11 +57,7 @@ impl World {
         self.outcome.events += 1;
         match event {
             Event::Deliver(to, bytes) => self.deliver(to, bytes),
-            Event::StartUnit(index) => {
-                self.units[index].start();
-                let name = self.units[index].name.clone();
-                self.note(&name, "starts");
-            }
+            Event::StartUnit(index) => self.start_unit(index),
             Event::StartReencryptor => {
                 self.reencryptor.is_up = true;
                 self.note("reencryptor", "starts");
@@ -109,7 +104,7 @@ impl World {
         if let Some(text) = self.coordinator.receipt_fault.take().filter(|it| !is_excused(it)) {
             return Err(Violation { checker: "receipts", text });
         }
-        self.checkers.after_event(&self.units, &self.store)
+        self.checkers.after_event(self.now, &self.units, &self.store)
     }
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.
@@ -121,12 +116,13 @@ impl World {
                 self.after(pause, Event::Seize);
             }
         }
+        let role = self.role_of(to);
         if self.rng.random_bool(self.faults.drop) {
-            self.outcome.faults += 1;
+            self.count_fault("drop", role);
             return;
         }
         if self.rng.random_bool(self.faults.double) {
-            self.outcome.faults += 1;
+            self.count_fault("double", role);
             let delay = self.delay();
             self.after(delay, Event::Deliver(to, bytes.clone()));
         }
@@ -189,11 +185,46 @@ impl World {
         }
     }
 
-    fn crash_unit(&mut self, index: usize) {
+    /// Counts a fault, by the phase that the rotation is in as far as is saved.
+    fn count_fault(&mut self, fault: &'static str, whom: &'static str) {
         self.outcome.faults += 1;
+        let record = self.coordinator.record.as_ref();
+        let running = record.filter(|record| record.finished_at.is_none());
+        let phase = running.map_or("none", |record| record.phase().name());
+        *self.outcome.table.entry((fault, phase, whom)).or_default() += 1;
+    }
+
+    /// It comes back as it was; or with an older state, one at a time.
+    fn start_unit(&mut self, index: usize) {
+        let name = self.units[index].name.clone();
+        let is_another = self.units.iter().any(|unit| unit.is_set_back() && !unit.is_removed);
+        let is_whole = !self.units[index].is_lacking() && !self.units[index].is_removed;
+        if is_whole && !is_another && self.rng.random_bool(self.faults.set_back) {
+            let role = self.units[index].role.name();
+            if self.units[index].set_back(self.now, &mut self.rng) {
+                self.count_fault("set-back", role);
+                self.outcome.set_back += 1;
+                self.note(&name, "is set back");
+            }
+        }
+        self.units[index].start();
+        self.note(&name, "starts");
+    }
+
+    fn crash_unit(&mut self, index: usize) {
+        let role = self.units[index].role.name();
+        self.count_fault("crash", role);
         self.units[index].crash();
         let name = self.units[index].name.clone();
         self.note(&name, "crashes");
+        let is_another = self.units.iter().any(|unit| unit.is_gone);
+        if !is_another && self.rng.random_bool(self.faults.gone) {
+            self.count_fault("gone", role);
+            self.note(&name, "is gone for good");
+            self.units[index].is_gone = true;
+            self.units[index].set_back_at = self.now;
+            return;
+        }
         let pause = self.rng.random_range(50..6_000);
         self.after(pause, Event::StartUnit(index));
     }
@@ -232,7 +263,7 @@ impl World {
             }
         }
         if is_crash {
-            self.outcome.faults += 1;
+            self.count_fault("crash", "reencryptor");
             self.reencryptor.crash();
             self.note("reencryptor", "crashes");
             let pause = self.rng.random_range(50..4_000);
@@ -246,17 +277,19 @@ impl World {
         if self.rng.random_bool(self.faults.crash) {
             if is_saved && self.rng.random_bool(0.5) {
                 self.coordinator.save(effects.closed.as_ref());
+                self.note_removed();
                 self.count(&effects);
             }
-            self.outcome.faults += 1;
+            self.count_fault("crash", "coordinator");
             self.coordinator.crash();
             self.note("coordinator", "crashes");
             let pause = self.rng.random_range(50..5_000);
             self.after(pause, Event::StartCoordinator);
             return;
         }
-        if effects.save || effects.closed.is_some() {
+        if is_saved {
             self.coordinator.save(effects.closed.as_ref());
+            self.note_removed();
         }
         self.count(&effects);
         for message in effects.send {
@@ -278,6 +311,26 @@ impl World {
         self.schedule_tick();
     }
 
+    /// Whoever the saved manifest does not name serves nothing from now on.
+    fn note_removed(&mut self) {
+        let trust = self.coordinator.trust();
+        for unit in &mut self.units {
+            if trust.member(unit.id).is_none() && !unit.is_removed {
+                unit.is_removed = true;
+                self.outcome.removed += 1;
+            }
+        }
+    }
+
+    fn role_of(&self, who: ProcessId) -> &'static str {
+        let unit = self.units.iter().find(|unit| unit.id == who);
+        match unit {
+            Some(unit) => unit.role.name(),
+            None if who == self.reencryptor.id => "reencryptor",
+            None => "coordinator",
+        }
+    }
+
     fn count(&mut self, effects: &Effects) {
         for event in &effects.events {
             let text = format!("{}: {}", event.phase, event.text);
@@ -289,6 +342,7 @@ impl World {
                 .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
             match event.phase {
                 Phase::Done => self.outcome.rotations_done += 1,
+                Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
                 Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,
                 _ => {}
             }
@@ -339,11 +393,20 @@ impl World {
     fn replace(&mut self) {
         let is_quiet = !self.coordinator.is_rotating()
             && !self.units.iter().any(|unit| unit.saved_state().is_in_rotation())
-            && !self.units.iter().any(UnitNode::is_lacking);
+            && !self.units.iter().any(|unit| !unit.is_removed && !unit.counts());
         if self.faults.replace && is_quiet {
             let index = self.rng.random_range(0..self.units.len());
+            let role = self.units[index].role.name();
+            let is_last = {
+                let of_role = self.units.iter().filter(|unit| unit.role.name() == role);
+                of_role.filter(|unit| !unit.is_removed).count() < 2
+            };
+            if self.units[index].is_removed || is_last {
+                self.after(1_000, Event::Replace);
+                return;
+            }
             self.units[index].lose_master_key();
-            self.outcome.faults += 1;
+            self.count_fault("replaced", role);
             self.outcome.replaced += 1;
             let name = self.units[index].name.clone();
             self.note(&name, "has lost its master key");
@@ -354,13 +417,21 @@ impl World {
 
     /// Somebody asks for a rotation, and now and then for its end.
     fn requests(&mut self) {
-        if self.coordinator.is_rotating() {
+        if self.administrate() {
+            // Nothing else is asked for meanwhile.
+        } else if self.coordinator.is_rotating() && self.rng.random_bool(0.1) {
+            self.end_hold();
+        } else if self.coordinator.needs_standing_order() {
+            self.standing_order();
+        } else if self.coordinator.is_rotating() {
             if self.faults.drop > 0.0 && self.rng.random_bool(0.08) {
                 self.note("client", "asks to abort");
                 let because = "somebody asked".to_owned();
                 self.request(Ask::Abort { rotation: None, because });
             }
-        } else if let Some(unit) = self.units.iter().find(|unit| unit.is_lacking()) {
+        } else if let Some(unit) =
+            self.units.iter().find(|unit| unit.is_lacking() && !unit.is_removed)
+        {
             let joining = vec![unit.id];
             self.draft(Purpose::Rotate, joining);
         } else {

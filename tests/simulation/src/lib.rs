@@ -6,6 +6,7 @@
 //! The same seed gives the same trace, byte for byte: nothing here reads a clock, the system's
 //! randomness or the order of a hash map.
 
+mod administrators;
 pub mod checkers;
 pub mod clients;
 pub mod coordinator;

@@ -49,6 +49,8 @@ pub struct ReencryptorNode {
     last_clock: UnixMillis,
     /// The flip that has been done and not been read back, and who asked for it.
     to_read_back: Option<(OrderRef, Header)>,
+    /// What the next report names: it restates *flipped*.
+    hold_ends: Vec<(ProcessId, u64)>,
 }
 
 /// What handling a message came to.
@@ -70,7 +72,16 @@ impl ReencryptorNode {
         let identity = Identity::from_seed(Secret::copied_from(&seed));
         let id = identity::process_id(&identity.public_key());
         let last_clock = UnixMillis(0);
-        Self { id, is_up: true, identity, trust, job: None, last_clock, to_read_back: None }
+        Self {
+            id,
+            is_up: true,
+            identity,
+            trust,
+            job: None,
+            last_clock,
+            to_read_back: None,
+            hold_ends: Vec::new(),
+        }
     }
 
     /// Its identity.
@@ -83,6 +94,7 @@ impl ReencryptorNode {
         self.is_up = false;
         self.job = None;
         self.to_read_back = None;
+        self.hold_ends.clear();
     }
 
     /// Handles a message.
@@ -163,7 +175,7 @@ impl ReencryptorNode {
         match &received.command {
             KeystoreCommand::Survey => {}
             KeystoreCommand::TakeManifest { chain } => {
-                self.trust.take(chain, Some((self.id, Role::Reencryptor)), &[])?;
+                rewrap::take_manifests(&mut self.trust, chain, &store.row, self.id)?;
             }
             KeystoreCommand::Reencrypt { order, to, .. } => {
                 let (order, reference) = rewrap::judge_order(order, &self.trust)?;
@@ -185,8 +197,9 @@ impl ReencryptorNode {
                 store.flip(order, epoch)?;
                 self.to_read_back = Some((*order, received.header.clone()));
             }
-            KeystoreCommand::Restate { .. } => {
-                return Err(KeystoreRefusal::NotSupported("a hold"));
+            KeystoreCommand::Restate { order, hold_ends } => {
+                rewrap::judge_restate(&store.row, order)?;
+                self.hold_ends = hold_ends.clone();
             }
             KeystoreCommand::Drop { order, certificate } => {
                 rewrap::judge_drop(&store.row, order, certificate, &self.trust)?;
@@ -317,7 +330,7 @@ impl ReencryptorNode {
             manifest_serial: self.trust.serial(),
             row: Some(store.row.clone()),
             receipts_digest: number.filter(|_| is_complete).map(|number| store.receipts(number)),
-            hold_ends: Vec::new(),
+            hold_ends: std::mem::take(&mut self.hold_ends),
             unopened: Vec::new(),
             answering: answered.map(|header| Answering {
                 message: header.id,

@@ -1,5 +1,7 @@
 //! A crypto unit's process: the shipped machine, its saved bytes, its clock, its crashes.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use crypto::blob::{BlobBinding, WrapKeys, seal_blob};
 use crypto::identity::Identity;
 use crypto::secret::Secret;
@@ -10,8 +12,12 @@ use machines::unit::{Message, Unit, UnitConfig, page};
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
 use protocol::page::RewrapPage;
-use protocol::{InstanceId, Pattern, ProcessId, Role, UnixMillis};
+use protocol::{Digest, InstanceId, Pattern, ProcessId, Role, UnixMillis};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+/// Most snapshots that are kept of a unit's volume.
+const SNAPSHOTS: usize = 24;
 
 /// A unit's process.
 pub struct UnitNode {
@@ -23,8 +29,22 @@ pub struct UnitNode {
     pub id: ProcessId,
     /// Milliseconds that its clock is ahead.
     pub clock_ahead_ms: u64,
+    /// The newest manifest does not name it any more.
+    pub is_removed: bool,
+    /// The highest counter that it had saved when its state was set back, until it is as far again.
+    pub set_back_from: Option<u64>,
+    /// When that was.
+    pub set_back_at: UnixMillis,
+    /// It will never start again.
+    pub is_gone: bool,
+    /// Orders in which it was set back: what it forgot of them nobody can know.
+    pub forgotten: BTreeSet<Digest>,
     seed: [u8; 32],
     saved: Vec<u8>,
+    /// What it had saved before it was set back.
+    newest: Option<Vec<u8>>,
+    /// What it had saved before, as a snapshot of its volume may have it.
+    snapshots: VecDeque<Vec<u8>>,
     /// What `saved` says, read once a save: the checkers look at it after every event.
     read: UnitState,
     unit: Option<Unit>,
@@ -51,6 +71,13 @@ impl UnitNode {
             role,
             id,
             clock_ahead_ms: 0,
+            is_removed: false,
+            set_back_from: None,
+            set_back_at: UnixMillis(0),
+            is_gone: false,
+            forgotten: BTreeSet::new(),
+            newest: None,
+            snapshots: VecDeque::new(),
             seed,
             saved: UnitState::imprint(instance).to_bytes().to_vec(),
             read: UnitState::imprint(instance),
@@ -137,10 +164,74 @@ impl UnitNode {
     /// Saves the state as it stands.
     pub fn save(&mut self) {
         if let Some(unit) = &self.unit {
-            self.saved = unit.state().to_bytes().to_vec();
+            let saved = unit.state().to_bytes().to_vec();
+            self.snapshots.push_back(std::mem::replace(&mut self.saved, saved));
+            if self.snapshots.len() > SNAPSHOTS {
+                self.snapshots.pop_front();
+            }
             self.keyring = unit.keyring(&self.keyring);
             self.read = self.read_saved();
+            let is_as_far = |from| self.read.counter > from && self.read.reminder.is_none();
+            self.set_back_from = self.set_back_from.filter(|from| !is_as_far(*from));
         }
+    }
+
+    /// Its volume is brought back as it was some saves ago, and the process started from it. Whether
+    /// there was an older one.
+    pub fn set_back(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> bool {
+        let Some(newest) = self.snapshots.len().checked_sub(1) else { return false };
+        // Mostly a few saves, now and then far behind an earlier rotation.
+        let few = rng.random_range(0..=newest.min(4));
+        let by = if rng.random_bool(0.8) { few } else { rng.random_range(0..=newest) };
+        self.forgotten.extend(self.order());
+        let counter = self.read.counter;
+        if self.set_back_from.is_none() {
+            self.newest = Some(self.saved.clone());
+        }
+        self.snapshots.truncate(newest - by + 1);
+        let Some(older) = self.snapshots.pop_back() else { return false };
+        self.saved = older;
+        self.read = self.read_saved();
+        self.forgotten.extend(self.order());
+        self.set_back_from = self.set_back_from.max(Some(counter));
+        self.set_back_at = now;
+        if self.is_up() {
+            self.start();
+        }
+        true
+    }
+
+    /// Its newest volume is put back, and the process started.
+    pub fn bring_back(&mut self) {
+        if let Some(newest) = self.newest.take().filter(|_| self.set_back_from.is_some()) {
+            self.forgotten.extend(self.order());
+            self.saved = newest;
+            self.read = self.read_saved();
+            self.set_back_from = None;
+        }
+        self.is_gone = false;
+        self.start();
+    }
+
+    fn order(&self) -> Option<Digest> {
+        self.read.rotation.as_ref().map(|taken| taken.reference.digest)
+    }
+
+    /// Whether what it has saved is older than what it had saved before.
+    pub const fn is_set_back(&self) -> bool {
+        self.set_back_from.is_some()
+    }
+
+    /// Whether it counts: it serves keys with its registers.
+    pub fn counts(&self) -> bool {
+        !self.is_removed && !self.is_set_back() && !self.is_lacking()
+    }
+
+    /// Its report, signed, as an administrator takes it for an amendment.
+    pub fn report_envelope(&self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Vec<u8>> {
+        let unit = self.unit.as_ref()?;
+        let body = codec::encode(&unit.report(now, None));
+        Some(unit.broadcast(now, rng, Kind::UnitReport, &body))
     }
 
     /// Handles a message; nothing is saved yet.

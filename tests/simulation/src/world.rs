@@ -2,15 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crypto::domain;
 use crypto::identity::Identity;
-use machines::conductor::{Ask, DraftRequest};
 use machines::rotation::record::Verdict;
 use machines::trust::Trust;
-use protocol::codec;
-use protocol::keystore::GateMode;
-use protocol::manifest::AdminSignature;
-use protocol::order::{Authority, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
+use protocol::order::Purpose;
 use protocol::report::Standing;
 use protocol::{InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 use rand::{Rng, RngExt, SeedableRng};
@@ -19,7 +14,6 @@ use rand_chacha::ChaCha8Rng;
 use crate::checkers::{Checkers, Violation};
 use crate::clients::Writer;
 use crate::coordinator::CoordinatorNode;
-use crate::events::start_ask;
 use crate::founding::manifest;
 use crate::reencryptor::ReencryptorNode;
 use crate::rogue::Rogue;
@@ -65,6 +59,14 @@ pub struct Outcome {
     pub mixed_ends: u32,
     /// Units that lost their master key and joined again, or will.
     pub replaced: u32,
+    /// Units whose state was set back.
+    pub set_back: u32,
+    /// Units that the administrators removed.
+    pub removed: u32,
+    /// Rotations that held.
+    pub holds: u32,
+    /// How often each fault came about, by the phase of the rotation and the role that it hit.
+    pub table: BTreeMap<(&'static str, &'static str, &'static str), u32>,
     /// Events handled.
     pub events: u32,
 }
@@ -95,6 +97,10 @@ pub(crate) struct Faults {
     pub(crate) forget: f64,
     /// Units are replaced: their master key is gone.
     pub(crate) replace: bool,
+    /// A unit that crashes comes back with an older state.
+    pub(crate) set_back: f64,
+    /// A unit that crashes never comes back.
+    pub(crate) gone: f64,
 }
 
 impl Faults {
@@ -106,6 +112,8 @@ impl Faults {
         rogue: false,
         forget: 0.0,
         replace: false,
+        set_back: 0.0,
+        gone: 0.0,
     };
 }
 
@@ -130,6 +138,8 @@ pub(crate) struct World {
     pub(crate) drafted: Option<Vec<u8>>,
     pub(crate) has_rogue: bool,
     pub(crate) has_forgotten: bool,
+    /// Seconds of the two holds of every order.
+    pub(crate) holds: (u32, u32),
 }
 
 /// Runs one seed to its end.
@@ -190,7 +200,12 @@ impl World {
             rogue: rng.random_bool(0.5),
             forget: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
             replace: rng.random_bool(0.4),
+            set_back: if rng.random_bool(0.5) { rng.random_range(0.0..0.4) } else { 0.0 },
+            gone: if rng.random_bool(0.3) { rng.random_range(0.0..0.1) } else { 0.0 },
         };
+        let mut hold_s = || if rng.random_bool(0.3) { rng.random_range(1..5) } else { 0 };
+        let holds = (hold_s(), hold_s());
+
         let has_rogue = faults.rogue;
         let writers = (0..4).map(|index| Writer::new(index == 3)).collect();
         Self {
@@ -214,6 +229,7 @@ impl World {
             drafted: None,
             has_rogue,
             has_forgotten: false,
+            holds,
         }
     }
 
@@ -248,47 +264,6 @@ impl World {
         self.run_until("initialisation does not end", |world| world.outcome.rotations_done == 1)
     }
 
-    /// Asks for an order; when it comes it is signed and given.
-    pub(crate) fn draft(&mut self, purpose: Purpose, joining: Vec<ProcessId>) {
-        self.request(Ask::Draft(DraftRequest {
-            purpose,
-            joining,
-            mode: GateMode::Strict,
-            hold_after_commit_s: 0,
-            hold_before_clear_s: 0,
-            valid_for_s: 600,
-        }));
-    }
-
-    pub(crate) fn sign_draft(&mut self) {
-        let Some(bytes) = self.drafted.take() else { return };
-        let signatures = vec![self.sign(domain::ORDER, &bytes)];
-        let order = SignedOrder { bytes, authority: Authority::Quorum(signatures) };
-        self.request(Ask::Start(Box::new(start_ask(Some(order), GateMode::Strict))));
-    }
-
-    fn standing_order(&mut self) {
-        let standing = StandingOrder {
-            instance: self.instance,
-            manifest_serial: 1,
-            not_more_often_than_s: 0,
-            pause_between_tries_s: 0,
-            hold_after_commit_s: 0,
-            hold_before_clear_s: 0,
-            until: self.now.plus_ms(86_400_000),
-        };
-        let bytes = codec::encode(&standing);
-        let signatures = vec![self.sign(domain::STANDING_ORDER, &bytes)];
-        let signed = SignedStandingOrder { bytes, signatures };
-        self.coordinator.keep_standing(signed.clone());
-        self.request(Ask::Standing(signed));
-    }
-
-    fn sign(&self, signing_domain: &str, bytes: &[u8]) -> AdminSignature {
-        let ski = crypto::quorum::ski(&self.admin.public_key());
-        AdminSignature { ski, signature: self.admin.sign(signing_domain, bytes) }
-    }
-
     /// Faults stop; whoever is down comes back.
     fn calm_down(&mut self) {
         self.faults = Faults::NONE;
@@ -298,18 +273,25 @@ impl World {
     /// Whatever runs must end, and a rotation asked for now must end well, within a bound.
     fn converge(&mut self) -> Result<(), Violation> {
         self.run_until("the rotation does not end once faults stop", |world| {
-            world.is_mixed() || (world.all_up() && !world.coordinator.is_rotating())
+            world.is_stuck() || (world.all_up() && !world.coordinator.is_rotating())
         })?;
-        if self.is_mixed() {
-            // Only a rogue, or a lost record, brings it about; nothing is lost, and only
-            // administrators end it.
+        if self.is_stuck() {
+            // Only a rogue, or a lost record, brings it about; nothing is lost, and neither side can
+            // do without the other.
             self.outcome.mixed_ends += 1;
             return Ok(());
         }
         let before = self.outcome.rotations_done;
         self.run_until("no rotation ends well once faults stop", |world| {
-            world.outcome.rotations_done > before && !world.coordinator.is_rotating()
+            world.is_stuck()
+                || (world.outcome.rotations_done > before
+                    && !world.coordinator.is_rotating()
+                    && world.all_members_caught_up())
         })?;
+        if self.is_stuck() {
+            self.outcome.mixed_ends += 1;
+            return Ok(());
+        }
         let active = self.store.row.active.as_ref().map(|active| active.pattern);
         let proved = self.coordinator.receipt.as_ref().map(|receipt| receipt.to);
         if proved != active {
@@ -319,12 +301,18 @@ impl World {
         self.checkers.at_end(&self.units, &self.store)
     }
 
+    /// A mixed end of which the administrators can remove neither side.
+    fn is_stuck(&self) -> bool {
+        self.is_mixed() && !self.can_administrate()
+    }
+
     /// A rotation aborted in one unit and promoted (or decided) in another.
     fn is_mixed(&self) -> bool {
         if !self.has_rogue && !self.has_forgotten {
             return false;
         }
-        let states: Vec<_> = self.units.iter().map(UnitNode::saved_state).collect();
+        let members = self.units.iter().filter(|unit| !unit.is_removed);
+        let states: Vec<_> = members.map(UnitNode::saved_state).collect();
         let stand = |wanted: &[Standing]| {
             let mut found = states.iter().filter_map(|state| state.rotation.as_ref());
             found.find(|taken| wanted.contains(&taken.standing)).map(|taken| taken.reference)
@@ -342,8 +330,12 @@ impl World {
             })
     }
 
+    fn all_members_caught_up(&self) -> bool {
+        self.units.iter().all(|unit| unit.is_removed || !unit.is_set_back())
+    }
+
     fn all_up(&self) -> bool {
-        let units = self.units.iter().all(UnitNode::is_up);
+        let units = self.units.iter().all(|unit| unit.is_up() || unit.is_removed);
         units && self.reencryptor.is_up && self.coordinator.is_up()
     }
 

@@ -3,7 +3,7 @@
 use protocol::api::{PlanView, RotationView};
 use protocol::keystore::GateMode;
 use protocol::manifest::SignedManifest;
-use protocol::order::{Order, OrderRef, SignedOrder, SignedStandingOrder};
+use protocol::order::{Order, OrderRef, SignedHoldEnd, SignedOrder, SignedStandingOrder};
 use protocol::report::Refusal;
 use protocol::{Pattern, RotationId};
 
@@ -52,6 +52,8 @@ pub enum Ask {
     Manifest(SignedManifest),
     /// A new standing order.
     Standing(SignedStandingOrder),
+    /// The end of a hold before its time.
+    HoldEnd(SignedHoldEnd),
 }
 
 /// What a request comes to.

@@ -24,8 +24,8 @@ pub struct Heard {
     /// Announcements of whoever has started, in the manifest or not.
     pub announced: BTreeMap<ProcessId, HeardOf<Announcement>>,
     serials: BTreeMap<ProcessId, u64>,
-    /// The highest state counter that each unit has ever reported.
-    counters: BTreeMap<ProcessId, u64>,
+    /// The highest state counter that each unit has ever reported, and the envelope that said so.
+    highest: BTreeMap<ProcessId, (u64, Vec<u8>)>,
 }
 
 /// Most announcements that are kept of processes that no manifest names.
@@ -34,10 +34,15 @@ const MAX_ANNOUNCED: usize = 256;
 impl Heard {
     /// Takes in a unit's report about itself. One that `is_asked_now` is what the unit says today,
     /// even if it counts fewer saves than before: its state has gone back.
-    pub fn take_unit(&mut self, at: UnixMillis, report: &UnitReport, is_asked_now: bool) {
+    pub fn take_unit(
+        &mut self,
+        at: UnixMillis,
+        report: &UnitReport,
+        envelope: &[u8],
+        is_asked_now: bool,
+    ) {
         self.serials.insert(report.unit, report.manifest_serial);
-        let highest = self.counters.entry(report.unit).or_default();
-        *highest = report.state_counter.max(*highest);
+        self.keep_highest(report.unit, report.state_counter, envelope);
         let is_older = self
             .units
             .get(&report.unit)
@@ -70,13 +75,26 @@ impl Heard {
     pub fn keep_reports_of(&mut self, named: &BTreeSet<ProcessId>) {
         self.units.retain(|id, _| named.contains(id));
         self.keystores.retain(|id, _| named.contains(id));
-        self.counters.retain(|id, _| named.contains(id));
+        self.highest.retain(|id, _| named.contains(id));
     }
 
     /// The highest state counter that a unit has ever reported: one that reports a lower one today
     /// has been given an older state.
     pub fn highest_counter(&self, unit: ProcessId) -> u64 {
-        self.counters.get(&unit).copied().unwrap_or_default()
+        self.highest.get(&unit).map(|(counter, _)| *counter).unwrap_or_default()
+    }
+
+    /// Envelope of the unit's report with its highest state counter.
+    pub fn highest_report(&self, unit: ProcessId) -> Option<&[u8]> {
+        self.highest.get(&unit).map(|(_, envelope)| envelope.as_slice())
+    }
+
+    /// Keeps what was heard, or what a record has kept, where it counts higher.
+    pub fn keep_highest(&mut self, unit: ProcessId, counter: u64, envelope: &[u8]) {
+        let is_higher = self.highest.get(&unit).is_none_or(|(highest, _)| *highest <= counter);
+        if is_higher {
+            self.highest.insert(unit, (counter, envelope.to_vec()));
+        }
     }
 
     /// Serial of the newest manifest that this process has said to have.

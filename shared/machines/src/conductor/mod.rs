@@ -1,17 +1,20 @@
 //! A coordinator's work for one instance: surveys, precheck, the order, and the one rotation that
 //! may be running. Messages and requests in; envelopes, saves, answers and events out.
 
+mod amended;
 mod ask;
 mod draft;
 mod heard;
+mod holding;
 mod reading;
 mod receipt;
 mod sealing;
+mod set_back;
 mod survey;
 mod taking_up;
 mod unmet;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crypto::identity::{self, Identity};
 use protocol::manifest::{Manifest, SignedManifest};
@@ -30,7 +33,6 @@ use crate::rotation::precheck::Findings;
 use crate::rotation::record::Record;
 use crate::rotation::{self, Event, Input as RotationInput, Limits, Rotation};
 use crate::trust::{ManifestRefusal, Trust};
-use crate::unit::admission;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -106,6 +108,10 @@ pub struct Conductor {
     survey: Option<Survey>,
     waiting: VecDeque<(AskId, Ask)>,
     rotation: Option<Rotation>,
+    /// The last message to each unit, and the highest state counter heard of it by then.
+    sent: BTreeMap<ProcessId, (MessageId, u64)>,
+    /// The last reminder to each unit whose state was set back.
+    reminded: BTreeMap<ProcessId, MessageId>,
 }
 
 impl Conductor {
@@ -128,6 +134,8 @@ impl Conductor {
             survey: None,
             waiting: VecDeque::new(),
             rotation: None,
+            sent: BTreeMap::new(),
+            reminded: BTreeMap::new(),
         }
     }
 
@@ -139,6 +147,7 @@ impl Conductor {
         record: Option<Record>,
     ) -> Effects {
         let mut effects = Effects::default();
+        self.remember(record.as_ref());
         if self.trust.newest().is_some() {
             self.survey = Some(Survey::to_recover(record));
             self.send_survey(now, rng, &mut effects);
@@ -219,7 +228,7 @@ impl Conductor {
     }
 
     fn merge<R: CryptoRng>(
-        &self,
+        &mut self,
         now: UnixMillis,
         rng: &mut R,
         found: rotation::Effects,
@@ -233,6 +242,7 @@ impl Conductor {
                 Wanted::Unit(who, command) => self.seal_unit(now, rng, *who, command),
                 Wanted::Keystore(who, command) => self.seal_keystore(now, rng, *who, command),
             };
+            self.note_sent(&message);
             effects.send.push(message);
         }
     }
@@ -269,7 +279,7 @@ impl Conductor {
                     return;
                 }
                 if let Some(joined) = self.joined(id) {
-                    effects.answers.push(joined);
+                    effects.answers.push(self.unmet_hold(id).unwrap_or(joined));
                     return;
                 }
                 self.survey = Some(Survey::to_start(id, *start));
@@ -281,7 +291,9 @@ impl Conductor {
             // The units take none meanwhile: what drives them would be judged by another manifest
             // than theirs.
             Ask::Manifest(signed)
-                if self.is_rotating() && !self.trust.chain().contains(&signed) =>
+                if self.is_rotating()
+                    && !self.amends_running(&signed)
+                    && !self.trust.chain().contains(&signed) =>
             {
                 let text = "a rotation is running: hand the manifest in again after its end";
                 effects.answers.push((id, refused("rotation-running", text.to_owned())));
@@ -289,7 +301,13 @@ impl Conductor {
             }
             Ask::Manifest(signed) => {
                 let taken = self.take_manifest(now, rng, &signed, effects);
+                self.amended(now, rng, effects);
                 effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                return;
+            }
+            Ask::HoldEnd(statement) => {
+                let answer = self.end_hold(now, rng, statement, effects);
+                effects.answers.push((id, answer));
                 return;
             }
             Ask::Standing(signed) => {
@@ -358,13 +376,8 @@ impl Conductor {
     }
 
     fn take_standing(&mut self, signed: SignedStandingOrder, effects: &mut Effects) -> Answer {
-        let standing = match leave::verify_standing(&signed, &self.trust) {
-            Ok(standing) => standing,
-            Err(error) => return refused("not-taken", error.to_string()),
-        };
-        if let Some(lacking) = admission::unsupported_standing(&standing) {
-            let text = format!("this version does not carry out {lacking}");
-            return refused("standing-order-unsupported", text);
+        if let Err(error) = leave::verify_standing(&signed, &self.trust) {
+            return refused("not-taken", error.to_string());
         }
         self.standing = Some(signed);
         effects.save_documents = true;
@@ -379,7 +392,9 @@ impl Conductor {
         effects: &mut Effects,
     ) -> Result<(), LeaveRefusal> {
         let Some(manifest) = self.trust.newest().cloned() else { return Ok(()) };
-        let mut rotation = Rotation::new(record, manifest, self.times.rotation)?;
+        let since = self.since_order(&record);
+        let rotation = Rotation::new(record, manifest, self.times.rotation)?;
+        let mut rotation = rotation.with_amendments(since);
         let found = rotation.handle(now, RotationInput::Tick);
         self.rotation = Some(rotation);
         effects.save = true;

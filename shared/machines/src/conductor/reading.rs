@@ -37,6 +37,9 @@ impl Conductor {
                 if !is_refusal {
                     self.catch_up(now, rng, sender, effects);
                 }
+                if let Some(RotationInput::SetBack(report, _)) = &input {
+                    self.remind(now, rng, report, effects);
+                }
                 if let Some(input) = input {
                     self.turn(now, rng, input, effects);
                 }
@@ -61,10 +64,15 @@ impl Conductor {
             Kind::UnitReport => {
                 let report: UnitReport = decoded(&opened, Role::is_crypto_unit, "not-a-unit")?;
                 is_about(sender, report.unit)?;
+                let is_set_back = self.is_set_back(&report);
                 let is_asked_now = self.note_answer(sender, report.answering.as_ref());
-                self.heard.take_unit(now, &report, is_asked_now);
+                self.heard.take_unit(now, &report, bytes, is_asked_now || is_set_back);
                 let is_refusal = refuses(report.answering.as_ref());
-                (is_refusal, RotationInput::Unit(Box::new(report), bytes.to_vec()))
+                let (report, bytes) = (Box::new(report), bytes.to_vec());
+                match is_set_back {
+                    true => (is_refusal, RotationInput::SetBack(report, bytes)),
+                    false => (is_refusal, RotationInput::Unit(report, bytes)),
+                }
             }
             Kind::KeystoreReport => {
                 let is_reencryptor = |role| role == Role::Reencryptor;

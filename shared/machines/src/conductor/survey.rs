@@ -92,6 +92,7 @@ impl Conductor {
                 false => self.seal_keystore(now, rng, id, &KeystoreCommand::Survey),
             };
             awaited.insert(id, message.id);
+            self.note_sent(&message);
             effects.send.push(message);
         }
         if let Some(survey) = &mut self.survey {

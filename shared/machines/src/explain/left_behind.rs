@@ -42,7 +42,7 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
         false if can_go(&sides.aborted, manifest) => (&sides.aborted, &sides.promoted),
         _ => (&sides.promoted, &sides.aborted),
     };
-    let mut details = vec![
+    let details = vec![
         format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted)),
         format!("It was promoted in {}.", names(&sides.promoted)),
         format!(
@@ -51,11 +51,6 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
             names(stays)
         ),
     ];
-    if known.running.is_some() {
-        let text =
-            "This version takes that manifest only while no coordinator drives the rotation.";
-        details.push(text.to_owned());
-    }
     let whom: Vec<_> = goes.iter().map(|member| shown(member, manifest)).collect();
     Told::act(details, format!("keyhelm cryptounit-retire {}", whom.join(" ")))
 }

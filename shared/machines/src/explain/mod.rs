@@ -8,7 +8,7 @@ mod left_behind;
 mod quiet;
 mod rotating;
 mod units;
-mod words;
+pub(crate) mod words;
 
 use protocol::api::{Explanation, RotationView};
 use protocol::codes;
@@ -113,6 +113,8 @@ pub enum Situation {
     RolledBack,
     /// The running rotation is being ended.
     Aborting,
+    /// It holds, as its order says.
+    Holding,
     /// It waits for somebody, and will end by itself.
     WaitingBeforeDecision,
     /// It waits for somebody, as long as it takes.
@@ -168,12 +170,13 @@ impl Told {
 
 impl Situation {
     /// All of them; the first that is so is the answer.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NobodyAnnounced,
         Self::NotInitialised,
         Self::MixedEnd,
         Self::RolledBack,
         Self::Aborting,
+        Self::Holding,
         Self::WaitingBeforeDecision,
         Self::WaitingAfterDecision,
         Self::Running,
@@ -197,6 +200,7 @@ impl Situation {
             Self::MixedEnd => "mixed-end",
             Self::RolledBack => "rolled-back",
             Self::Aborting => "rotation-aborting",
+            Self::Holding => "rotation-holding",
             Self::WaitingBeforeDecision => "waiting-before-decision",
             Self::WaitingAfterDecision => "waiting-after-decision",
             Self::Running => "rotation-running",
@@ -221,6 +225,7 @@ impl Situation {
             Self::MixedEnd => left_behind::mixed_end(known),
             Self::RolledBack => units::rolled_back(known),
             Self::Aborting => rotating::aborting(known),
+            Self::Holding => rotating::holding(known),
             Self::WaitingBeforeDecision => rotating::waiting(known, false),
             Self::WaitingAfterDecision => rotating::waiting(known, true),
             Self::Running => rotating::running(known),

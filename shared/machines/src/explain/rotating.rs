@@ -37,6 +37,19 @@ pub(super) fn running(known: &Known<'_>) -> Option<Told> {
     Told::wait(details, "Just wait: it goes on by itself.")
 }
 
+pub(super) fn holding(known: &Known<'_>) -> Option<Told> {
+    let running = known.running.as_ref()?;
+    let until = running.view.hold_until?;
+    let mut details = how_far(known, running);
+    let what = match running.view.phase {
+        Phase::HoldBeforeClear => "The keys are under the new master key; the old one is kept",
+        _ => "Keys are served; re-encryption begins after the hold, which lasts",
+    };
+    details.push(format!("{what} until {}.", moment(until)));
+    details.push(format!("keyhelm hold-end {} ends the hold early.", running.view.rotation));
+    Told::wait(details, "Just wait: it goes on by itself.")
+}
+
 pub(super) fn waiting(known: &Known<'_>, is_decided: bool) -> Option<Told> {
     let running = known.running.as_ref()?;
     if running.ends_because.is_some() || running.view.is_decided != is_decided {

@@ -32,6 +32,9 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
         )
     };
     let mut details: Vec<_> = found.iter().map(line).collect();
+    if found.iter().all(|member| is_brought_up(known, member)) {
+        return Told::wait(details, "Just wait: the rotation brings it up again.");
+    }
     details.push(format!("If its newest data folder exists: {}.", restore(first)));
     let next = match &known.running {
         // While a rotation runs, nobody is retired.
@@ -43,6 +46,17 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
         None => retire(first, manifest),
     };
     Told::act(details, next)
+}
+
+/// A rotation runs, the unit knows that its state is older, and refuses nothing.
+fn is_brought_up(known: &Known<'_>, member: &Member) -> bool {
+    let heard = known.heard.units.get(&member.id);
+    let is_aware = heard.is_some_and(|it| it.said.set_back_from.is_some());
+    let refuses = |running: &super::Running| {
+        let mut awaited = running.awaited.iter();
+        awaited.any(|it| it.process == member.id && it.refusal.is_some())
+    };
+    known.running.as_ref().is_some_and(|running| is_aware && !refuses(running))
 }
 
 pub(super) fn no_master_key(known: &Known<'_>) -> Option<Told> {

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A moment in UTC to the second (RFC 3339).
-pub(super) fn moment(at: UnixMillis) -> String {
+pub(crate) fn moment(at: UnixMillis) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
     let found = OffsetDateTime::from_unix_timestamp(seconds).ok();
     let text = found.and_then(|at| at.format(&Rfc3339).ok());

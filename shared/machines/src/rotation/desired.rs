@@ -7,12 +7,13 @@ use protocol::audit::Phase;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, Step};
 use protocol::keystore::{KeystoreRotation, KeystoreStanding};
-use protocol::manifest::Manifest;
-use protocol::order::{Order, OrderRef, SignedOrder};
+use protocol::manifest::{Manifest, SignedManifest};
+use protocol::order::{Order, OrderRef, SignedHoldEnd, SignedOrder};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
-use protocol::{Epoch, Pattern, ProcessId};
+use protocol::{Epoch, Pattern, ProcessId, UnixMillis};
 
 use super::record::Verdict;
+use super::{holding, mixed};
 use crate::certificate::{Reached, reached};
 
 /// A report and the envelope that it came in, for certificates.
@@ -22,6 +23,8 @@ pub struct Held<T> {
     pub report: T,
     /// The envelope as received.
     pub envelope: Vec<u8>,
+    /// When, by the coordinator's clock.
+    pub heard_at: UnixMillis,
 }
 
 /// One command that is lacking.
@@ -73,6 +76,12 @@ pub struct View<'a> {
     pub transfers: &'a BTreeMap<ProcessId, SignedTransfer>,
     /// Whether every page is opened by another unit before the decision.
     pub verify_all: bool,
+    /// Manifests since the order's, for certificates.
+    pub amendments: &'a [SignedManifest],
+    /// What the administrators have signed to end holds.
+    pub hold_ends: &'a [SignedHoldEnd],
+    /// By the coordinator's clock.
+    pub now: UnixMillis,
 }
 
 /// What [`desired`] answers.
@@ -84,39 +93,60 @@ pub struct Desired {
     pub wanted: Vec<Wanted>,
     /// All units committed and every new generation complete: the verdict may be saved.
     pub may_decide: bool,
+    /// A hold lasts until then, by the coordinator's clock.
+    pub holds_until: Option<UnixMillis>,
+    /// Units have ended it differently: only the administrators get it further.
+    pub is_mixed: bool,
+    /// Why it can never come to its end any more.
+    pub hopeless: Option<&'static str>,
 }
 
 impl Desired {
-    const fn new(phase: Phase, wanted: Vec<Wanted>) -> Self {
-        Self { phase, wanted, may_decide: false }
+    pub(super) const fn new(phase: Phase, wanted: Vec<Wanted>) -> Self {
+        let (may_decide, is_mixed) = (false, false);
+        Self { phase, wanted, may_decide, holds_until: None, is_mixed, hopeless: None }
+    }
+
+    pub(super) fn holding(phase: Phase, wanted: Vec<Wanted>, until: UnixMillis) -> Self {
+        Self { holds_until: Some(until), ..Self::new(phase, wanted) }
     }
 }
 
 /// What is lacking.
 pub fn desired(view: &View<'_>) -> Desired {
+    if let Some(found) = mixed::mixed(view) {
+        return found;
+    }
     if matches!(view.verdict, Verdict::Aborted { .. }) {
         return aborting(view);
     }
     let is_decided = *view.verdict == Verdict::Decided;
-    let steps: [fn(&View<'_>) -> Option<Desired>; 5] =
-        [inspecting, generating, installing, committing, reencrypting];
+    let steps: [fn(&View<'_>) -> Option<Desired>; 6] = [
+        inspecting,
+        generating,
+        installing,
+        committing,
+        holding::holding_after_commit,
+        reencrypting,
+    ];
     if let Some(lacking) = steps.iter().find_map(|step| step(view)) {
         return lacking;
     }
     if !is_decided {
-        return Desired { phase: Phase::Reencrypt, wanted: Vec::new(), may_decide: true };
+        return Desired { may_decide: true, ..Desired::new(Phase::Reencrypt, Vec::new()) };
     }
-    let steps: [fn(&View<'_>) -> Option<Desired>; 4] = [promoting, flipping, clearing, dropping];
+    let steps: [fn(&View<'_>) -> Option<Desired>; 5] =
+        [promoting, flipping, holding::holding_before_clear, clearing, dropping];
     steps.iter().find_map(|step| step(view)).unwrap_or(Desired::new(Phase::Done, Vec::new()))
 }
 
 impl View<'_> {
-    fn unit_ids(&self) -> impl Iterator<Item = ProcessId> {
+    pub(super) fn unit_ids(&self) -> impl Iterator<Item = ProcessId> {
         self.manifest.crypto_units().map(|unit| unit.id)
     }
 
     /// The report of a unit, as far as this epoch has heard of it.
-    fn heard(&self, unit: ProcessId) -> Option<&UnitReport> {
+    pub(super) fn heard(&self, unit: ProcessId) -> Option<&UnitReport> {
         let report = &self.units.get(&unit)?.report;
         (report.epoch == self.epoch).then_some(report)
     }
@@ -126,7 +156,7 @@ impl View<'_> {
     }
 
     /// Units that have not come as far as `needed`.
-    fn units_short_of(&self, needed: Reached) -> Vec<ProcessId> {
+    pub(super) fn units_short_of(&self, needed: Reached) -> Vec<ProcessId> {
         let is_short =
             |unit: &ProcessId| self.reached(*unit).is_none_or(|(reached, _)| reached < needed);
         self.unit_ids().filter(is_short).collect()
@@ -139,7 +169,7 @@ impl View<'_> {
         shown(generator).or_else(|| self.unit_ids().find_map(shown))
     }
 
-    fn step(&self, unit: ProcessId, step: Step) -> Wanted {
+    pub(super) fn step(&self, unit: ProcessId, step: Step) -> Wanted {
         Wanted::Unit(unit, Command::Step { order: *self.reference, step })
     }
 
@@ -148,7 +178,7 @@ impl View<'_> {
     }
 
     /// The keystore's rotation, if it is this one.
-    fn keystore_rotation(&self, reencryptor: ProcessId) -> Option<&KeystoreRotation> {
+    pub(super) fn keystore_rotation(&self, reencryptor: ProcessId) -> Option<&KeystoreRotation> {
         let row = self.keystores.get(&reencryptor)?.report.row.as_ref()?;
         row.rotation.as_ref().filter(|found| {
             found.rotation == self.reference.rotation && found.order_digest == self.reference.digest
@@ -194,15 +224,15 @@ impl View<'_> {
         let of_unit = |unit| self.units.get(&unit).map(|held| held.envelope.clone());
         Certificate {
             envelopes: self.unit_ids().filter_map(of_unit).collect(),
-            manifests: Vec::new(),
+            manifests: self.amendments.to_vec(),
         }
     }
 
-    fn keystore_certificate(&self) -> Certificate {
+    pub(super) fn keystore_certificate(&self) -> Certificate {
         let of_one = |id| self.keystores.get(&id).map(|held| held.envelope.clone());
         Certificate {
             envelopes: self.reencryptors().into_iter().filter_map(of_one).collect(),
-            manifests: Vec::new(),
+            manifests: self.amendments.to_vec(),
         }
     }
 }
@@ -219,6 +249,10 @@ fn generating(view: &View<'_>) -> Option<Desired> {
         return None;
     }
     let generator = view.order.generator;
+    if view.manifest.member(generator).is_none() {
+        let hopeless = Some("the unit that should have made the master key was removed");
+        return Some(Desired { hopeless, ..Desired::new(Phase::Generate, Vec::new()) });
+    }
     let others = view.unit_ids().filter(|unit| *unit != generator);
     let offers = others.filter_map(|unit| view.offer(unit).cloned()).collect();
     let wanted = view.step(generator, Step::Generate { offers });
@@ -245,6 +279,10 @@ fn installing(view: &View<'_>) -> Option<Desired> {
         let offers = lacking.iter().filter_map(|unit| view.offer(*unit).cloned()).collect();
         let source = sealing_unit(view, &lacking);
         wanted.extend(source.map(|unit| view.step(unit, Step::Generate { offers })));
+        if source.is_none() {
+            let hopeless = Some("no recovery unit holds the new master key any more");
+            return Some(Desired { hopeless, ..Desired::new(Phase::Install, wanted) });
+        }
     }
     Some(Desired::new(Phase::Install, wanted))
 }

@@ -3,15 +3,20 @@
 //! The caller saves the record, where asked to, before it sends anything, and comes back with
 //! [`Input::Tick`] at [`Rotation::next_tick`].
 
+mod amended;
 pub mod desired;
+mod holding;
+mod mixed;
 pub mod numbers;
 pub mod precheck;
 mod receipt;
 pub mod record;
 pub mod recovery;
+mod set_back;
 mod view;
 mod waits;
 
+pub use self::mixed::Sides;
 pub use self::receipt::Lacking;
 pub use self::view::{phase_text, record_view};
 pub use self::waits::Awaited;
@@ -21,8 +26,8 @@ use std::collections::BTreeMap;
 use protocol::audit::Phase;
 use protocol::codec;
 use protocol::command::{SignedTransfer, Transfer, Transfers};
-use protocol::manifest::Manifest;
-use protocol::order::{Order, OrderRef};
+use protocol::manifest::{Manifest, SignedManifest};
+use protocol::order::{Order, OrderRef, SignedHoldEnd};
 use protocol::report::{KeystoreReport, Refusal, Standing, UnitReport};
 use protocol::{Epoch, ProcessId, UnixMillis};
 
@@ -62,6 +67,8 @@ const MAX_RESEALS: u32 = 5;
 pub enum Input {
     /// A unit reported; the envelope is kept for certificates.
     Unit(Box<UnitReport>, Vec<u8>),
+    /// The same of a unit whose state, as it is now, has been set back to an older one.
+    SetBack(Box<UnitReport>, Vec<u8>),
     /// A reencryptor reported.
     Keystore(Box<KeystoreReport>, Vec<u8>),
     /// A recovery unit sealed copies.
@@ -71,6 +78,11 @@ pub enum Input {
         /// Why, in a sentence.
         because: String,
     },
+    /// The administrators end a hold before its time.
+    HoldEnd(SignedHoldEnd),
+    /// The administrators have amended the manifest for this rotation: the newest one, and all since
+    /// the order's.
+    Amended(Box<Manifest>, Vec<SignedManifest>),
     /// Time has passed.
     Tick,
 }
@@ -129,6 +141,11 @@ pub struct Rotation {
     last_heard: BTreeMap<ProcessId, UnixMillis>,
     pending_abort: Option<PendingAbort>,
     reseals: u32,
+    amendments: Vec<SignedManifest>,
+    /// Units whose state was set back, with the highest state counter from before.
+    set_back: BTreeMap<ProcessId, u64>,
+    holds_until: Option<UnixMillis>,
+    now: UnixMillis,
 }
 
 impl Rotation {
@@ -149,7 +166,17 @@ impl Rotation {
             last_heard: BTreeMap::new(),
             pending_abort: None,
             reseals: 0,
+            amendments: Vec::new(),
+            set_back: BTreeMap::new(),
+            holds_until: None,
+            now: UnixMillis(0),
         })
+    }
+
+    /// With the manifests since the order's, for certificates.
+    pub fn with_amendments(mut self, amendments: Vec<SignedManifest>) -> Self {
+        self.amendments = amendments;
+        self
     }
 
     /// Goes on under a higher epoch, after the lease was taken anew.
@@ -186,8 +213,20 @@ impl Rotation {
     /// Takes in what happened and says what shall be done.
     pub fn handle(&mut self, now: UnixMillis, input: Input) -> Effects {
         let mut effects = Effects::default();
+        self.now = now;
         match input {
             Input::Unit(report, envelope) => self.take_unit(now, *report, envelope, &mut effects),
+            Input::SetBack(report, envelope) => {
+                self.note_set_back(&report);
+                self.take_unit(now, *report, envelope, &mut effects);
+            }
+            Input::HoldEnd(statement) => {
+                effects.save = !self.record.hold_ends.contains(&statement);
+                if effects.save {
+                    self.record.hold_ends.push(statement);
+                }
+            }
+            Input::Amended(manifest, since) => self.amend(*manifest, since, &mut effects),
             Input::Keystore(report, envelope) => {
                 self.take_keystore(now, *report, envelope, &mut effects);
             }
@@ -198,7 +237,15 @@ impl Rotation {
         if effects.fenced_by.is_none() && !self.is_ended() {
             self.advance(now, &mut effects);
         }
+        if effects.save {
+            self.keep_latest();
+        }
         effects
+    }
+
+    /// How long a hold lasts, by the coordinator's clock, where one keeps the rotation from going on.
+    pub const fn holds_until(&self) -> Option<UnixMillis> {
+        self.holds_until
     }
 
     /// When to come back without any message.
@@ -209,7 +256,7 @@ impl Rotation {
         let retries = self.asked.values().map(|asked| asked.last_at.plus_ms(self.retry_ms(asked)));
         let grace =
             self.pending_abort.iter().map(|abort| abort.since.plus_ms(self.limits.abort_grace_ms));
-        retries.chain(grace).min()
+        retries.chain(grace).chain(self.holds_until).min()
     }
 
     fn take_unit(
@@ -227,6 +274,9 @@ impl Rotation {
             effects.fenced_by = effects.fenced_by.max(Some(report.epoch));
             return;
         }
+        if self.is_from_before(&report) {
+            return;
+        }
         self.last_heard.insert(unit, now);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
         // Latest means highest state counter, never latest arrival.
@@ -235,9 +285,10 @@ impl Rotation {
             .get(&unit)
             .is_some_and(|held| held.report.state_counter > report.state_counter);
         if !is_older {
-            self.units.insert(unit, Held { report, envelope });
+            self.units.insert(unit, Held { report, envelope, heard_at: now });
         }
         self.note_refusal(now, unit, refusal, effects);
+
         self.note_ended(now, unit, effects);
     }
 
@@ -245,7 +296,12 @@ impl Rotation {
     fn note_ended(&mut self, now: UnixMillis, unit: ProcessId, effects: &mut Effects) {
         let found = self.units.get(&unit).and_then(|held| held.report.in_order(&self.reference));
         let has_ended = found.is_some_and(|found| found.standing == Standing::Aborted);
-        if has_ended && self.record.verdict == Verdict::Open && self.pending_abort.is_none() {
+        let is_mixed = self.view().sides().is_mixed();
+        if has_ended
+            && !is_mixed
+            && self.record.verdict == Verdict::Open
+            && self.pending_abort.is_none()
+        {
             let because = format!("{} has ended the rotation", self.name_of(unit));
             self.ask_abort(now, because, effects);
         }
@@ -273,7 +329,7 @@ impl Rotation {
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
         let is_older = self.keystores.get(&id).is_some_and(|held| held.report.clock > report.clock);
         if !is_older {
-            self.keystores.insert(id, Held { report, envelope });
+            self.keystores.insert(id, Held { report, envelope, heard_at: now });
         }
         self.note_refusal(now, id, refusal, effects);
     }
@@ -323,11 +379,13 @@ impl Rotation {
         let Some(refusal) = refusal else { return };
         let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
         match refusal.code.as_str() {
-            "stale-epoch" | "busy" | "not-bound" => {}
+            "stale-epoch" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
             "transfer-refused" if self.reseals < MAX_RESEALS => {
                 self.transfers.remove(&who);
                 self.reseals += 1;
             }
+            // It must be reminded first: what it refuses until then says nothing.
+            _ if self.is_unaware(who) => {}
             _ if is_open => {
                 let name = self.name_of(who);
                 let because =
@@ -357,11 +415,17 @@ impl Rotation {
     }
 
     fn advance(&mut self, now: UnixMillis, effects: &mut Effects) {
+        self.rejudge(effects);
         self.judge_silence(now, effects);
         self.judge_abort(now, effects);
         // Each turn either changes verdict or phase, or is the last one.
         for _ in 0..Phase::ALL.len() {
             let found = self.desired();
+            self.holds_until = found.holds_until;
+            if let Some(because) = found.hopeless.filter(|_| self.may_abort()) {
+                self.ask_abort(now, because.to_owned(), effects);
+                continue;
+            }
             let is_new_phase = self.enter(now, found.phase, effects);
             if found.may_decide {
                 self.record.verdict = Verdict::Decided;
@@ -390,7 +454,7 @@ impl Rotation {
                     Phase::Inspect => found.wanted,
                     _ => Vec::new(),
                 };
-                Desired { phase: self.record.phase(), wanted, may_decide: false }
+                Desired::new(self.record.phase(), wanted)
             }
             _ => found,
         }
@@ -408,6 +472,9 @@ impl Rotation {
             keystores: &self.keystores,
             transfers: &self.transfers,
             verify_all: self.record.verify_all,
+            amendments: &self.amendments,
+            hold_ends: &self.record.hold_ends,
+            now: self.now,
         }
     }
 
@@ -506,6 +573,10 @@ impl Rotation {
     fn retry_ms(&self, asked: &Asked) -> u64 {
         let doublings = asked.tries.saturating_sub(1).min(16);
         (self.limits.first_retry_ms << doublings).min(self.limits.max_retry_ms)
+    }
+
+    fn may_abort(&self) -> bool {
+        self.record.verdict == Verdict::Open && self.pending_abort.is_none()
     }
 
     fn name_of(&self, id: ProcessId) -> String {

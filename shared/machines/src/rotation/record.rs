@@ -3,8 +3,8 @@
 
 use bincode::{Decode, Encode};
 use protocol::audit::Phase;
-use protocol::order::{Order, OrderRef, SignedOrder};
-use protocol::{Digest, Epoch, KeystoreId, Pattern, UnixMillis};
+use protocol::order::{Order, OrderRef, SignedHoldEnd, SignedOrder};
+use protocol::{Digest, Epoch, KeystoreId, Pattern, ProcessId, UnixMillis};
 
 use crate::leave::{self, LeaveRefusal};
 
@@ -51,6 +51,21 @@ pub struct Record {
     pub flipped: Vec<(KeystoreId, Vec<u8>)>,
     /// Hash of the receipt, once it is made.
     pub receipt: Option<Digest>,
+    /// What the administrators have signed to end its holds.
+    pub hold_ends: Vec<SignedHoldEnd>,
+    /// Each unit's report with its highest state counter: a unit whose state is set back is shown it.
+    pub latest: Vec<LatestReport>,
+}
+
+/// A unit's report, as far as the record keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LatestReport {
+    /// Whose.
+    pub unit: ProcessId,
+    /// The state counter in it.
+    pub state_counter: u64,
+    /// The envelope as received.
+    pub envelope: Vec<u8>,
 }
 
 impl Record {
@@ -70,6 +85,8 @@ impl Record {
             traceparent: None,
             flipped: Vec::new(),
             receipt: None,
+            hold_ends: Vec::new(),
+            latest: Vec::new(),
         }
     }
 

@@ -15,9 +15,11 @@ pub const fn phase_text(phase: Phase) -> &'static str {
         Phase::Generate => "generating a random master key in a recovery unit",
         Phase::Install => "transferring the master key to the other units",
         Phase::Commit => "committing the new master key registers",
+        Phase::HoldAfterCommit => "holding: time for whoever keeps wrapped keys elsewhere",
         Phase::Reencrypt => "re-encrypting the key storage",
         Phase::Promote => "promoting the new master key in all units",
         Phase::Flip => "switching to the re-encrypted key storage and reading it back",
+        Phase::HoldBeforeClear => "holding: the old master key is kept for a time",
         Phase::Clear => "clearing the old master key in all units",
         Phase::Drop => "dropping the old key storage",
         Phase::Done => "master key rotated",
@@ -41,6 +43,7 @@ impl Rotation {
                 refusal: asked.refusal.clone(),
             })
             .collect();
+        view.hold_until = self.holds_until;
         view.units_total = self.manifest.crypto_units().count();
         view.units_done = self.units_done();
         view
@@ -51,8 +54,8 @@ impl Rotation {
         let needed = match self.record.phase() {
             Phase::Survey | Phase::Inspect | Phase::Generate => Reached::Bound,
             Phase::Install => Reached::Installed,
-            Phase::Commit | Phase::Reencrypt => Reached::Committed,
-            Phase::Promote | Phase::Flip => Reached::Promoted,
+            Phase::Commit | Phase::HoldAfterCommit | Phase::Reencrypt => Reached::Committed,
+            Phase::Promote | Phase::Flip | Phase::HoldBeforeClear => Reached::Promoted,
             Phase::Clear | Phase::Drop | Phase::Done => Reached::Cleared,
             Phase::Aborting | Phase::Aborted => return self.units_aborted(),
         };
@@ -107,5 +110,6 @@ pub fn record_view(record: &Record) -> RotationView {
             .map(str::to_owned)
             .or_else(|| Some(order?.rotation.uuid().simple().to_string())),
         receipt: record.receipt,
+        hold_until: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Taking an order, or refusing it: the only place where a unit judges leave and time.
 
-use protocol::order::{Order, OrderRef, Purpose, SignedOrder, StandingOrder};
+use protocol::manifest::Manifest;
+use protocol::order::{Order, OrderRef, Purpose, SignedOrder};
 use protocol::report::Standing;
 use protocol::{ProcessId, Role, UnixMillis};
 
@@ -38,11 +39,17 @@ pub fn admit(
     }
     let (order, reference) = leave::verify(signed, &state.trust)?;
     supported(&order)?;
-    leave::judge_time(signed, &order, state.history, now)?;
-    if !state.trust.names(order.generator, Role::RecoveryUnit) {
+    // A unit whose state was set back had taken it in time.
+    let is_retaken = state.reminder.as_ref().is_some_and(|held| held.has_taken(&reference));
+    if !is_retaken {
+        leave::judge_time(signed, &order, state.history, now)?;
+    }
+    let manifest = leave::manifest_of(&order, &state.trust)?;
+    let generator = manifest.member(order.generator).map(|member| member.role);
+    if generator != Some(Role::RecoveryUnit) {
         return Err(UnitRefusal::GeneratorIsNoRecoveryUnit);
     }
-    joining_is_sound(state, &order)?;
+    joining_is_sound(&manifest, &order)?;
     registers_fit(unit, state, &order)?;
     Ok(Admission::New { order: Box::new(order), reference })
 }
@@ -68,10 +75,10 @@ pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal>
 }
 
 /// Who joins is a crypto unit of the manifest, and somebody is left who holds the old master key.
-fn joining_is_sound(state: &UnitState, order: &Order) -> Result<(), UnitRefusal> {
-    let Some(manifest) = state.trust.newest().filter(|_| !order.joining.is_empty()) else {
+fn joining_is_sound(manifest: &Manifest, order: &Order) -> Result<(), UnitRefusal> {
+    if order.joining.is_empty() {
         return Ok(());
-    };
+    }
     let is_unit = |id: &ProcessId| manifest.crypto_units().any(|member| member.id == *id);
     if let Some(stranger) = order.joining.iter().find(|id| !is_unit(id)) {
         return Err(UnitRefusal::JoinsNoUnit(*stranger));
@@ -106,20 +113,9 @@ fn supported(order: &Order) -> Result<(), UnitRefusal> {
 }
 
 /// What an order asks for that this version does not do; none if it does all of it.
-pub fn unsupported(order: &Order) -> Option<&'static str> {
-    if order.hold_after_commit_s != 0 || order.hold_before_clear_s != 0 {
-        Some("an order with a hold")
-    } else if matches!(order.purpose, Purpose::Recover { .. }) {
-        Some("an order to recover")
-    } else {
-        None
-    }
-}
-
-/// What every order under a standing order would ask for that this version does not do.
-pub const fn unsupported_standing(standing: &StandingOrder) -> Option<&'static str> {
-    match standing.hold_after_commit_s != 0 || standing.hold_before_clear_s != 0 {
-        true => Some("a standing order with a hold"),
-        false => None,
+pub const fn unsupported(order: &Order) -> Option<&'static str> {
+    match order.purpose {
+        Purpose::Recover { .. } => Some("an order to recover"),
+        _ => None,
     }
 }

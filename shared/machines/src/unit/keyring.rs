@@ -84,6 +84,8 @@ impl Unit {
             Some("imprint mode")
         } else if state.trust.member(self.id()).is_none() {
             Some("removed from the manifest")
+        } else if state.reminder.is_some() {
+            Some("its state was set back to an older one")
         } else if state.current.is_none() {
             Some("no master key")
         } else if self.is_joining() {

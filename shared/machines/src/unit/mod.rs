@@ -4,10 +4,12 @@
 //! report. What changes the state is saved by the caller before the answer leaves.
 
 pub mod admission;
+pub mod hold;
 pub mod keyring;
 pub mod keys;
 pub mod page;
 pub mod refusal;
+pub mod set_back;
 pub mod state;
 mod steps;
 
@@ -23,6 +25,7 @@ use rand::CryptoRng;
 use self::admission::Admission;
 use self::refusal::UnitRefusal;
 use self::state::UnitState;
+use crate::amendment::{self, Binding};
 use crate::envelope::{self, Outgoing, Reader};
 
 /// What a unit is told by its configuration.
@@ -166,6 +169,7 @@ impl Unit {
             done.as_ref().is_ok_and(|done| done.is_changed) || self.state.epoch != epoch_before;
         if is_changed {
             self.state.counter += 1;
+            self.catch_up();
         }
         let (transfers, refusal) = match done {
             Ok(done) => (done.transfers, None),
@@ -200,9 +204,15 @@ impl Unit {
                 standing: taken.standing,
                 signed_order: taken.signed_order.clone(),
                 offer: taken.transport.as_ref().map(|(_, offer)| offer.clone()),
-                hold_end_counter: None,
+                promote_not_before: match taken.standing {
+                    Standing::Bound => taken.holds.promote_not_before,
+                    _ => None,
+                },
+                clear_not_before: seen_flipped(taken).map(|seen| seen.clear_not_before),
+                hold_end_counter: seen_flipped(taken).and_then(|seen| seen.end_counter),
             }),
             epoch: self.state.epoch,
+            set_back_from: self.state.reminder.as_ref().map(|held| held.report.state_counter),
             answering,
             facts: UnitFacts {
                 is_imprint: manifest.is_none(),
@@ -274,7 +284,7 @@ impl Unit {
         command: &Command,
     ) -> Result<(), UnitRefusal> {
         match command {
-            Command::Survey { .. } | Command::TakeManifest { .. } => Ok(()),
+            _ if proves_itself(command) => Ok(()),
             _ if self.state.trust.newest().is_none() => Err(UnitRefusal::Imprint),
             _ if role != Some(Role::Coordinator) => Err(UnitRefusal::NotACoordinator),
             _ if self.state.trust.member(self.id).is_none() => Err(UnitRefusal::Removed),
@@ -286,8 +296,7 @@ impl Unit {
     }
 
     fn take_epoch(&mut self, header: &Header, command: &Command) -> Result<(), UnitRefusal> {
-        let needs_epoch = !matches!(command, Command::Survey { .. } | Command::TakeManifest { .. });
-        if needs_epoch && header.epoch > self.state.epoch {
+        if !proves_itself(command) && header.epoch > self.state.epoch {
             self.state.epoch = header.epoch;
         }
         Ok(())
@@ -309,6 +318,8 @@ impl Unit {
             Command::Inspect { order } => self.take_order(now, rng, order),
             Command::Step { order, step } => self.step(now, rng, &order, step),
             Command::Abort { order } => self.abort(order),
+            Command::EndHold { statement } => self.end_hold(now, &statement),
+            Command::Remind { report } => self.remind(&report),
             Command::TakeManifest { chain } => self.take_manifest(&chain),
         }
     }
@@ -318,20 +329,35 @@ impl Unit {
         chain: &[protocol::manifest::SignedManifest],
     ) -> Result<Done, UnitRefusal> {
         let mut trust = self.state.trust.clone();
-        let who = Some((self.id, self.config.role));
-        let is_new = trust.take(chain, who, &self.config.pinned_administrators)?;
+        let bound = self.state.rotation.as_ref().filter(|_| self.state.is_in_rotation());
+        let is_new = match bound {
+            Some(taken) => amendment::take(&mut trust, chain, &self.binding(taken))?,
+            None => {
+                let who = Some((self.id, self.config.role));
+                trust.take(chain, who, &self.config.pinned_administrators)?
+            }
+        };
         if !is_new {
             return Ok(Done::BEFORE);
         }
-        if self.state.is_in_rotation() {
-            let bound = self.state.last_number();
-            return Err(UnitRefusal::BoundToAnother { bound });
-        }
-        if trust.newest().is_some_and(|newest| newest.amendment.is_some()) {
-            return Err(UnitRefusal::NotSupported("an amendment"));
-        }
         self.state.trust = trust;
         Ok(Done::CHANGED)
+    }
+
+    /// The rotation that the unit is bound to, as an amendment is judged by it.
+    fn binding<'a>(&self, taken: &'a state::TakenRotation) -> Binding<'a> {
+        let registers = self.state.registers();
+        let to = match taken.standing {
+            Standing::Bound => registers.new.map(|new| new.pattern),
+            _ => registers.current,
+        };
+        Binding {
+            order: &taken.order,
+            reference: &taken.reference,
+            to,
+            is_promoted: taken.standing == Standing::Promoted,
+            who: self.id,
+        }
     }
 
     fn take_order<R: CryptoRng>(
@@ -352,10 +378,25 @@ impl Unit {
                     order: *order,
                     reference,
                     standing: Standing::Bound,
+                    holds: hold::Holds::default(),
                     transport,
                 });
                 Ok(Done::CHANGED)
             }
         }
     }
+}
+
+/// Commands that need no coordinator's word: a survey changes nothing, a manifest is signed by the
+/// administrators, a reminder by the unit itself.
+const fn proves_itself(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Survey { .. } | Command::TakeManifest { .. } | Command::Remind { .. }
+    )
+}
+
+/// Its first sight of *flipped*, while that still matters.
+fn seen_flipped(taken: &state::TakenRotation) -> Option<&hold::SeenFlipped> {
+    taken.holds.flipped.as_ref().filter(|_| taken.standing == Standing::Promoted)
 }

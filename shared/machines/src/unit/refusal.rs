@@ -118,6 +118,20 @@ pub enum UnitRefusal {
     /// A step before its time.
     #[error("the new register is not {0}")]
     NewIsNot(&'static str),
+    /// An order's hold is not over.
+    #[error("the hold {hold} ends in {wait_s} s: nothing is to be done until then")]
+    Holding {
+        /// Which.
+        hold: &'static str,
+        /// Seconds left by the unit's clock.
+        wait_s: u64,
+    },
+    /// What shall remind the unit of its state does not.
+    #[error("the reminder is refused: {0}")]
+    Reminder(&'static str),
+    /// The state was set back to before the new master key.
+    #[error("the unit had a new master key before its state was set back: it makes no other one")]
+    HadDrawn,
     /// A path of the design that this program does not walk yet.
     #[error("{0} is not supported by this version: nothing was changed")]
     NotSupported(&'static str),
@@ -153,6 +167,9 @@ impl UnitRefusal {
             Self::OtherCopy { .. } => "other-copy",
             Self::OtherPattern => "other-pattern",
             Self::NewIsNot(_) => "new-register",
+            Self::Holding { .. } => "holding",
+            Self::Reminder(_) => "reminder-refused",
+            Self::HadDrawn => "had-drawn",
             Self::NotSupported(_) => "not-supported",
         }
     }

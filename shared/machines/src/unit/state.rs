@@ -11,6 +11,9 @@ use protocol::report::{NewRegister, Registers, Standing};
 use protocol::{Epoch, InstanceId, OrderNumber, UnixMillis};
 use zeroize::Zeroizing;
 
+use super::hold::Holds;
+use super::set_back::Reminder;
+use crate::certificate::Counters;
 use crate::leave::{self, History};
 use crate::trust::{ManifestRefusal, Trust};
 
@@ -34,6 +37,8 @@ pub struct TakenRotation {
     pub reference: OrderRef,
     /// How it stands.
     pub standing: Standing,
+    /// How its holds stand.
+    pub holds: Holds,
     /// Transport key and offer, from taking the order until its end.
     pub transport: Option<(TransportKey, SignedOffer)>,
 }
@@ -57,6 +62,10 @@ pub struct UnitState {
     pub rotation: Option<TakenRotation>,
     /// What standing orders limit.
     pub history: History,
+    /// The highest state counters of other units, out of certificates.
+    pub counters: Counters,
+    /// A report of its own that the state lags behind: it has been set back.
+    pub reminder: Option<Reminder>,
 }
 
 /// Bytes that are no state of this unit.
@@ -87,6 +96,8 @@ struct PublicPart {
     last_promoted_at: Option<UnixMillis>,
     last_tried_at: Option<UnixMillis>,
     new_is_committed: bool,
+    counters: Counters,
+    reminder: Option<Vec<u8>>,
     /// Which of current, new, retiring, transport key follow, 32 bytes each.
     present: [bool; SECRETS],
 }
@@ -95,6 +106,7 @@ struct PublicPart {
 struct PublicRotation {
     signed_order: SignedOrder,
     standing: Standing,
+    holds: Holds,
     offer: Option<SignedOffer>,
 }
 
@@ -112,6 +124,8 @@ impl UnitState {
             epoch: Epoch { manifest_serial: 0, number: 0 },
             rotation: None,
             history: History { last_promoted_at: None, last_tried_at: None },
+            counters: Counters::new(),
+            reminder: None,
         }
     }
 
@@ -157,11 +171,14 @@ impl UnitState {
             rotation: self.rotation.as_ref().map(|taken| PublicRotation {
                 signed_order: taken.signed_order.clone(),
                 standing: taken.standing,
+                holds: taken.holds.clone(),
                 offer: taken.transport.as_ref().map(|(_, offer)| offer.clone()),
             }),
             last_promoted_at: self.history.last_promoted_at,
             last_tried_at: self.history.last_tried_at,
             new_is_committed: self.new.as_ref().is_some_and(|new| new.is_committed),
+            counters: self.counters.clone(),
+            reminder: self.reminder.as_ref().map(|reminder| reminder.envelope.clone()),
             present: secrets.map(|secret| secret.is_some()),
         });
         let mut bytes = Zeroizing::new(Vec::with_capacity(4 + public.len() + 32 * SECRETS));
@@ -205,6 +222,8 @@ impl UnitState {
                 last_promoted_at: public.last_promoted_at,
                 last_tried_at: public.last_tried_at,
             },
+            counters: public.counters,
+            reminder: public.reminder.and_then(Reminder::from_saved),
         })
     }
 }
@@ -218,6 +237,7 @@ impl PublicRotation {
             order,
             reference,
             standing: self.standing,
+            holds: self.holds,
             transport,
         })
     }

@@ -14,11 +14,14 @@ use protocol::report::Standing;
 use protocol::{Pattern, ProcessId, Role, UnixMillis};
 use rand::CryptoRng;
 
+use super::hold::Holds;
 use super::refusal::UnitRefusal;
 use super::state::{NewKey, TakenRotation};
 use super::{Done, Unit, admission};
-use crate::certificate::{self, Reached};
+use crate::amendment;
+use crate::certificate::{self, Judge, Reached};
 use crate::leave;
+use crate::trust::Trust;
 
 impl Unit {
     pub(super) fn step<R: CryptoRng>(
@@ -35,9 +38,9 @@ impl Unit {
         match step {
             Step::Generate { offers } => self.generate(rng, &offers),
             Step::Install { transfer } => self.install(&transfer),
-            Step::Commit { pattern } => self.commit(pattern),
+            Step::Commit { pattern } => self.commit(now, pattern),
             Step::Promote { certificate } => self.promote(now, &certificate),
-            Step::Clear { certificate } => self.clear(&certificate),
+            Step::Clear { certificate } => self.clear(now, &certificate),
         }
     }
 
@@ -67,6 +70,7 @@ impl Unit {
             order,
             reference,
             standing: Standing::Aborted,
+            holds: Holds::default(),
             transport: None,
         });
         Ok(Done::CHANGED)
@@ -89,6 +93,13 @@ impl Unit {
         });
         let signature = self.identity.sign(domain::OFFER, &bytes);
         (key, SignedOffer { bytes, signature })
+    }
+
+    /// The manifests that a certificate is judged by: those that it carries must amend the rotation.
+    fn judging_by(&self, certificate: &Certificate) -> Result<Trust, UnitRefusal> {
+        let mut trust = self.state.trust.clone();
+        amendment::take(&mut trust, &certificate.manifests, &self.binding(self.bound()?))?;
+        Ok(trust)
     }
 
     fn taken(&self, order: &OrderRef) -> Result<&TakenRotation, UnitRefusal> {
@@ -126,6 +137,10 @@ impl Unit {
         if !is_drawn {
             if taken.order.generator != self.id {
                 return Err(UnitRefusal::NotTheGenerator(taken.order.generator));
+            }
+            // It may have drawn one before its state was set back: there is never a second one.
+            if self.state.reminder.as_ref().is_some_and(|held| held.had_key(&taken.reference)) {
+                return Err(UnitRefusal::HadDrawn);
             }
             let key = MasterKey::generate(rng);
             self.state.new = Some(NewKey { key, is_committed: false });
@@ -263,7 +278,7 @@ impl Unit {
         }
     }
 
-    fn commit(&mut self, pattern: Pattern) -> Result<Done, UnitRefusal> {
+    fn commit(&mut self, now: UnixMillis, pattern: Pattern) -> Result<Done, UnitRefusal> {
         let standing = self.bound()?.standing;
         if matches!(standing, Standing::Promoted | Standing::Cleared) {
             return match self.state.registers().current == Some(pattern) {
@@ -278,6 +293,9 @@ impl Unit {
             return Err(UnitRefusal::OtherPattern);
         }
         let is_changed = !std::mem::replace(&mut new.is_committed, true);
+        if is_changed {
+            self.begin_hold_after_commit(now);
+        }
         Ok(Done { is_changed, transfers: None })
     }
 
@@ -296,8 +314,12 @@ impl Unit {
         if self.state.retiring.is_some() {
             return Err(UnitRefusal::NotEmpty("retiring"));
         }
-        let trust = &self.state.trust;
-        certificate::verify_units(certificate, &reference, to, Reached::Committed, trust)?;
+        let trust = self.judging_by(certificate)?;
+        let judge = Judge { trust: &trust, seen: Some(&self.state.counters), own: Some(self.id) };
+        let shown =
+            certificate::verify_units(certificate, &reference, to, Reached::Committed, judge)?;
+        self.hold_after_commit_is_over(now)?;
+        self.state.counters.extend(shown);
         self.state.retiring = self.state.current.take();
         self.state.current = self.state.new.take().map(|new| new.key);
         if is_rotation {
@@ -310,7 +332,7 @@ impl Unit {
     }
 
     /// Wipes retiring, only with *flipped* of every keystore.
-    fn clear(&mut self, certificate: &Certificate) -> Result<Done, UnitRefusal> {
+    fn clear(&mut self, now: UnixMillis, certificate: &Certificate) -> Result<Done, UnitRefusal> {
         let taken = self.bound()?;
         match taken.standing {
             Standing::Cleared => return Ok(Done::BEFORE),
@@ -318,7 +340,12 @@ impl Unit {
             _ => return Err(UnitRefusal::NewIsNot("promoted")),
         }
         let to = self.state.registers().current.ok_or(UnitRefusal::OtherCurrent)?;
-        certificate::verify_flipped(certificate, &taken.reference, to, &self.state.trust)?;
+        let reference = taken.reference;
+        let trust = self.judging_by(certificate)?;
+        let flipped = certificate::verify_flipped(certificate, &reference, to, &trust)?;
+        if let Some(held) = self.hold_before_clear(now, &flipped)? {
+            return Ok(held);
+        }
         self.state.retiring = None;
         if let Some(taken) = &mut self.state.rotation {
             taken.standing = Standing::Cleared;

@@ -3,7 +3,7 @@
 //! is right but for one thing, signed by whoever it claims to be, so that nothing else refuses it.
 
 use crypto::identity::Identity;
-use machines::certificate::{self, CertificateRefusal, Reached};
+use machines::certificate::{self, CertificateRefusal, Judge, Reached};
 use machines::rewrap;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, Step};
@@ -201,12 +201,13 @@ fn certificates_are_judged_by_the_newest_manifest() {
         manifests: Vec::new(),
     };
     world.refuses(OP_1, promote(&run, without_op_2.clone()), "certificate-refused");
-    world.next_manifest(&[OP_1, REC_1, REC_2]);
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
     let newest = world.manifests.clone();
     let removed = Certificate { manifests: newest.clone(), ..without_op_2.clone() };
     let trust = world.units[OP_1].state().trust.clone();
     let judge = |given: &Certificate, needed| {
-        certificate::verify_units(given, &run.reference, run.to, needed, &trust)
+        certificate::verify_units(given, &run.reference, run.to, needed, Judge::by(&trust))
+            .map(drop)
     };
     assert_eq!(judge(&removed, Reached::Committed), Ok(()));
     let mut forged = newest;
@@ -234,8 +235,14 @@ fn each_step_needs_every_unit_that_far() {
             let given = world.unit_certificate();
             // Some have come to this point, the others only to the one before.
             for needed in reached_by_all {
-                let judged =
-                    certificate::verify_units(&given, &run.reference, run.to, needed, &trust);
+                let judged = certificate::verify_units(
+                    &given,
+                    &run.reference,
+                    run.to,
+                    needed,
+                    Judge::by(&trust),
+                )
+                .map(drop);
                 assert_eq!(judged.is_ok(), needed < point, "{needed:?} before {point:?}");
             }
             let flip = rewrap::judge_flip(&row, &run.reference, &given, &trust);

@@ -151,7 +151,7 @@ fn while_bound_everything_of_another_number_is_refused() {
         world.next_manifest(&ALL);
         for unit in ALL {
             let chain = world.manifests.clone();
-            world.refuses(unit, Command::TakeManifest { chain }, "bound-to-another");
+            world.refuses(unit, Command::TakeManifest { chain }, "manifest-refused");
         }
         world.manifests = manifests;
     };
@@ -216,7 +216,6 @@ fn an_order_is_taken_only_where_the_registers_are_as_it_says() {
     let not_recovery = Order { generator: unit_id(OP_1), ..run.order.clone() };
     let expired = Order { expires_at: NOW, ..run.order.clone() };
     let future = Order { issued_at: NOW.plus_ms(30_001), ..run.order.clone() };
-    let hold = Order { hold_before_clear_s: 1, ..run.order.clone() };
     let joining = Order { joining: vec![unit_id(OP_1)], ..run.order.clone() };
     for (order, code) in [
         (other_from, "other-current"),
@@ -224,7 +223,6 @@ fn an_order_is_taken_only_where_the_registers_are_as_it_says() {
         (not_recovery, "generator-is-no-recovery-unit"),
         (expired, "order-expired"),
         (future, "order-not-yet-issued"),
-        (hold, "not-supported"),
         (joining, "other-current"),
     ] {
         let run = world.signed(order);

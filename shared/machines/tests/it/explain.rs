@@ -12,7 +12,7 @@ use protocol::audit::Phase;
 use protocol::codes;
 use protocol::keystore::GenerationState;
 use protocol::manifest::{Manifest, Member};
-use protocol::order::{Purpose, StandingOrder};
+use protocol::order::{Order, Purpose, StandingOrder};
 use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, Standing, UnitReport};
 use protocol::{MessageId, Pattern, UnixMillis};
 
@@ -106,6 +106,19 @@ impl Scene {
         scene
     }
 
+    /// All units have committed, and the order wants an hour before keys are refused.
+    fn holding() -> Self {
+        let mut scene = Self::well();
+        let order = scene.world.order(Purpose::Rotate, 2);
+        let run = scene.world.signed(Order { hold_after_commit_s: 3_600, ..order });
+        scene.run = scene.world.committed_in(run);
+        scene.drive(Record::new(scene.run.signed.clone(), EPOCH, "test".to_owned(), NOW));
+        for unit in ALL {
+            scene.hear(unit, None);
+        }
+        scene
+    }
+
     fn drive(&mut self, record: Record) {
         let manifest = self.manifest.clone().unwrap();
         let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
@@ -140,10 +153,10 @@ impl Scene {
     fn heard(&self) -> Heard {
         let mut heard = Heard::default();
         for report in &self.before {
-            heard.take_unit(UnixMillis(NOW.0 - 60_000), report, false);
+            heard.take_unit(UnixMillis(NOW.0 - 60_000), report, &[], false);
         }
         for report in &self.units {
-            heard.take_unit(NOW, report, true);
+            heard.take_unit(NOW, report, &[], true);
         }
         if let Some(report) = &self.keystore {
             heard.take_keystore(NOW, report);
@@ -244,7 +257,7 @@ fn refusal(code: &str) -> Option<Refusal> {
 /// A situation, how it comes about, what is next, and what stands in the details.
 type Case = (Situation, fn() -> Scene, Option<&'static str>, &'static [&'static str]);
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 19] = [
     (
         Situation::NobodyAnnounced,
         || {
@@ -307,6 +320,12 @@ const CASES: [Case; 18] = [
         },
         None,
         &["the wrong day", "the end takes a moment"],
+    ),
+    (
+        Situation::Holding,
+        Scene::holding,
+        None,
+        &["Keys are served", "keyhelm hold-end", "it goes on by itself"],
     ),
     (
         Situation::WaitingBeforeDecision,
@@ -472,6 +491,7 @@ fn a_person_is_needed_only_where_waiting_and_asking_do_not_do() {
         let is_calm = matches!(
             situation,
             Situation::Aborting
+                | Situation::Holding
                 | Situation::Running
                 | Situation::NoStandingOrder
                 | Situation::AllWell

@@ -2,17 +2,20 @@
 //! every rule is tried by breaking it alone.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod amendments;
 mod certificates;
 mod ends;
 mod envelope;
 mod explain;
 mod gate;
 mod hearing;
+mod holds;
 mod joining;
 mod precheck;
 mod receipts;
 mod recovery;
 mod replay;
+mod set_back;
 mod starts;
 mod transfer;
 mod world;

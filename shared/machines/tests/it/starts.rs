@@ -4,8 +4,7 @@
 
 use std::sync::Arc;
 
-use crypto::domain;
-use machines::conductor::{Answer, Ask, Conductor, DraftRequest, Effects, Input, StartAsk, Times};
+use machines::conductor::{Answer, Ask, Conductor, Effects, Input, StartAsk, Times};
 use machines::leave;
 use machines::rotation::precheck::MAX_SKEW_MS;
 use machines::trust::Trust;
@@ -15,13 +14,13 @@ use protocol::envelope::{Envelope, Kind, Recipient};
 use protocol::keystore::{
     GateMode, Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
 };
-use protocol::order::{Order, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
+use protocol::order::{Order, Purpose, SignedOrder};
 use protocol::report::{Answering, KeystoreReport, Standing};
 use protocol::{Epoch, GenerationId, Pattern, UnixMillis};
 
 use crate::world::{
     ALL, KEYSTORE, NOW, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, coordinator, id_of,
-    reencryptor, signatures, unit_id,
+    reencryptor, unit_id,
 };
 
 /// A conductor and everybody whom it talks to.
@@ -215,93 +214,14 @@ fn no_manifest_is_taken_while_a_rotation_runs_but_a_known_one_is_handed_out_agai
 }
 
 #[test]
-fn orders_with_holds_are_refused_once_not_by_each_unit() {
+fn an_order_to_recover_is_refused_once_not_by_each_unit() {
     let mut stage = Stage::well();
-    let changes: [fn(&mut Order); 3] = [
-        |order| order.hold_after_commit_s = 1,
-        |order| order.hold_before_clear_s = 1,
-        |order| (order.hold_after_commit_s, order.hold_before_clear_s) = (60, 60),
-    ];
-    for change in changes {
-        let order = stage.order(change);
-        stage.refused(order.clone(), false, &[ORDER]);
-        stage.refused(order, true, &[ORDER, VERIFY_ALL]);
-    }
+    let recover = Purpose::Recover { target: unit_id(OP_1), source: unit_id(REC_1) };
+    let order = stage.order(|order| order.purpose = recover);
+    let answer = stage.start(order, false);
+    assert!(unmet(&answer).contains(&ORDER), "{answer:?}");
     let order = stage.order(|_| {});
     assert!(matches!(stage.start(order, false), Answer::Started { .. }));
-}
-
-#[test]
-fn drafts_and_standing_orders_with_holds_are_not_given() {
-    let mut stage = Stage::well();
-    let before = stage.everything();
-    for (after_commit, before_clear) in [(0, 1), (1, 0), (0, 0)] {
-        let request = DraftRequest {
-            purpose: Purpose::Rotate,
-            joining: Vec::new(),
-            mode: GateMode::Strict,
-            hold_after_commit_s: after_commit,
-            hold_before_clear_s: before_clear,
-            valid_for_s: 60,
-        };
-        let answer = stage.ask(Ask::Draft(request));
-        match after_commit + before_clear {
-            0 => assert!(matches!(answer, Answer::Drafted(..)), "{answer:?}"),
-            _ => assert_eq!(unmet(&answer), [ORDER]),
-        }
-        assert!(stage.everything() == before, "a draft changes nothing");
-        let bytes = codec::encode(&StandingOrder {
-            instance: stage.world.instance,
-            manifest_serial: 1,
-            not_more_often_than_s: 100,
-            pause_between_tries_s: 0,
-            hold_after_commit_s: after_commit,
-            hold_before_clear_s: before_clear,
-            until: NOW.plus_ms(1_000_000),
-        });
-        let signatures = signatures(domain::STANDING_ORDER, &bytes);
-        let answer = stage.ask(Ask::Standing(SignedStandingOrder { bytes, signatures }));
-        match (after_commit + before_clear, &answer) {
-            (0, Answer::Taken) => assert!(stage.conductor.standing_order().is_some()),
-            (0, _) => panic!("{answer:?}"),
-            (_, Answer::Refused(refusal)) => {
-                assert_eq!(refusal.code, "standing-order-unsupported");
-                assert!(stage.everything() == before && stage.conductor.standing().is_none());
-            }
-            _ => panic!("{answer:?}"),
-        }
-    }
-}
-
-#[test]
-fn a_standing_order_with_a_hold_that_was_taken_before_is_refused_at_the_start() {
-    let mut stage = Stage::well();
-    let bytes = codec::encode(&StandingOrder {
-        instance: stage.world.instance,
-        manifest_serial: 1,
-        not_more_often_than_s: 100,
-        pause_between_tries_s: 0,
-        hold_after_commit_s: 0,
-        hold_before_clear_s: 5,
-        until: NOW.plus_ms(1_000_000),
-    });
-    let signatures = signatures(domain::STANDING_ORDER, &bytes);
-    let standing = Some(SignedStandingOrder { bytes, signatures });
-    let trust = stage.conductor.trust().clone();
-    stage.conductor = Conductor::new(Arc::new(coordinator()), trust, standing, Times::default());
-    let before = stage.everything();
-    let start = StartAsk {
-        order: None,
-        mode: GateMode::Strict,
-        expect_current: None,
-        dry_run: false,
-        verify_all: false,
-        actor: "test".to_owned(),
-        traceparent: None,
-    };
-    let answer = stage.ask(Ask::Start(Box::new(start)));
-    assert_eq!(unmet(&answer), [ORDER]);
-    assert!(stage.everything() == before, "something has changed");
 }
 
 #[test]

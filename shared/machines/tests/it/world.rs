@@ -15,7 +15,9 @@ use protocol::envelope::{Envelope, Kind, Recipient};
 use protocol::keystore::{
     GateMode, Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
 };
-use protocol::manifest::{AdminSignature, Administrator, Manifest, Member, SignedManifest};
+use protocol::manifest::{
+    AdminSignature, Administrator, Amendment, Manifest, Member, SignedManifest,
+};
 use protocol::order::{Authority, Order, OrderRef, Purpose, SignedOrder};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{
@@ -76,6 +78,8 @@ pub struct World {
     pub manifests: Vec<SignedManifest>,
     /// Every command as it was sent, and to whom.
     pub sent: Vec<(usize, Vec<u8>)>,
+    /// Everybody's clock.
+    pub now: UnixMillis,
     next_id: u128,
 }
 
@@ -147,6 +151,7 @@ impl World {
             instance,
             manifests: Vec::new(),
             sent: Vec::new(),
+            now: NOW,
             next_id: 0,
         };
         world.next_manifest(&ALL);
@@ -165,6 +170,20 @@ impl World {
 
     /// The administrators sign another manifest, with these units.
     pub fn next_manifest(&mut self, units: &[usize]) {
+        self.sign_manifest(units, |_| {});
+    }
+
+    /// The administrators amend the manifest for this rotation: only these units stay.
+    pub fn amend(&mut self, units: &[usize], run: &Run, holder: usize) {
+        let holder_report = self.command(holder, Command::Survey { order: None }).envelope;
+        let rotation = run.reference.rotation;
+        self.sign_manifest(units, |manifest| {
+            manifest.amendment = Some(Amendment { rotation, holder_report });
+        });
+    }
+
+    /// The same, but for a change.
+    pub fn sign_manifest(&mut self, units: &[usize], change: impl FnOnce(&mut Manifest)) {
         let member = |name: &str, role, identity: &Identity| Member {
             id: id_of(identity),
             name: name.to_owned(),
@@ -183,7 +202,7 @@ impl World {
             .iter()
             .map(|admin| Administrator { name: "admin".to_owned(), key: admin.public_key() })
             .collect();
-        let bytes = codec::encode(&Manifest {
+        let mut manifest = Manifest {
             instance: self.instance,
             name: "test".to_owned(),
             serial: self.manifests.len() as u64 + 1,
@@ -195,7 +214,9 @@ impl World {
             revocation_threshold: 2,
             created_at: NOW,
             amendment: None,
-        });
+        };
+        change(&mut manifest);
+        let bytes = codec::encode(&manifest);
         let signatures = signatures(domain::MANIFEST, &bytes);
         self.manifests.push(SignedManifest { bytes, signatures });
     }
@@ -242,7 +263,7 @@ impl World {
     }
 
     pub fn deliver(&mut self, unit: usize, bytes: &[u8]) -> Answer {
-        let outcome = self.units[unit].handle(NOW, &mut self.rng, bytes);
+        let outcome = self.units[unit].handle(self.now, &mut self.rng, bytes);
         assert_eq!(outcome.dead, None);
         let is_changed = outcome.is_changed;
         let mut transfers = None;

@@ -95,6 +95,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm auto-mk-rotate --sign",
     ),
     act(
+        "old-key-held",
+        "The last rotation is done but for its hold: the old master key is kept for a time.",
+        SERVES,
+        "keyhelm hold-end ROTATION",
+    ),
+    act(
         "no-leave",
         "The order is not given by the administrators' leave.",
         UNCHANGED,

@@ -43,12 +43,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     act("not-taken", "What administrators signed was not taken.", UNCHANGED, "keyhelm manifest"),
     act(
-        "standing-order-unsupported",
-        "The standing order asks for something that this version does not carry out.",
-        UNCHANGED,
-        "keyhelm auto-init --standing-order DURATION",
-    ),
-    act(
         "other-rotation",
         "Another rotation is running than the one asked for.",
         "Nothing has changed; the rotation that is running goes on.",

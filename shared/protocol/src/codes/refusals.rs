@@ -129,11 +129,27 @@ pub(super) const ENTRIES: &[Entry] = &[
         "A step came before its time: the new register is not ready for it.",
         ENDS,
     ),
+    wait("holding", "A hold of the order is not over yet.", SERVES),
+    wait(
+        "reminder-refused",
+        "What a crypto unit was shown as its own newer report is none.",
+        SERVES,
+    ),
+    wait(
+        "had-drawn",
+        "A crypto unit had a new master key before its state was set back, and makes no other one.",
+        ENDS,
+    ),
     act(
         "not-supported",
         "This version does not carry that out.",
         UNCHANGED,
         "upgrade the process that refuses",
+    ),
+    wait(
+        "not-flipped",
+        "The key storage is not under the new master key when it is looked at again.",
+        "No key is lost: it is re-encrypted and switched once more before any old master key is wiped.",
     ),
     act("keystore-refused", "The key storage does not take the step now.", ENDS, "keyhelm explain"),
     act(

@@ -50,6 +50,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Nothing is lost: every crypto unit holds the new master key, and the rotation ends when the one that is silent comes back.",
         "start whoever is named as silent",
     ),
+    wait(
+        "rotation-holding",
+        "A rotation holds, as its order says.",
+        "No key is lost: every crypto unit holds the old and the new master key while it holds.",
+    ),
     act(
         "rotation-aborting",
         "A rotation is being ended before its decision.",

@@ -1,6 +1,7 @@
 //! The invariants of DESIGN.md section 8, one a file, looked at after every event.
 
 mod fencing;
+mod holds;
 mod no_key_lost;
 mod one_end;
 mod one_key_per_order;
@@ -8,7 +9,7 @@ mod order_of_steps;
 mod registers;
 
 use machines::unit::state::UnitState;
-use protocol::Epoch;
+use protocol::{Digest, Epoch, UnixMillis};
 
 use crate::store::Store;
 use crate::unit::UnitNode;
@@ -36,6 +37,7 @@ pub struct Saved<'a> {
 #[derive(Default)]
 pub struct Checkers {
     fencing: fencing::Memory,
+    holds: holds::Memory,
     one_key_per_order: one_key_per_order::Memory,
     registers: registers::Memory,
 }
@@ -46,14 +48,25 @@ impl Checkers {
         self.fencing.changed(who, highest, message);
     }
 
+    /// The administrators have ended a hold of this order.
+    pub fn hold_ended(&mut self, order: Digest) {
+        self.holds.ended(order);
+    }
+
     /// Looks at everything after an event.
-    pub fn after_event(&mut self, units: &[UnitNode], store: &Store) -> Result<(), Violation> {
+    pub fn after_event(
+        &mut self,
+        now: UnixMillis,
+        units: &[UnitNode],
+        store: &Store,
+    ) -> Result<(), Violation> {
         let saved: Vec<_> =
             units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
         self.fencing.check()?;
         no_key_lost::check(&saved, store)?;
         order_of_steps::check(&saved, store)?;
         self.one_key_per_order.check(&saved)?;
+        self.holds.check(now, &saved, store)?;
         self.registers.check(&saved, store)
     }
 

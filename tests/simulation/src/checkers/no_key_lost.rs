@@ -1,6 +1,6 @@
 //! Invariant 1: every key version not purged opens at every moment, in the active generation, with
 //! a register that every unit that serves holds: one that lost its master key serves nothing until
-//! it has joined.
+//! it has joined, one that was set back until it is as far again, one that was removed never.
 
 use crypto::blob::{BlobHeader, WrapKeys, open_blob};
 use machines::unit::page::binding;
@@ -37,7 +37,7 @@ fn held(saved: &[Saved<'_>]) -> Vec<Pattern> {
         let new = registers.new.filter(|new| new.is_committed).map(|new| new.pattern);
         [registers.current, new, registers.retiring]
     };
-    let mut serving = saved.iter().filter(|unit| !unit.node.is_lacking());
+    let mut serving = saved.iter().filter(|unit| unit.node.counts());
     let mut all: Vec<Pattern> = Vec::new();
     if let Some(first) = serving.next() {
         all.extend(of_unit(first).into_iter().flatten());
@@ -50,7 +50,7 @@ fn held(saved: &[Saved<'_>]) -> Vec<Pattern> {
 /// Opens every blob with the keys of every unit, and wants nothing left of what was purged.
 pub fn every_key_opens(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation> {
     let Some(active) = &store.row.active else { return Ok(()) };
-    for unit in saved.iter().filter(|unit| !unit.node.is_lacking()) {
+    for unit in saved.iter().filter(|unit| unit.node.counts()) {
         let Some(current) = &unit.state.current else {
             return Err(fired(format!("{} has no current master key", unit.node.name)));
         };

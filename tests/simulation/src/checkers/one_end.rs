@@ -7,7 +7,7 @@ use crate::store::Store;
 pub(super) fn check(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation> {
     let fired = |text: String| Err(Violation { checker: "one_end", text });
     let active = store.row.active.as_ref().map(|active| active.pattern);
-    for unit in saved {
+    for unit in saved.iter().filter(|unit| !unit.node.is_removed) {
         let name = &unit.node.name;
         let registers = unit.state.registers();
         if registers.current.is_none() || registers.current != active {

@@ -31,11 +31,16 @@ impl Memory {
                 Standing::Aborted => None,
             };
             let drawn = self.patterns.entry(order).or_default();
+            // A unit that was set back may have forgotten a key that it drew before anybody heard.
+            let is_forgotten = saved.iter().any(|other| other.node.forgotten.contains(&order));
             drawn.extend(shown);
-            if drawn.len() > 1 {
+            if drawn.len() > 1 && !is_forgotten {
                 return fired(format!("two master keys were drawn for one order, seen at {name}"));
             }
             let who = (unit.node.id, order);
+            if unit.node.forgotten.contains(&order) {
+                continue;
+            }
             match taken.standing {
                 Standing::Aborted => _ = self.aborted.insert(who),
                 Standing::Promoted | Standing::Cleared => _ = self.promoted.insert(who),
@@ -47,7 +52,7 @@ impl Memory {
             if self.aborted.contains(&who) && self.promoted.contains(&who) {
                 return fired(format!("{name} both aborted and promoted a rotation"));
             }
-            if unit.state.is_in_rotation() {
+            if unit.state.is_in_rotation() && !unit.node.is_set_back() && !unit.node.is_removed {
                 match bound {
                     Some((other, who)) if other != order => {
                         return fired(format!("{who} and {name} are in different rotations"));

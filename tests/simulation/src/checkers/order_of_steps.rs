@@ -10,7 +10,8 @@ use crate::store::Store;
 pub(super) fn check(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation> {
     let fired = |text: String| Err(Violation { checker: "order_of_steps", text });
     let Some(rotation) = &store.row.rotation else { return Ok(()) };
-    for unit in saved {
+    let counts = |unit: &&Saved<'_>| !unit.node.is_removed && !unit.node.is_set_back();
+    for unit in saved.iter().filter(counts) {
         let name = &unit.node.name;
         let Some(taken) = &unit.state.rotation else { continue };
         let is_same = taken.reference.digest == rotation.order_digest;

@@ -23,7 +23,14 @@ impl Memory {
         for unit in saved {
             let name = unit.node.name.as_str();
             let Some((order, reached)) = reached(unit) else { continue };
-            let before = self.reached.insert((unit.node.id, order), reached);
+            // What a unit that was set back had reached, it had reached.
+            let before = self.reached.get(&(unit.node.id, order)).copied();
+            let is_set_back = unit.node.is_set_back() || unit.node.forgotten.contains(&order);
+            self.reached
+                .insert((unit.node.id, order), before.max(Some(reached)).unwrap_or(reached));
+            if is_set_back && before >= Some(reached) {
+                continue;
+            }
             if before.is_some_and(|before| before > reached) {
                 let (before, now) = (before.map_or("", Reached::name), reached.name());
                 return fired(format!("{name} was {before} and is {now} in the same rotation"));
@@ -46,7 +53,7 @@ impl Memory {
     ) -> Result<(), Violation> {
         let is_short = |unit: &&Saved<'_>| {
             let reached = self.reached.get(&(unit.node.id, order));
-            reached.is_none_or(|reached| *reached < Reached::Committed)
+            !unit.node.is_removed && reached.is_none_or(|reached| *reached < Reached::Committed)
         };
         saved.iter().find(is_short).map_or(Ok(()), |unit| {
             let text = format!("{promoted} promoted before {} had committed", unit.node.name);

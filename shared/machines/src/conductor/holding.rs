@@ -1,0 +1,64 @@
+//! Holds: nothing else starts meanwhile, and the administrators may end them early.
+
+use crypto::domain;
+use protocol::UnixMillis;
+use protocol::audit::Phase;
+use protocol::order::SignedHoldEnd;
+use rand::CryptoRng;
+
+use super::{Answer, AskId, Conductor, Effects, refused};
+use crate::rotation::Input as RotationInput;
+use crate::rotation::precheck::Findings;
+use crate::trust::verify_signatures;
+
+impl Conductor {
+    /// While the old master key is kept, a rotation is neither running nor over: whoever wants
+    /// another one waits, or ends the hold.
+    pub(super) fn unmet_hold(&self, id: AskId) -> Option<(AskId, Answer)> {
+        let rotation = self.rotation.as_ref()?;
+        if rotation.record().phase() != Phase::HoldBeforeClear {
+            return None;
+        }
+        let name = rotation.reference().rotation;
+        let until = rotation.holds_until().map_or_else(String::new, |until| {
+            format!(" until {}", crate::explain::words::moment(until))
+        });
+        let text =
+            format!("rotation {name} is done but for its hold: the old master key is kept{until}");
+        let mut findings = Findings::default();
+        findings.unmet("old-key-held", "instance", text, format!("keyhelm hold-end {name}"));
+        Some((id, Answer::Unmet(findings)))
+    }
+
+    pub(super) fn end_hold<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        statement: SignedHoldEnd,
+        effects: &mut Effects,
+    ) -> Answer {
+        if let Err(text) = self.judge_hold_end(&statement) {
+            return refused("not-taken", text);
+        }
+        self.turn(now, rng, RotationInput::HoldEnd(statement), effects);
+        Answer::Taken
+    }
+
+    fn judge_hold_end(&self, signed: &SignedHoldEnd) -> Result<(), String> {
+        let statement = signed.unverified().map_err(|error| error.to_string())?;
+        let manifest = self.trust.newest().ok_or("there is no manifest")?;
+        if statement.instance != manifest.instance {
+            return Err("the statement is of another instance".to_owned());
+        }
+        let running = self.rotation.as_ref().filter(|rotation| !rotation.is_ended());
+        let is_running = running.is_some_and(|rotation| {
+            let reference = rotation.reference();
+            reference.rotation == statement.rotation && reference.number == statement.number
+        });
+        if !is_running {
+            return Err("the rotation that the statement names is not running".to_owned());
+        }
+        let (threshold, given) = (manifest.signature_threshold, &signed.signatures);
+        verify_signatures(manifest, domain::HOLD_END, &signed.bytes, given, threshold)
+    }
+}

@@ -1,0 +1,58 @@
+//! Noticing that a unit's state was set back, and reminding it of its own report from before.
+
+use protocol::command::Command;
+use protocol::report::UnitReport;
+use protocol::{MessageId, ProcessId, UnixMillis};
+use rand::CryptoRng;
+
+use super::{Conductor, Effects, Message};
+use crate::rotation::record::Record;
+
+impl Conductor {
+    /// Notes what is sent to a unit, and how far the unit had come as far as it has said until then.
+    pub(super) fn note_sent(&mut self, message: &Message) {
+        let highest = self.heard.highest_counter(message.to);
+        self.sent.insert(message.to, (message.id, highest));
+    }
+
+    /// Whether a report answers the last message to its unit with a lower state counter than had been
+    /// heard when that was sent. Late answers to earlier ones say nothing.
+    pub(super) fn is_set_back(&self, report: &UnitReport) -> bool {
+        let answered = report.answering.as_ref().map(|answering| answering.message);
+        let is_lower = |(message, highest): &(MessageId, u64)| {
+            let is_back = report.state_counter < *highest || report.set_back_from.is_some();
+            answered == Some(*message) && is_back
+        };
+        self.sent.get(&report.unit).is_some_and(is_lower)
+    }
+
+    /// Shows a unit its own report, unless it knows already.
+    pub(super) fn remind<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        report: &UnitReport,
+        effects: &mut Effects,
+    ) {
+        let unit: ProcessId = report.unit;
+        let answered = report.answering.as_ref().map(|answering| answering.message);
+        // One that does not take the reminder is shown it again with the next message that it
+        // answers, not at once and for ever.
+        let is_reminded = answered.is_some() && self.reminded.get(&unit).copied() == answered;
+        if is_reminded || report.set_back_from >= Some(self.heard.highest_counter(unit)) {
+            return;
+        }
+        let Some(before) = self.heard.highest_report(unit).map(<[u8]>::to_vec) else { return };
+        let message = self.seal_unit(now, rng, unit, &Command::Remind { report: before });
+        self.note_sent(&message);
+        self.reminded.insert(unit, message.id);
+        effects.send.push(message);
+    }
+
+    /// What the record has kept counts as heard.
+    pub(super) fn remember(&mut self, record: Option<&Record>) {
+        for latest in record.into_iter().flat_map(|record| &record.latest) {
+            self.heard.keep_highest(latest.unit, latest.state_counter, &latest.envelope);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A manifest that was amended while the rotation runs.
+
+use protocol::audit::Phase;
+use protocol::manifest::{Manifest, SignedManifest};
+
+use super::record::Verdict;
+use super::{Effects, Event, Rotation, Sides};
+
+impl Rotation {
+    /// Goes on with whoever is left.
+    pub(super) fn amend(
+        &mut self,
+        manifest: Manifest,
+        since: Vec<SignedManifest>,
+        effects: &mut Effects,
+    ) {
+        self.manifest = manifest;
+        self.amendments = since;
+        let manifest = &self.manifest;
+        self.units.retain(|id, _| manifest.member(*id).is_some());
+        self.keystores.retain(|id, _| manifest.member(*id).is_some());
+        self.asked.retain(|id, _| manifest.member(*id).is_some());
+        self.transfers.retain(|id, _| manifest.member(*id).is_some());
+        let text = format!("manifest {} amends this rotation", self.manifest.serial);
+        effects.events.push(Event { phase: self.record.phase(), text });
+        effects.save = true;
+    }
+
+    /// Serial of the manifest that it goes by.
+    pub const fn manifest_serial(&self) -> u64 {
+        self.manifest.serial
+    }
+
+    /// Who has ended the rotation how.
+    pub fn sides(&self) -> Sides {
+        self.view().sides()
+    }
+
+    /// After an amendment those who are left decide: it may have taken one side of a mixed end away,
+    /// and with it what the record had come to.
+    pub(super) fn rejudge(&mut self, effects: &mut Effects) {
+        let has_all = self.manifest.crypto_units().all(|unit| self.units.contains_key(&unit.id));
+        if self.amendments.is_empty() || !has_all {
+            return;
+        }
+        let Some(verdict) = self.sides().verdict() else { return };
+        let is_same = match (&verdict, &self.record.verdict) {
+            (Verdict::Aborted { .. }, Verdict::Aborted { .. }) => true,
+            (ours, saved) => ours == saved,
+        };
+        if is_same {
+            return;
+        }
+        if verdict == Verdict::Decided {
+            self.record.phases.retain(|(phase, _)| *phase != Phase::Aborting);
+        }
+        self.pending_abort = None;
+        self.asked.clear();
+        self.record.verdict = verdict;
+        effects.save = true;
+    }
+}

@@ -1,0 +1,72 @@
+//! A mixed end: some units have aborted the rotation and others have promoted it. It can only come of
+//! a lost record and a silent unit. It can never flip and has lost nothing; the administrators end it
+//! by an amendment that removes one of the two sides.
+
+use protocol::ProcessId;
+use protocol::audit::Phase;
+use protocol::command::KeystoreCommand;
+use protocol::keystore::KeystoreStanding;
+use protocol::report::Standing;
+
+use super::desired::{Desired, View, Wanted};
+use super::record::Verdict;
+
+/// Units on both sides of a mixed end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sides {
+    /// Have aborted.
+    pub aborted: Vec<ProcessId>,
+    /// Have promoted, or cleared.
+    pub promoted: Vec<ProcessId>,
+}
+
+impl Sides {
+    /// Whether both have somebody on them.
+    pub const fn is_mixed(&self) -> bool {
+        !self.aborted.is_empty() && !self.promoted.is_empty()
+    }
+
+    /// What the units that are left say: forward if one has promoted, else ended if one has aborted.
+    pub fn verdict(&self) -> Option<Verdict> {
+        match (self.promoted.is_empty(), self.aborted.is_empty()) {
+            (false, true) => Some(Verdict::Decided),
+            (true, false) => Some(Verdict::Aborted {
+                because: "the units that had promoted it were removed".to_owned(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl View<'_> {
+    /// Who of the manifest has ended the rotation how.
+    pub fn sides(&self) -> Sides {
+        let mut sides = Sides::default();
+        for unit in self.unit_ids() {
+            let found = self.units.get(&unit).and_then(|held| held.report.in_order(self.reference));
+            match found.map(|found| found.standing) {
+                Some(Standing::Aborted) => sides.aborted.push(unit),
+                Some(Standing::Promoted | Standing::Cleared) => sides.promoted.push(unit),
+                _ => {}
+            }
+        }
+        sides
+    }
+}
+
+/// Nothing is asked of units any more; the keystore is let go of, so that it serves.
+pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
+    if !view.sides().is_mixed() {
+        return None;
+    }
+    let is_open = |id: &ProcessId| {
+        view.keystore_rotation(*id).is_none_or(|found| {
+            matches!(found.standing, KeystoreStanding::Open | KeystoreStanding::Complete)
+        })
+    };
+    let abort =
+        |id| Wanted::Keystore(id, KeystoreCommand::Abort { order: view.signed_order.clone() });
+    let wanted = view.reencryptors().into_iter().filter(is_open).map(abort).collect();
+    let found = Desired::new(Phase::Inspect, wanted);
+    Some(Desired { is_mixed: true, ..found })
+}

@@ -1,0 +1,55 @@
+//! Units whose state was set back to an older one while the rotation runs: they are brought up again
+//! like units that were away, but what they said before no longer says how they stand.
+
+use protocol::ProcessId;
+use protocol::report::UnitReport;
+
+use super::Rotation;
+use super::record::LatestReport;
+
+impl Rotation {
+    /// From now on only what the unit says today counts.
+    pub(super) fn note_set_back(&mut self, report: &UnitReport) {
+        let unit = report.unit;
+        let held = self.units.remove(&unit).map(|held| held.report.state_counter);
+        let kept = self.record.latest.iter().find(|latest| latest.unit == unit);
+        let highest = self.set_back.entry(unit).or_default();
+        let before = held.into_iter().chain(kept.map(|latest| latest.state_counter)).max();
+        *highest = before.unwrap_or_default().max(*highest);
+    }
+
+    /// Whether this was said before the unit's state was set back, and comes late. One that counts
+    /// higher than anything from before has come as far again.
+    pub(super) fn is_from_before(&mut self, report: &UnitReport) -> bool {
+        let Some(highest) = self.set_back.get(&report.unit).copied() else { return false };
+        if report.set_back_from.is_some() {
+            return false;
+        }
+        let held = self.units.get(&report.unit).map(|held| held.report.state_counter);
+        if report.state_counter > highest {
+            self.set_back.remove(&report.unit);
+            return false;
+        }
+        // The one that said so is taken: there is none held yet.
+        held.is_some()
+    }
+
+    /// Whether a unit does not know yet that its state was set back.
+    pub(super) fn is_unaware(&self, who: ProcessId) -> bool {
+        self.set_back.contains_key(&who)
+            && self.units.get(&who).is_none_or(|held| held.report.set_back_from.is_none())
+    }
+
+    /// Keeps each unit's report with its highest state counter in the record.
+    pub(super) fn keep_latest(&mut self) {
+        for held in self.units.values() {
+            let (unit, state_counter) = (held.report.unit, held.report.state_counter);
+            let new = || LatestReport { unit, state_counter, envelope: held.envelope.clone() };
+            match self.record.latest.iter_mut().find(|latest| latest.unit == unit) {
+                Some(latest) if latest.state_counter < state_counter => *latest = new(),
+                Some(_) => {}
+                None => self.record.latest.push(new()),
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A unit whose saved state is an older one than it has signed reports of: its volume was restored,
+//! or a snapshot brought back. It cannot know by itself, so it is shown its own report, and from then
+//! on serves nothing until it has come as far again.
+
+use crypto::identity;
+use protocol::codec;
+use protocol::envelope::Kind;
+use protocol::order::OrderRef;
+use protocol::report::{Standing, UnitReport};
+
+use super::refusal::UnitRefusal;
+use super::{Done, Unit};
+use crate::certificate::reached;
+use crate::envelope;
+
+/// A report of the unit's own that its state lags behind.
+#[derive(Clone, Debug)]
+pub struct Reminder {
+    /// The envelope, as the unit signed it.
+    pub envelope: Vec<u8>,
+    /// The report in it.
+    pub report: UnitReport,
+}
+
+impl Reminder {
+    /// Reads what was saved, where it was verified before.
+    pub fn from_saved(envelope: Vec<u8>) -> Option<Self> {
+        let opened = protocol::envelope::Envelope::parse(&envelope).ok()?;
+        let report = codec::decode(opened.body).ok()?;
+        Some(Self { envelope, report })
+    }
+
+    /// Whether the unit had taken this order before.
+    pub fn has_taken(&self, order: &OrderRef) -> bool {
+        self.report.in_order(order).is_some()
+    }
+
+    /// Whether a new master key had been drawn or installed in this order.
+    pub fn had_key(&self, order: &OrderRef) -> bool {
+        reached(&self.report, order).is_some_and(|(_, pattern)| pattern.is_some())
+    }
+}
+
+impl Unit {
+    /// Takes a report of its own, signed by itself, with a higher state counter than it has.
+    pub(super) fn remind(&mut self, bytes: &[u8]) -> Result<Done, UnitRefusal> {
+        let refuse = |reason| Err(UnitRefusal::Reminder(reason));
+        let Ok(opened) = envelope::open_own(bytes, &self.identity.public_key()) else {
+            return refuse("it is not signed by this unit");
+        };
+        let is_own = opened.header.kind == Kind::UnitReport
+            && opened.header.instance == self.state.trust.instance()
+            && opened.header.sender == identity::process_id(&self.identity.public_key());
+        let report: UnitReport = match codec::decode(opened.body) {
+            Ok(report) if is_own => report,
+            _ => return refuse("it is no report of this unit"),
+        };
+        let known = self.state.reminder.as_ref().map_or(0, |held| held.report.state_counter);
+        if report.state_counter <= self.state.counter.max(known) {
+            return Ok(Done::BEFORE);
+        }
+        self.state.reminder = Some(Reminder { envelope: bytes.to_vec(), report });
+        Ok(Done::CHANGED)
+    }
+
+    /// Lets go of the reminder once the unit is as far as the report in it shows. Its counter goes on
+    /// above that of the report, so that nobody takes it for set back any more.
+    pub(super) fn catch_up(&mut self) {
+        let Some(reminder) = self.state.reminder.as_ref().filter(|_| self.is_as_far_again()) else {
+            return;
+        };
+        self.state.counter = self.state.counter.max(reminder.report.state_counter + 1);
+        self.state.reminder = None;
+    }
+
+    fn is_as_far_again(&self) -> bool {
+        let state = &self.state;
+        let Some(then) = state.reminder.as_ref().map(|reminder| &reminder.report) else {
+            return true;
+        };
+        if state.trust.serial() < then.manifest_serial {
+            return false;
+        }
+        let registers = state.registers();
+        let Some(had_taken) = &then.rotation else {
+            return registers.current == then.registers.current;
+        };
+        let Some(taken) = &state.rotation else { return false };
+        if taken.reference != had_taken.order {
+            // A later order is taken only by whoever holds the master key that it goes from.
+            return taken.reference.number > had_taken.order.number;
+        }
+        let now = self.report(then.facts.clock, None);
+        match had_taken.standing {
+            Standing::Aborted => {
+                taken.standing == Standing::Aborted && registers.current == then.registers.current
+            }
+            _ => {
+                let (far, was) = (reached(&now, &taken.reference), reached(then, &taken.reference));
+                let is_far = far.zip(was).is_some_and(|((far, pattern), (was, before))| {
+                    far >= was && (before.is_none() || pattern == before)
+                });
+                // An abort may have come since.
+                is_far || taken.standing == Standing::Aborted
+            }
+        }
+    }
+}

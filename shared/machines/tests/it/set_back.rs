@@ -1,0 +1,150 @@
+//! Goal: a unit whose saved state is an older one counts in no certificate and serves nothing until it
+//! has come as far again. Method: state files put aside and brought back at each step of a rotation.
+
+use std::collections::BTreeMap;
+
+use machines::certificate::{self, CertificateRefusal, Counters, Judge, Reached};
+use machines::trust::Trust;
+use machines::unit::Unit;
+use machines::unit::state::UnitState;
+use protocol::certificate::Certificate;
+use protocol::command::{Command, Step};
+use protocol::order::Purpose;
+use protocol::report::Standing;
+
+use crate::world::{ALL, OP_1, OP_2, REC_1, Run, World, config, identity, unit_id};
+
+fn survey(world: &mut World, unit: usize) -> Vec<u8> {
+    world.command(unit, Command::Survey { order: None }).envelope
+}
+
+fn put_back(world: &mut World, unit: usize, state: &[u8]) {
+    let state = UnitState::from_bytes(state).unwrap();
+    world.units[unit] = Unit::new(config(unit), identity(unit as u8), state);
+}
+
+fn serves(world: &World, unit: usize) -> bool {
+    world.units[unit].takes_pages()
+}
+
+#[test]
+fn a_unit_takes_only_its_own_newer_report_as_a_reminder() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_1);
+    let run = world.inspected(Purpose::Rotate, 2);
+    let (own, others) = (survey(&mut world, OP_1), survey(&mut world, OP_2));
+    world.answers_from_state(OP_1, Command::Remind { report: own.clone() });
+    assert!(serves(&world, OP_1), "it is as far as its report");
+    put_back(&mut world, OP_1, &before);
+    world.refuses(OP_1, Command::Remind { report: others }, "reminder-refused");
+    let mut forged = own.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    world.refuses(OP_1, Command::Remind { report: forged }, "reminder-refused");
+    let answer = world.command(OP_1, Command::Remind { report: own });
+    assert!(answer.report.set_back_from.is_some());
+    assert!(!serves(&world, OP_1), "nothing is served until it is as far again");
+    let answer = world.inspect(OP_1, &run);
+    assert_eq!(answer.code(), "taken", "{}", answer.text());
+    assert!(answer.report.set_back_from.is_none() && serves(&world, OP_1));
+}
+
+#[test]
+fn an_order_that_was_taken_in_time_is_taken_again_whatever_the_time() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_1);
+    let run = world.inspected(Purpose::Rotate, 2);
+    let own = survey(&mut world, OP_1);
+    world.now = run.order.expires_at;
+    put_back(&mut world, OP_1, &before);
+    let inspect = Command::Inspect { order: run.signed.clone() };
+    world.refuses(OP_1, inspect, "order-expired");
+    world.command(OP_1, Command::Remind { report: own });
+    assert_eq!(world.inspect(OP_1, &run).code(), "taken");
+}
+
+#[test]
+fn a_generator_that_is_set_back_never_draws_a_second_key() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(REC_1);
+    let run = world.generated(Purpose::Rotate, 2);
+    let own = survey(&mut world, REC_1);
+    put_back(&mut world, REC_1, &before);
+    world.command(REC_1, Command::Remind { report: own });
+    assert_eq!(world.inspect(REC_1, &run).code(), "taken");
+    let offers = vec![world.offer(OP_1)];
+    let generate = Step::Generate { offers };
+    world.refuses(REC_1, Command::Step { order: run.reference, step: generate }, "had-drawn");
+}
+
+/// Brings a unit up again like one that was away.
+fn brought_up(world: &mut World, unit: usize, run: &Run) {
+    assert_eq!(world.inspect(unit, run).code(), "taken");
+    let offers = vec![world.offer(unit)];
+    let sealed = world.step(REC_1, run, Step::Generate { offers });
+    let transfer = sealed.transfers.unwrap().transfers.remove(0);
+    assert_eq!(world.step(unit, run, Step::Install { transfer }).code(), "taken");
+    let commit = Step::Commit { pattern: run.to };
+    assert_eq!(world.step(unit, run, commit).code(), "taken");
+}
+
+#[test]
+fn a_unit_that_had_promoted_is_brought_up_again_and_counts_only_then() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_2);
+    let run = world.promoted(Purpose::Rotate, 2);
+    let own = survey(&mut world, OP_2);
+    put_back(&mut world, OP_2, &before);
+    world.command(OP_2, Command::Remind { report: own });
+    brought_up(&mut world, OP_2, &run);
+    assert!(!serves(&world, OP_2));
+    let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
+    let of_all = world.unit_certificate();
+    let judged = |given: &Certificate| {
+        let judge = Judge::by(&trust);
+        certificate::verify_units(given, &run.reference, run.to, Reached::Committed, judge)
+    };
+    assert_eq!(judged(&of_all), Err(CertificateRefusal::SetBack("op-2".to_owned())));
+    let answer = world.promote(OP_2, &run);
+    assert_eq!(answer.code(), "taken", "{}", answer.text());
+    assert_eq!(answer.report.rotation.unwrap().standing, Standing::Promoted);
+    assert!(answer.report.set_back_from.is_none() && serves(&world, OP_2));
+    let of_all = world.unit_certificate();
+    assert!(judged(&of_all).is_ok());
+}
+
+#[test]
+fn a_unit_remembers_the_counters_of_others_and_wants_no_lower_ones() {
+    let mut world = World::initialised();
+    let run = world.promoted(Purpose::Rotate, 2);
+    let seen = world.units[OP_1].state().counters.clone();
+    assert_eq!(seen.len(), ALL.len());
+    world.restart_with(OP_1, |_| {});
+    assert_eq!(world.units[OP_1].state().counters, seen, "they are saved");
+    let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
+    let of_all = world.unit_certificate();
+    let higher = |unit| BTreeMap::from([(unit_id(unit), u64::MAX)]);
+    let judged = |seen: &Counters| {
+        let judge = Judge { trust: &trust, seen: Some(seen), own: Some(unit_id(OP_1)) };
+        certificate::verify_units(&of_all, &run.reference, run.to, Reached::Promoted, judge)
+    };
+    assert!(judged(&seen).is_ok());
+    assert!(judged(&higher(OP_1)).is_ok(), "of itself it knows better");
+    assert_eq!(judged(&higher(OP_2)), Err(CertificateRefusal::SetBack("op-2".to_owned())));
+}
+
+#[test]
+fn one_that_was_set_back_to_before_an_earlier_rotation_never_serves_again() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_2);
+    world.whole_rotation(Purpose::Rotate, 2);
+    let own = survey(&mut world, OP_2);
+    put_back(&mut world, OP_2, &before);
+    world.command(OP_2, Command::Remind { report: own });
+    let run = world.signed(world.order(Purpose::Rotate, 3));
+    let inspect = Command::Inspect { order: run.signed.clone() };
+    world.refuses(OP_2, inspect, "other-current");
+    assert!(!serves(&world, OP_2));
+    // Its reminder outlives a restart.
+    world.restart_with(OP_2, |_| {});
+    assert!(!serves(&world, OP_2));
+}

@@ -1,0 +1,221 @@
+//! What the administrators do: they sign orders, end holds, and remove units that are gone for good,
+//! that were set back too far, or that stand on one side of a mixed end.
+
+use crypto::domain;
+use machines::conductor::{Ask, DraftRequest};
+use protocol::codec;
+use protocol::keystore::GateMode;
+use protocol::manifest::{AdminSignature, Amendment, Manifest, SignedManifest};
+use protocol::order::{
+    Authority, Hold, HoldEnd, Purpose, SignedHoldEnd, SignedOrder, SignedStandingOrder,
+    StandingOrder,
+};
+use protocol::report::Standing;
+use protocol::{ProcessId, Role};
+use rand::RngExt;
+
+use crate::events::start_ask;
+use crate::unit::UnitNode;
+use crate::world::World;
+
+/// For so long a unit may be set back before somebody takes it out.
+const PATIENCE_MS: u64 = 9_000;
+
+impl World {
+    /// Asks for an order; when it comes it is signed and given.
+    pub(crate) fn draft(&mut self, purpose: Purpose, joining: Vec<ProcessId>) {
+        let (hold_after_commit_s, hold_before_clear_s) = self.holds;
+        self.request(Ask::Draft(DraftRequest {
+            purpose,
+            joining,
+            mode: GateMode::Strict,
+            hold_after_commit_s,
+            hold_before_clear_s,
+            valid_for_s: 600,
+        }));
+    }
+
+    pub(crate) fn sign_draft(&mut self) {
+        let Some(bytes) = self.drafted.take() else { return };
+        let signatures = vec![self.sign(domain::ORDER, &bytes)];
+        let order = SignedOrder { bytes, authority: Authority::Quorum(signatures) };
+        self.request(Ask::Start(Box::new(start_ask(Some(order), GateMode::Strict))));
+    }
+
+    /// A standing order under the newest manifest: any new one ends the one before.
+    pub(crate) fn standing_order(&mut self) {
+        let (hold_after_commit_s, hold_before_clear_s) = self.holds;
+        let standing = StandingOrder {
+            instance: self.instance,
+            manifest_serial: self.coordinator.trust().serial(),
+            not_more_often_than_s: if hold_before_clear_s == 0 {
+                0
+            } else {
+                hold_before_clear_s + 1
+            },
+            pause_between_tries_s: 0,
+            hold_after_commit_s,
+            hold_before_clear_s,
+            until: self.now.plus_ms(86_400_000),
+        };
+        let bytes = codec::encode(&standing);
+        let signatures = vec![self.sign(domain::STANDING_ORDER, &bytes)];
+        let signed = SignedStandingOrder { bytes, signatures };
+        self.coordinator.keep_standing(signed.clone());
+        self.request(Ask::Standing(signed));
+    }
+
+    fn sign(&self, signing_domain: &str, bytes: &[u8]) -> AdminSignature {
+        let ski = crypto::quorum::ski(&self.admin.public_key());
+        AdminSignature { ski, signature: self.admin.sign(signing_domain, bytes) }
+    }
+
+    /// Ends the hold of the rotation that runs.
+    pub(crate) fn end_hold(&mut self) {
+        let Some(record) = &self.coordinator.record else { return };
+        let Ok((order, reference)) = record.order() else { return };
+        let hold = if self.rng.random_bool(0.5) { Hold::AfterCommit } else { Hold::BeforeClear };
+        let (rotation, number) = (reference.rotation, reference.number);
+        let bytes = codec::encode(&HoldEnd { instance: order.instance, rotation, number, hold });
+        let signatures = vec![self.sign(domain::HOLD_END, &bytes)];
+        self.note("client", &format!("ends the hold {}", hold.name()));
+        self.checkers.hold_ended(reference.digest);
+        self.request(Ask::HoldEnd(SignedHoldEnd { bytes, signatures }));
+    }
+
+    /// Whoever stands in the way of a good end is taken out, where the others can do without. Whether
+    /// somebody was.
+    pub(crate) fn administrate(&mut self) -> bool {
+        match self.to_remove() {
+            Some(whom) => {
+                self.remove(&whom);
+                true
+            }
+            None => self.bring_back(),
+        }
+    }
+
+    /// Nobody can do without a unit: its device is found, or its newest volume put back.
+    fn bring_back(&mut self) -> bool {
+        let now = self.now;
+        let is_due = |unit: &UnitNode| {
+            !unit.is_removed
+                && (unit.is_gone || unit.is_set_back())
+                && unit.set_back_at.plus_ms(PATIENCE_MS) <= now
+                && !self.can_go(&[unit.id])
+        };
+        let Some(index) = self.units.iter().position(is_due) else { return false };
+        let unit = &mut self.units[index];
+        unit.bring_back();
+        let name = unit.name.clone();
+        self.note(&name, "is brought back as it was last");
+        true
+    }
+
+    /// Whether the administrators can still do something, or will when their patience ends.
+    pub(crate) fn can_administrate(&self) -> bool {
+        let (aborted, promoted) = self.sides();
+        self.can_go(&aborted) || self.can_go(&promoted)
+    }
+
+    fn to_remove(&self) -> Option<Vec<ProcessId>> {
+        let waits = |unit: &UnitNode| unit.set_back_at.plus_ms(PATIENCE_MS) > self.now;
+        let gone: Vec<_> = self
+            .units
+            .iter()
+            .filter(|unit| !unit.is_removed)
+            .filter(|unit| unit.is_gone || (unit.is_set_back() && !waits(unit)))
+            .map(|unit| unit.id)
+            .collect();
+        let (aborted, promoted) = self.sides();
+        let sides = match aborted.is_empty() || promoted.is_empty() {
+            true => Vec::new(),
+            false => vec![aborted, promoted],
+        };
+        std::iter::once(gone).chain(sides).find(|it| !it.is_empty() && self.can_go(it))
+    }
+
+    /// Members that have aborted, and those that have promoted, the same order.
+    pub(crate) fn sides(&self) -> (Vec<ProcessId>, Vec<ProcessId>) {
+        let members = || self.units.iter().filter(|unit| !unit.is_removed);
+        let taken = |unit: &&UnitNode| unit.saved_state().rotation.as_ref().map(|it| it.reference);
+        let Some(newest) = members().filter_map(|unit| taken(&unit)).max_by_key(|it| it.number)
+        else {
+            return (Vec::new(), Vec::new());
+        };
+        let stand = |wanted: fn(Standing) -> bool| {
+            let is_so = |unit: &&UnitNode| {
+                let found = unit.saved_state().rotation.as_ref();
+                found.is_some_and(|it| it.reference == newest && wanted(it.standing))
+            };
+            members().filter(is_so).map(|unit| unit.id).collect()
+        };
+        (
+            stand(|standing| standing == Standing::Aborted),
+            stand(|standing| matches!(standing, Standing::Promoted | Standing::Cleared)),
+        )
+    }
+
+    /// Whether a unit of either role that counts is left without them.
+    fn can_go(&self, whom: &[ProcessId]) -> bool {
+        let is_left = |role| {
+            let mut left = self.units.iter().filter(|unit| !whom.contains(&unit.id));
+            left.any(|unit| unit.role == role && unit.counts() && !unit.is_gone)
+        };
+        is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
+    }
+
+    /// Signs the next manifest without these units: an amendment where a rotation runs.
+    fn remove(&mut self, whom: &[ProcessId]) {
+        let trust = self.coordinator.trust();
+        let (Some(newest), Some(last)) = (trust.newest().cloned(), trust.chain().last()) else {
+            return;
+        };
+        let previous = Some(machines::trust::manifest_digest(&last.bytes));
+        let running = self.coordinator.running();
+        let holder_report = match running {
+            Some(_) => self.holder_report(whom),
+            None => None,
+        };
+        let amendment = running.map(|rotation| Amendment {
+            rotation,
+            holder_report: holder_report.unwrap_or_default(),
+        });
+        let manifest = Manifest {
+            serial: newest.serial + 1,
+            previous,
+            members: newest.members.into_iter().filter(|it| !whom.contains(&it.id)).collect(),
+            amendment,
+            ..newest
+        };
+        let bytes = codec::encode(&manifest);
+        let signatures = vec![self.sign(domain::MANIFEST, &bytes)];
+        let names: Vec<_> = self
+            .units
+            .iter()
+            .filter(|unit| whom.contains(&unit.id))
+            .map(|unit| unit.name.clone())
+            .collect();
+        self.note("admin", &format!("removes {}", names.join(", ")));
+        self.request(Ask::Manifest(SignedManifest { bytes, signatures }));
+    }
+
+    /// The report of a recovery unit that stays, of the one that has come furthest.
+    fn holder_report(&mut self, whom: &[ProcessId]) -> Option<Vec<u8>> {
+        let far = |unit: &UnitNode| {
+            let registers = unit.saved_state().registers();
+            [registers.current, registers.new.map(|it| it.pattern), registers.retiring]
+                .into_iter()
+                .flatten()
+                .count()
+        };
+        let stays = |unit: &&UnitNode| {
+            unit.role == Role::RecoveryUnit
+                && unit.counts()
+                && unit.is_up()
+                && !whom.contains(&unit.id)
+        };
+        let holder = self.units.iter().filter(stays).max_by_key(|unit| far(unit))?;
+        holder.report_envelope(self.now, &mut self.rng)
+    }
+}
