@@ -21,7 +21,9 @@ use self::keys::KeysArgs;
 use self::local::{
     CompletionsArgs, ManArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs, TokenArgs,
 };
-use self::rotation::{AbortArgs, ReceiptArgs, RotateArgs, RotationsArgs, VerifyReceiptArgs};
+use self::rotation::{
+    AbortArgs, HoldEndArgs, ReceiptArgs, RotateArgs, RotationsArgs, VerifyReceiptArgs,
+};
 use self::screen::ScreenArgs;
 use self::setup::SetupArgs;
 use crate::embedded::demo::DemoArgs;
@@ -146,6 +148,9 @@ pub enum Verb {
     Watch(ScreenArgs),
     /// Ends a rotation before its decision; nothing has changed then
     Abort(AbortArgs),
+    /// Ends the hold of a rotation before its time (signed by a quorum)
+    #[command(name = "hold-end")]
+    HoldEnd(HoldEndArgs),
 
     /// Takes processes into the instance (a new manifest, signed by a quorum)
     #[command(name = "cryptounit-enroll")]

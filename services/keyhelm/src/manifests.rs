@@ -3,7 +3,7 @@
 use crypto::identity::fingerprint;
 use crypto::quorum;
 use machines::trust::{self, Trust};
-use protocol::api::{AnnouncedMember, ManifestView};
+use protocol::api::{AnnouncedMember, ManifestView, UnitEnvelope};
 use protocol::manifest::{Administrator, Manifest, Member, SignedManifest};
 use protocol::{Digest, InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 
@@ -120,6 +120,20 @@ pub fn retire(mut manifest: Manifest, name: &str) -> Result<Manifest, String> {
         _ => return Err(format!("several members are named {name}: give the id of one")),
     }
     checked(manifest)
+}
+
+/// The report that an amendment carries: of a recovery unit that stays and has come furthest, or, where
+/// no recovery unit has taken the order, of an operational one. Units judge it.
+pub fn holder_report(next: &Manifest, reports: &[UnitEnvelope]) -> Result<Vec<u8>, String> {
+    let rank = |found: &&UnitEnvelope| {
+        let role = next.crypto_units().find(|unit| unit.id == found.unit)?.role;
+        Some((role == Role::RecoveryUnit, found.standing?))
+    };
+    let staying = reports.iter().filter(|found| rank(found).is_some());
+    let best = staying.max_by_key(rank);
+    best.map(|found| found.envelope.clone()).ok_or_else(|| {
+        "no crypto unit that would stay has said that it is in the rotation".to_owned()
+    })
 }
 
 /// The crypto unit of this name or id.

@@ -247,6 +247,18 @@ pub struct RotationView {
     pub hold_until: Option<UnixMillis>,
 }
 
+/// A crypto unit's last signed report, as an amendment of the manifest carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitEnvelope {
+    /// The unit.
+    pub unit: ProcessId,
+    /// How it stands in the rotation; absent where it has not taken its order.
+    pub standing: Option<Standing>,
+    /// The envelope, byte for byte.
+    #[serde(with = "hex::serde")]
+    pub envelope: Vec<u8>,
+}
+
 /// Somebody whose answer is awaited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {

@@ -33,12 +33,21 @@ pub struct Config {
     pub faulty_ms: u64,
     /// Whether the trace is kept.
     pub keep_trace: bool,
+    /// Whether units are set back to older states, or gone for good, and administrators remove them.
+    pub has_rare_faults: bool,
 }
 
 impl Config {
     /// The usual run of a seed.
     pub const fn of(seed: u64) -> Self {
-        Self { seed, rules: Rules::ALL, is_damaged: false, faulty_ms: 45_000, keep_trace: false }
+        Self {
+            seed,
+            rules: Rules::ALL,
+            is_damaged: false,
+            faulty_ms: 45_000,
+            keep_trace: false,
+            has_rare_faults: false,
+        }
     }
 }
 
@@ -200,8 +209,16 @@ impl World {
             rogue: rng.random_bool(0.5),
             forget: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
             replace: rng.random_bool(0.4),
-            set_back: if rng.random_bool(0.5) { rng.random_range(0.0..0.4) } else { 0.0 },
-            gone: if rng.random_bool(0.3) { rng.random_range(0.0..0.1) } else { 0.0 },
+            set_back: if config.has_rare_faults && rng.random_bool(0.5) {
+                rng.random_range(0.0..0.4)
+            } else {
+                0.0
+            },
+            gone: if config.has_rare_faults && rng.random_bool(0.3) {
+                rng.random_range(0.0..0.1)
+            } else {
+                0.0
+            },
         };
         let mut hold_s = || if rng.random_bool(0.3) { rng.random_range(1..5) } else { 0 };
         let holds = (hold_s(), hold_s());
@@ -303,7 +320,7 @@ impl World {
 
     /// A mixed end of which the administrators can remove neither side.
     fn is_stuck(&self) -> bool {
-        self.is_mixed() && !self.can_administrate()
+        self.is_mixed() && !(self.config.has_rare_faults && self.can_administrate())
     }
 
     /// A rotation aborted in one unit and promoted (or decided) in another.

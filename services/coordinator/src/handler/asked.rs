@@ -59,6 +59,14 @@ impl Asked {
                 let details = json!({ "until": until });
                 Matter::Document { action: "standing-order.take", details }
             }
+            Ask::HoldEnd(signed) => {
+                let statement = signed.unverified().ok();
+                let details = json!({
+                    "rotation": statement.as_ref().map(|it| it.rotation),
+                    "hold": statement.map(|it| it.hold),
+                });
+                Matter::Document { action: "hold.end", details }
+            }
             Ask::Look | Ask::Draft(_) => Matter::Nothing,
         };
         Self { waiter, asker, matter }

@@ -12,6 +12,7 @@ mod events;
 mod follow;
 mod front;
 mod health;
+mod holds;
 mod instances;
 mod path;
 mod problem;
@@ -82,6 +83,8 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/instances/{instance}/rotations", post(rotations::start).get(rotations::list))
         .route("/v1/rotations/{rotation}", get(rotations::one))
         .route("/v1/rotations/{rotation}/abort", post(rotations::abort))
+        .route("/v1/rotations/{rotation}/hold-end", post(holds::end))
+        .route("/v1/rotations/{rotation}/reports", get(holds::reports))
         .route("/v1/rotations/{rotation}/events", get(events::events))
         .route("/v1/rotations/{rotation}/receipt", get(rotations::receipt))
         .merge(console::routes())

@@ -197,13 +197,9 @@ async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
     };
     let rotate = "keyhelm auto-mk-rotate";
     unmet("rotations", json!({ "verify_all": true }), "verify-all-unsupported", rotate).await;
-    for hold in ["hold_after_commit_s", "hold_before_clear_s"] {
-        let mut body = json!({ "purpose": "rotate", "mode": "strict", "valid_for_s": 60 });
-        body[hold] = json!(1);
-        unmet("order-drafts", body, "order-unsupported", "keyhelm auto-mk-rotate --sign").await;
-    }
+    // Its interval is not above its hold: the next rotation would come before the hold ends.
     let held = StandingOrder {
-        not_more_often_than_s: 100,
+        not_more_often_than_s: 10,
         hold_before_clear_s: 10,
         until: service::now().plus_ms(60_000),
         ..ended_standing()
@@ -212,10 +208,8 @@ async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
     let signatures = administrator.sign(domain::STANDING_ORDER, &bytes);
     let body = json!({ "bytes": hex::encode(bytes), "signatures": signatures });
     let response = cluster.api.post(&path("standing-orders"), &body).await;
-    let code = "standing-order-unsupported";
-    let found = problem(response, StatusCode::CONFLICT, code).await;
-    let next = "keyhelm auto-init --standing-order DURATION";
-    assert_eq!(found.next_command.as_deref(), Some(next));
+    let found = problem(response, StatusCode::CONFLICT, "not-taken").await;
+    assert_eq!(found.next_command.as_deref(), Some("keyhelm manifest"));
     let manifest: protocol::api::ManifestView = cluster.api.read(&path("manifest")).await;
     assert_eq!(manifest.standing_order.unwrap().hold_before_clear_s, 0, "that of before");
     assert_eq!(counters().await, before);

@@ -184,6 +184,7 @@ fn view() -> RotationView {
         aborted_because: None,
         trace_id: None,
         receipt: None,
+        hold_until: None,
     }
 }
 

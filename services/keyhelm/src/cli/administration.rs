@@ -65,12 +65,11 @@ pub struct StandingArgs {
     /// Least time between two tries
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "0")]
     pub pause_between_tries: u32,
-    /// Hold between commit and promote, for holders of wrapped keys outside the key storage; this
-    /// version carries out none
+    /// Hold between commit and re-encryption of every rotation under it, for holders of wrapped keys
+    /// outside the key storage
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "0")]
     pub hold_after_commit: u32,
-    /// Hold before the old master key is cleared, while old backups can still be brought back; this
-    /// version carries out none
+    /// Hold before the old master key is cleared, while old backups can still be brought back
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "0")]
     pub hold_before_clear: u32,
 }

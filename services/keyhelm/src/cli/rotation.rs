@@ -51,12 +51,27 @@ pub struct RotateArgs {
     /// `cryptounit-enroll`); the order is signed by hand. May be repeated
     #[arg(long, value_name = "UNIT")]
     pub join: Vec<String>,
+    /// Hold between commit and re-encryption: holders of wrapped keys outside the key storage re-wrap
+    /// theirs meanwhile. The order is signed by hand
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "0")]
+    pub hold_after_commit: u32,
+    /// Keep the old master key for this time: old backups can still be brought back. The command ends
+    /// when the new one is in use. The order is signed by hand
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "0")]
+    pub hold_before_clear: u32,
     /// Where the signatures come from.
     #[command(flatten)]
     pub passphrases: PassphraseArgs,
     /// How it is watched.
     #[command(flatten)]
     pub watch: WatchArgs,
+}
+
+impl RotateArgs {
+    /// Whether a hold is asked for.
+    pub const fn has_holds(&self) -> bool {
+        self.hold_after_commit > 0 || self.hold_before_clear > 0
+    }
 }
 
 /// What is verified beyond a sample.
@@ -147,6 +162,26 @@ pub struct AbortArgs {
     #[arg(long, short = 'y')]
     pub yes: bool,
     /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// Arguments of `hold-end`.
+#[derive(Clone, Debug, Args)]
+pub struct HoldEndArgs {
+    /// Which rotation; else the one that runs in the instance
+    #[arg(value_name = "ROTATION")]
+    pub id: Option<RotationId>,
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Where the signatures come from.
+    #[command(flatten)]
+    pub passphrases: PassphraseArgs,
+    /// How the rotation is watched after it.
     #[command(flatten)]
     pub watch: WatchArgs,
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use protocol::api::{
     AnnouncedMember, Explanation, InstanceView, ManifestView, OrderDraft, OrderDraftRequest,
-    RotationView, StartRotation, Started, UnitsView,
+    RotationView, StartRotation, Started, UnitEnvelope, UnitsView,
 };
 use protocol::manifest::SignedManifest;
-use protocol::order::SignedStandingOrder;
+use protocol::order::{SignedHoldEnd, SignedStandingOrder};
 use protocol::{InstanceId, RotationId};
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -148,6 +148,18 @@ impl Coordinator {
         let parts = ["v1", "rotations", &id, "abort"];
         let body = json!({ "because": because });
         self.http.send(self.http.request(Method::POST, &parts).json(&body)).await.map(|_| ())
+    }
+
+    /// Ends a hold before its time.
+    pub async fn end_hold(&self, id: RotationId, signed: &SignedHoldEnd) -> Result<(), CallError> {
+        let id = id.to_string();
+        let parts = ["v1", "rotations", &id, "hold-end"];
+        self.http.send(self.http.request(Method::POST, &parts).json(signed)).await.map(|_| ())
+    }
+
+    /// Each crypto unit's last signed report in a running rotation.
+    pub async fn reports(&self, id: RotationId) -> Result<Vec<UnitEnvelope>, CallError> {
+        self.http.get(&["v1", "rotations", &id.to_string(), "reports"]).await
     }
 
     async fn of<T: serde::de::DeserializeOwned>(

@@ -31,8 +31,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// `auto-init`.
 pub async fn run(app: &App, args: &AutoInitArgs) -> Outcome {
-    // Refused before the instance is founded, not after it.
-    standing::without_holds(&args.standing)?;
     let coordinator = app.coordinator()?;
     let instance = app.one_instance(&coordinator, &args.instance).await?;
     let mut signer = None;
@@ -198,7 +196,7 @@ async fn watch(
     view: RotationView,
     joined: bool,
 ) -> Outcome {
-    let end = Follow::new(app, coordinator, &args.watch, 0).to_end(view).await?;
+    let end = Follow::new(app, coordinator, &args.watch, false).to_end(view).await?;
     match end {
         End::Ended(_) => rotations::tell_end(app, end, joined),
         End::Held(..) => Ok(()),

@@ -37,8 +37,8 @@ pub struct Follow<'a> {
     app: &'a App,
     coordinator: &'a Coordinator,
     args: &'a WatchArgs,
-    /// The hold of its order, in seconds, where that is known; 0 otherwise.
-    hold_before_clear_s: u32,
+    /// Whether a hold before the clear is an end: the new master key is in use then.
+    ends_at_hold: bool,
     progress: Progress,
     last_event: Option<String>,
     shown: Option<RotationView>,
@@ -50,10 +50,10 @@ impl<'a> Follow<'a> {
         app: &'a App,
         coordinator: &'a Coordinator,
         args: &'a WatchArgs,
-        hold_before_clear_s: u32,
+        ends_at_hold: bool,
     ) -> Self {
         let (progress, last_event, shown) = (Progress::new(), None, None);
-        Self { app, coordinator, args, hold_before_clear_s, progress, last_event, shown }
+        Self { app, coordinator, args, ends_at_hold, progress, last_event, shown }
     }
 
     /// Watches from this view on to the end.
@@ -83,7 +83,10 @@ impl<'a> Follow<'a> {
         let (mut pause, longest) = PAUSE;
         let mut lost_at: Option<Instant> = None;
         loop {
-            if let Some(end) = self.stream(id).await? {
+            // No event says when a hold has been counted in all units: it is asked for.
+            if !self.is_at_hold()
+                && let Some(end) = self.stream(id).await?
+            {
                 return Ok(end);
             }
             match self.coordinator.rotation(id).await {
@@ -132,6 +135,9 @@ impl<'a> Follow<'a> {
                 if let Some(end) = self.take(found.rotation, Some(&found.text))? {
                     return Ok(Some(end));
                 }
+                if self.is_at_hold() {
+                    return Ok(None);
+                }
             }
         }
         Ok(None)
@@ -149,13 +155,16 @@ impl<'a> Follow<'a> {
             false => self.progress.show_at(&view, service::now()),
         }
         self.shown = Some(view.clone());
-        let hold_ms = u64::from(self.hold_before_clear_s) * 1000;
-        let clear = view.phases.iter().find(|(phase, _)| *phase == Phase::Clear);
-        Ok(match clear {
+        Ok(match view.hold_until {
             _ if view.phase.is_ended() => Some(End::Ended(view)),
-            Some((_, at)) if hold_ms > 0 => Some(End::Held(view.clone(), at.plus_ms(hold_ms))),
+            Some(until) if self.is_at_hold() => Some(End::Held(view, until)),
             _ => None,
         })
+    }
+
+    fn is_at_hold(&self) -> bool {
+        let phase = self.shown.as_ref().map(|view| view.phase);
+        self.ends_at_hold && phase == Some(Phase::HoldBeforeClear)
     }
 
     fn say(&self, text: &str) {

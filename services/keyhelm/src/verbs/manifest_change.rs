@@ -3,7 +3,7 @@
 use crypto::domain;
 use protocol::api::{AnnouncedMember, InstanceView, ManifestView};
 use protocol::codec;
-use protocol::manifest::{Administrator, Manifest, SignedManifest};
+use protocol::manifest::{Administrator, Amendment, Manifest, SignedManifest};
 use protocol::order::StandingOrder;
 use serde_json::json;
 
@@ -29,7 +29,7 @@ struct Change<'a> {
 
 /// `cryptounit-enroll`.
 pub async fn enroll(app: &App, args: &EnrollArgs) -> Outcome {
-    let change = Change::begin(app, &args.change).await?;
+    let change = Change::begin_amending(app, &args.change).await?;
     let announced = change.coordinator.members(change.instance.id).await?;
     let mut new = Vec::new();
     for name in &args.names {
@@ -48,17 +48,19 @@ pub async fn enroll(app: &App, args: &EnrollArgs) -> Outcome {
     for found in &new {
         next = manifests::enroll(next, found, args.replace).map_err(refused)?;
     }
+    let next = change.amended(next).await?;
     let names: Vec<_> = new.iter().map(|found| found.member.name.as_str()).collect();
     change.finish(next, &format!("Take {} into the instance?", names.join(", "))).await
 }
 
 /// `cryptounit-retire`.
 pub async fn retire(app: &App, args: &RetireArgs) -> Outcome {
-    let change = Change::begin(app, &args.change).await?;
+    let change = Change::begin_amending(app, &args.change).await?;
     let mut next = change.next();
     for name in &args.names {
         next = manifests::retire(next, name).map_err(refused)?;
     }
+    let next = change.amended(next).await?;
     let names = args.names.join(", ");
     let question = format!("Remove {names} from the instance? It serves nothing any more then.");
     change.finish(next, &question).await
@@ -102,19 +104,40 @@ pub async fn set_thresholds(app: &App, args: &ThresholdsArgs) -> Outcome {
 }
 
 impl<'a> Change<'a> {
-    async fn begin(app: &'a App, args: &'a ChangeArgs) -> Outcome<Self> {
+    /// For changes that amend the rotation that runs, if one does.
+    async fn begin_amending(app: &'a App, args: &'a ChangeArgs) -> Outcome<Self> {
         let coordinator = app.coordinator()?;
         let instance = app.one_instance(&coordinator, &args.instance).await?;
         let view = coordinator.manifest(instance.id).await?.ok_or_else(|| {
             let what = format!("instance {} is not initialised", instance.name);
             Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
         })?;
-        if let Some(open) = instance.open_rotation {
-            let what = format!("rotation {open} is running: units take no new manifest meanwhile");
+        Ok(Self { app, args, coordinator, instance, view })
+    }
+
+    /// For changes that no unit takes while a rotation runs.
+    async fn begin(app: &'a App, args: &'a ChangeArgs) -> Outcome<Self> {
+        let change = Self::begin_amending(app, args).await?;
+        if let Some(open) = change.instance.open_rotation {
+            let what = format!("rotation {open} is running: units take no such manifest meanwhile");
             return Err(Failure::new(Exit::Unmet, "rotation-running", what)
                 .next(format!("keyhelm rotations {open} --follow")));
         }
-        Ok(Self { app, args, coordinator, instance, view })
+        Ok(change)
+    }
+
+    /// While a rotation runs the manifest amends it, and carries the report of a unit that stays and
+    /// holds the master keys that are still needed.
+    async fn amended(&self, next: Manifest) -> Outcome<Manifest> {
+        let Some(rotation) = self.instance.open_rotation else { return Ok(next) };
+        let reports = self.coordinator.reports(rotation).await?;
+        let holder_report = manifests::holder_report(&next, &reports).map_err(|what| {
+            Failure::new(Exit::Unmet, "no-holder", what)
+                .safe("nothing has changed")
+                .next("keyhelm explain")
+        })?;
+        self.app.note(format!("Rotation {rotation} is running: this manifest amends it."));
+        Ok(Manifest { amendment: Some(Amendment { rotation, holder_report }), ..next })
     }
 
     fn next(&self) -> Manifest {

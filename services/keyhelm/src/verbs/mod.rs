@@ -4,6 +4,7 @@ pub mod auto_init;
 pub mod explain;
 pub mod fingerprints;
 pub mod follow;
+pub mod hold_end;
 pub mod keys;
 pub mod manifest_change;
 pub mod orders;
@@ -61,6 +62,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Receipt(args) => receipts::fetch(&app, &args).await,
         Verb::Watch(args) => watch::run(&app, &args).await,
         Verb::Abort(args) => rotations::abort(&app, &args).await,
+        Verb::HoldEnd(args) => hold_end::run(&app, &args).await,
         Verb::CryptoUnitEnroll(args) => manifest_change::enroll(&app, &args).await,
         Verb::CryptoUnitRetire(args) => manifest_change::retire(&app, &args).await,
         Verb::CryptoUnitAdminAdd(args) => manifest_change::add_administrators(&app, &args).await,

@@ -32,16 +32,15 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     let instance = app.one_instance(&coordinator, &args.instance).await?;
     if let (Some(open), false) = (instance.open_rotation, args.dry_run) {
         let view = coordinator.rotation(open).await?;
-        return join(app, args, &coordinator, view, 0).await;
+        return join(app, args, &coordinator, view).await;
     }
     let manifest = coordinator.manifest(instance.id).await?.ok_or_else(|| {
         let what = format!("instance {} is not initialised", instance.name);
         Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
     })?;
-    let hold_s = manifest.standing_order.as_ref().map_or(0, |found| found.hold_before_clear_s);
-    let (request, hold_s) = match is_signed_by_hand(args, &manifest) {
-        true => (signed_request(app, args, &coordinator, &manifest).await?, 0),
-        false => (StartRotation { mode: Some(args.mode.into()), ..plain_request(args) }, hold_s),
+    let request = match is_signed_by_hand(args, &manifest) {
+        true => signed_request(app, args, &coordinator, &manifest).await?,
+        false => StartRotation { mode: Some(args.mode.into()), ..plain_request(args) },
     };
     if args.dry_run || (app.is_interactive() && !args.yes) {
         let plan = StartRotation { dry_run: true, request_id: None, ..request.clone() };
@@ -67,13 +66,13 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     }
     let view = named(started.rotation)?;
     if started.joined {
-        return join(app, args, &coordinator, view, hold_s).await;
+        return join(app, args, &coordinator, view).await;
     }
     if !started.warnings.is_empty() {
         app.note(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
     }
     app.note(format!("Rotating the master key of {} (rotation {}):", instance.name, view.rotation));
-    let end = Follow::new(app, &coordinator, &args.watch, hold_s).to_end(view).await?;
+    let end = Follow::new(app, &coordinator, &args.watch, true).to_end(view).await?;
     tell_end(app, end, false)
 }
 
@@ -94,7 +93,8 @@ async fn bring_to_its_end(
     app.note(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
     let view = named(started.rotation.clone())?;
     let id = view.rotation;
-    if let held @ End::Held(..) = Follow::new(app, coordinator, &args.watch, 0).to_end(view).await?
+    if let held @ End::Held(..) =
+        Follow::new(app, coordinator, &args.watch, true).to_end(view).await?
     {
         return Ok(held);
     }
@@ -111,7 +111,7 @@ async fn bring_to_its_end(
 fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {
     let is_standing =
         view.standing_order.as_ref().is_some_and(|found| found.until > service::now());
-    args.sign || !args.join.is_empty() || !is_standing
+    args.sign || !args.join.is_empty() || args.has_holds() || !is_standing
 }
 
 fn plain_request(args: &RotateArgs) -> StartRotation {
@@ -133,7 +133,9 @@ async fn signed_request(
     let threshold = manifest.manifest.signature_threshold;
     let mut request = orders::request(Purpose::Rotate, args.mode.into());
     request.joining = joining(&manifest.manifest, &args.join)?;
-    if !args.sign && args.join.is_empty() {
+    request.hold_after_commit_s = args.hold_after_commit;
+    request.hold_before_clear_s = args.hold_before_clear;
+    if !args.sign && args.join.is_empty() && !args.has_holds() {
         app.note("No standing order lets the coordinator rotate by itself: signing an order.");
     }
     let signer = signer::open_quorum(app, &manifest.manifest, threshold, &args.passphrases)?;
@@ -187,7 +189,6 @@ async fn join(
     args: &RotateArgs,
     coordinator: &Coordinator,
     view: RotationView,
-    hold_s: u32,
 ) -> Outcome {
     if args.verify.is_some() {
         let what = "this version does not open every page by a second unit (--verify all)";
@@ -204,7 +205,7 @@ async fn join(
             .next(format!("keyhelm rotations {}", view.rotation)));
     }
     app.note(format!("Joining rotation {}, which is running already:", view.rotation));
-    let end = Follow::new(app, coordinator, &args.watch, hold_s).to_end(view).await?;
+    let end = Follow::new(app, coordinator, &args.watch, true).to_end(view).await?;
     tell_end(app, end, true)
 }
 

@@ -21,7 +21,7 @@ pub async fn run(app: &App, args: &RotationsArgs) -> Outcome {
     let Some(id) = args.id else { return list(app, &coordinator, args).await };
     let view = coordinator.rotation(id).await?;
     if args.follow {
-        let end = Follow::new(app, &coordinator, &args.watch, 0).to_end(view).await?;
+        let end = Follow::new(app, &coordinator, &args.watch, false).to_end(view).await?;
         return tell_end(app, end, true);
     }
     app.object(&view)?;
@@ -57,7 +57,7 @@ pub async fn abort(app: &App, args: &AbortArgs) -> Outcome {
     }
     coordinator.abort(id, &args.because).await?;
     let view = coordinator.rotation(id).await?;
-    match Follow::new(app, &coordinator, &args.watch, 0).to_end(view).await? {
+    match Follow::new(app, &coordinator, &args.watch, false).to_end(view).await? {
         End::Ended(view) if view.phase == Phase::Aborted => {
             app.object(&json!({ "type": "aborted", "rotation": view }))?;
             app.ok(format!("Rotation {id} is ended; nothing has changed."));
@@ -98,8 +98,9 @@ pub fn tell_end(app: &App, end: End, joined: bool) -> Outcome {
             }))?;
             app.ok(format!(
                 "Master key rotated and in use: {} keys. The old one is kept until {held}; the \
-                 next rotation can start after that.",
-                count(view.keys_total)
+                 next rotation can start after that, or after keyhelm hold-end {}.",
+                count(view.keys_total),
+                view.rotation
             ));
             Ok(())
         }

@@ -16,17 +16,6 @@ use crate::sigkeys::signer::Signer;
 /// How long a standing order lasts if nothing is said.
 const YEAR_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
-/// Refuses holds, which no unit of this version carries out.
-pub fn without_holds(args: &StandingArgs) -> Outcome {
-    match args.hold_after_commit == 0 && args.hold_before_clear == 0 {
-        true => Ok(()),
-        false => {
-            Err(Failure::usage("this version does not carry out a standing order with a hold")
-                .next("the same command without --hold-after-commit and --hold-before-clear"))
-        }
-    }
-}
-
 /// What the arguments ask for under a manifest; none if they ask for none.
 pub fn wanted(args: &StandingArgs, manifest: &Manifest) -> Outcome<Option<StandingOrder>> {
     let Some(interval_s) = args.standing_order else { return Ok(None) };

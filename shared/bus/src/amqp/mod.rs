@@ -16,6 +16,9 @@ pub use self::consumer::{AmqpConsumer, AmqpDelivery};
 use crate::backoff::Backoff;
 use crate::{BusError, Outgoing, Properties, PublishError, QueueSpec, Topology};
 
+/// For so long a publish waits for its confirm before it is repeated.
+const CONFIRM_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// RabbitMQ.
 #[derive(Clone)]
 pub struct AmqpBus {
@@ -64,7 +67,18 @@ impl AmqpBus {
         let mut backoff = Backoff::new(20, 1_000);
         loop {
             let channel = self.connection.publishing();
-            match publish_once(&channel, message).await {
+            let sent = tokio::time::timeout(CONFIRM_WAIT, publish_once(&channel, message)).await;
+            // A connection that broke in the middle of a publish can lose its confirm without an
+            // error; receivers answer what comes twice from state.
+            let Ok(sent) = sent else {
+                if tries >= 5 {
+                    return Err(PublishError::Unavailable("no confirm came".to_owned()));
+                }
+                tries += 1;
+                tracing::warn!("publishing again: no confirm came in time");
+                continue;
+            };
+            match sent {
                 Ok(Confirmation::Ack(None)) => return Ok(()),
                 Ok(Confirmation::Ack(Some(_))) => {
                     return Err(PublishError::Unroutable(message.routing_key.clone()));

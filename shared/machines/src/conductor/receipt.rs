@@ -25,8 +25,9 @@ impl Conductor {
         if record.phase() != Phase::Done || record.receipt.is_some() {
             return None;
         }
-        // A manifest that came after the rotation is not the one that it ran under.
-        let serial = rotation.order().number.manifest_serial;
+        // That of the order, or the last one that has amended the rotation; one that came after the
+        // rotation is not the one that it ran under.
+        let serial = rotation.manifest_serial();
         let signed = self.trust.chain().get(usize::try_from(serial).ok()?.checked_sub(1)?)?;
         let manifest = ManifestName { serial, digest: manifest_digest(&signed.bytes) };
         let made = rotation.receipt(manifest, self.id, audit, previous).map(|mut receipt| {

@@ -185,6 +185,12 @@ impl View<'_> {
         })
     }
 
+    fn has_later_order(&self, reencryptor: ProcessId) -> bool {
+        let row = self.keystores.get(&reencryptor).and_then(|held| held.report.row.as_ref());
+        let found = row.and_then(|row| row.rotation.as_ref());
+        found.is_some_and(|found| found.number > self.reference.number)
+    }
+
     fn keystore_epoch(&self, reencryptor: ProcessId) -> Option<Epoch> {
         Some(self.keystores.get(&reencryptor)?.report.row.as_ref()?.epoch)
     }
@@ -369,7 +375,9 @@ fn aborting(view: &View<'_>) -> Desired {
     // Only at this epoch: an abort of before may have been followed by another generation.
     let is_ended = |id: &ProcessId| {
         let standing = view.keystore_rotation(*id).map(|found| found.standing);
-        view.keystore_epoch(*id) == Some(view.epoch) && standing == Some(KeystoreStanding::Aborted)
+        let is_told = view.keystore_epoch(*id) == Some(view.epoch);
+        // A keystore that has gone on to a later order can never open this one.
+        view.has_later_order(*id) || (is_told && standing == Some(KeystoreStanding::Aborted))
     };
     let keystores = view
         .reencryptors()

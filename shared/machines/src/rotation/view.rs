@@ -1,6 +1,6 @@
 //! A rotation as people see it.
 
-use protocol::api::{RotationView, Waiting};
+use protocol::api::{RotationView, UnitEnvelope, Waiting};
 use protocol::audit::Phase;
 
 use super::record::{Record, Verdict};
@@ -47,6 +47,16 @@ impl Rotation {
         view.units_total = self.manifest.crypto_units().count();
         view.units_done = self.units_done();
         view
+    }
+
+    /// Each unit's last report, as an amendment carries it.
+    pub fn unit_envelopes(&self) -> Vec<UnitEnvelope> {
+        let of_one = |held: &desired::Held<protocol::report::UnitReport>| UnitEnvelope {
+            unit: held.report.unit,
+            standing: held.report.in_order(&self.reference).map(|found| found.standing),
+            envelope: held.envelope.clone(),
+        };
+        self.units.values().map(of_one).collect()
     }
 
     /// Units that have done what the phase is about.

@@ -17,18 +17,21 @@ struct Args {
     /// which a checker fires.
     #[arg(long)]
     until: Option<u64>,
+    /// Units are set back to older states or gone for good too, and administrators remove them.
+    #[arg(long)]
+    rare: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let seed = match args.until.map(|until| first_finding(args.seed, until)) {
+    let seed = match args.until.map(|until| first_finding(args.seed, until, args.rare)) {
         None => args.seed,
         Some(None) => {
             println!("no checker fires");
             return ExitCode::SUCCESS;
         }
         Some(Some(seed)) => {
-            let outcome = run(Config::of(seed));
+            let outcome = run(config(seed, args.rare));
             if let Some(violation) = outcome.violation {
                 let (checker, events) = (violation.checker, outcome.events);
                 println!("seed {seed}, {events} events, {checker}: {}", violation.text);
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = run(Config { keep_trace: true, ..Config::of(seed) });
+    let outcome = run(Config { keep_trace: true, ..config(seed, args.rare) });
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -50,15 +53,19 @@ fn main() -> ExitCode {
     }
 }
 
+const fn config(seed: u64, has_rare_faults: bool) -> Config {
+    Config { has_rare_faults, ..Config::of(seed) }
+}
+
 /// The lowest seed that finds something, whichever core comes first.
-fn first_finding(from: u64, until: u64) -> Option<u64> {
+fn first_finding(from: u64, until: u64, rare: bool) -> Option<u64> {
     let (next, lowest) = (AtomicU64::new(from), AtomicU64::new(until));
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= lowest.load(Ordering::Relaxed) {
             break;
         }
-        if run(Config::of(seed)).violation.is_some() {
+        if run(config(seed, rare)).violation.is_some() {
             lowest.fetch_min(seed, Ordering::Relaxed);
         }
     };

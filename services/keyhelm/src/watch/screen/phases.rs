@@ -20,7 +20,11 @@ pub fn draw(view: &RotationView, now: UnixMillis, palette: Palette, area: Rect, 
     let (mut names, mut times) = (Vec::new(), Vec::new());
     // A survey is over before there is a rotation.
     let columns = Phase::Inspect..=Phase::Drop;
-    for phase in Phase::ALL.into_iter().filter(|phase| columns.contains(phase)) {
+    // Few orders want a hold; a column of nothing would only take room.
+    let is_hold = |phase| matches!(phase, Phase::HoldAfterCommit | Phase::HoldBeforeClear);
+    let has = |phase| view.phases.iter().any(|(found, _)| *found == phase);
+    let shown = |phase: &Phase| columns.contains(phase) && (!is_hold(*phase) || has(*phase));
+    for phase in Phase::ALL.into_iter().filter(shown) {
         let width = phase.name().len().max(LEAST);
         let is_running = phase == view.phase;
         let (time, style) = match time(view, phase, now) {

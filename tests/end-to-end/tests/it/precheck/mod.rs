@@ -171,16 +171,6 @@ const CASES: &[Case] = &[
         expected: &[("verify-all-unsupported", "request", "keyhelm auto-mk-rotate")],
     },
     Case {
-        name: "an order with a hold",
-        breaks: &[Break::Nothing],
-        run: Run::Http(
-            "order-drafts",
-            r#"{"purpose": "rotate", "mode": "strict", "valid_for_s": 60,
-                "hold_before_clear_s": 60}"#,
-        ),
-        expected: &[("order-unsupported", "order", SIGN)],
-    },
-    Case {
         name: "an initialisation of what is initialised",
         breaks: &[Break::Nothing],
         run: Run::Http(

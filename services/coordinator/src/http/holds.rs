@@ -1,0 +1,66 @@
+//! What administrators sign while a rotation runs: the end of a hold, and what an amendment of the
+//! manifest must carry.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use machines::conductor::{Answer, Ask, Conductor};
+use protocol::RotationId;
+use protocol::api::{RotationView, UnitEnvelope};
+use protocol::order::SignedHoldEnd;
+
+use super::HttpState;
+use super::body::Body;
+use super::caller::{Caller, OPERATE};
+use super::path::Rotation;
+use super::problem::Fault;
+use super::rotations::find;
+use crate::handle::Asker;
+
+/// `POST /v1/rotations/{id}/hold-end`: hands in the administrators' statement; units judge it.
+pub(crate) async fn end(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Rotation(rotation): Rotation,
+    Body(signed): Body<SignedHoldEnd>,
+) -> Result<(StatusCode, Json<RotationView>), Fault> {
+    let before = operated(&state, &caller, rotation).await?;
+    let statement = signed
+        .unverified()
+        .map_err(|error| Fault::malformed(format!("bytes: they are no end of a hold: {error}.")))?;
+    if statement.rotation != rotation {
+        return Err(Fault::malformed("bytes: they name another rotation."));
+    }
+    let asker = Asker { actor: caller.sub().to_owned(), remember_as: None };
+    match state.handle.ask_as(asker, before.instance, Ask::HoldEnd(signed)).await? {
+        Answer::Taken => Ok((StatusCode::ACCEPTED, Json(find(&state, rotation).await?))),
+        Answer::Refused(refusal) => Err(Fault::refused(&rotation.to_string(), &refusal)),
+        _ => Err(Fault::unexpected("the end of a hold")),
+    }
+}
+
+/// `GET /v1/rotations/{id}/reports`: each crypto unit's last signed report, byte for byte.
+pub(crate) async fn reports(
+    State(state): State<HttpState>,
+    caller: Caller,
+    Rotation(rotation): Rotation,
+) -> Result<Json<Vec<UnitEnvelope>>, Fault> {
+    let before = operated(&state, &caller, rotation).await?;
+    let look = move |found: Option<&Conductor>| {
+        let running = found?.rotation()?;
+        (running.reference().rotation == rotation).then(|| running.unit_envelopes())
+    };
+    let found = state.handle.see(before.instance, look).await?;
+    found.map(Json).ok_or_else(|| Fault::unknown_rotation(rotation))
+}
+
+async fn operated(
+    state: &HttpState,
+    caller: &Caller,
+    rotation: RotationId,
+) -> Result<RotationView, Fault> {
+    caller.must(&OPERATE)?;
+    let found = find(state, rotation).await?;
+    caller.must_in(&OPERATE, found.instance, &found.instance.to_string())?;
+    Ok(found)
+}

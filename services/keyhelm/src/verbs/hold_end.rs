@@ -1,0 +1,81 @@
+//! `hold-end`: the administrators end a hold before its time.
+
+use crypto::domain;
+use protocol::api::RotationView;
+use protocol::audit::Phase;
+use protocol::codec;
+use protocol::order::{Hold, HoldEnd, SignedHoldEnd};
+
+use super::follow::Follow;
+use super::rotations::tell_end;
+use crate::app::App;
+use crate::cli::rotation::HoldEndArgs;
+use crate::client::coordinator::Coordinator;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::sigkeys::signer;
+
+/// Signs the end of the hold that the rotation is in, hands it in, and watches the rotation.
+pub async fn run(app: &App, args: &HoldEndArgs) -> Outcome {
+    let coordinator = app.coordinator()?;
+    let view = running(app, &coordinator, args).await?;
+    let id = view.rotation;
+    let hold = hold_of(&view)?;
+    let manifest = coordinator.manifest(view.instance).await?.ok_or_else(|| {
+        Failure::new(Exit::Unmet, "not-initialised", "the instance is not initialised")
+            .next("keyhelm auto-init")
+    })?;
+    let question = match hold {
+        Hold::AfterCommit => {
+            "Go on with the re-encryption? Wrapped keys outside of the key storage must have been \
+             re-wrapped by then."
+        }
+        Hold::BeforeClear => {
+            "Have the old master key wiped? Backups of the key storage from before the rotation \
+             cannot be brought back after that."
+        }
+    };
+    app.confirm(question, args.yes)?;
+    let manifest = manifest.manifest;
+    let signer =
+        signer::open_quorum(app, &manifest, manifest.signature_threshold, &args.passphrases)?;
+    let statement = HoldEnd { instance: view.instance, rotation: id, number: view.number, hold };
+    let bytes = codec::encode(&statement);
+    let signatures = signer.sign(domain::HOLD_END, &bytes);
+    coordinator.end_hold(id, &SignedHoldEnd { bytes, signatures }).await?;
+    app.note(format!("The hold {} of rotation {id} is ended:", hold.name()));
+    let view = coordinator.rotation(id).await?;
+    let is_first = hold == Hold::AfterCommit;
+    let end = Follow::new(app, &coordinator, &args.watch, is_first).to_end(view).await?;
+    tell_end(app, end, true)
+}
+
+async fn running(
+    app: &App,
+    coordinator: &Coordinator,
+    args: &HoldEndArgs,
+) -> Outcome<RotationView> {
+    let id = match args.id {
+        Some(id) => id,
+        None => {
+            let instance = app.one_instance(coordinator, &args.instance).await?;
+            instance.open_rotation.ok_or_else(|| {
+                let what = format!("no rotation is running in {}", instance.name);
+                Failure::new(Exit::Failed, "not-running", what).next("keyhelm rotations")
+            })?
+        }
+    };
+    Ok(coordinator.rotation(id).await?)
+}
+
+fn hold_of(view: &RotationView) -> Outcome<Hold> {
+    match view.phase {
+        Phase::HoldAfterCommit => Ok(Hold::AfterCommit),
+        Phase::HoldBeforeClear => Ok(Hold::BeforeClear),
+        phase => {
+            let what = format!("rotation {} is in no hold: it is at {phase}", view.rotation);
+            Err(Failure::new(Exit::Failed, "not-holding", what)
+                .safe("nothing has changed")
+                .next(format!("keyhelm rotations {}", view.rotation)))
+        }
+    }
+}
