@@ -176,6 +176,7 @@ mod tests {
             aborted_because: None,
             trace_id: None,
             receipt: None,
+            hold_until: None,
         }
     }
 

@@ -126,6 +126,7 @@ mod tests {
             aborted_because: None,
             trace_id: None,
             receipt: None,
+            hold_until: None,
         };
         RotationEvent { seq, at: UnixMillis(seq), rotation: view, text: String::new() }
     }

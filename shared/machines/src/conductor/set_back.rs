@@ -36,6 +36,10 @@ impl Conductor {
     ) {
         let unit: ProcessId = report.unit;
         let answered = report.answering.as_ref().map(|answering| answering.message);
+        // One without a manifest serves nothing, and is named for that.
+        if report.facts.is_imprint {
+            return;
+        }
         // One that does not take the reminder is shown it again with the next message that it
         // answers, not at once and for ever.
         let is_reminded = answered.is_some() && self.reminded.get(&unit).copied() == answered;
