@@ -10,7 +10,8 @@ import json
 import sys
 import uuid
 
-PHASES = "inspect generate install commit reencrypt promote flip clear drop done".split()
+PHASES = "inspect generate install commit hold-after-commit reencrypt promote flip"
+PHASES = f"{PHASES} hold-before-clear clear drop done".split()
 RECEIPT, MANIFEST = "keyhelm rotation receipt v1", "keyhelm manifest v1"
 ORDER, STANDING = "keyhelm order v1", "keyhelm standing order v1"
 NOTE = (
@@ -152,7 +153,8 @@ def read_manifest(data):
     found |= {"previous": it.option(it.b32), "members": it.list(member)}
     found |= {"keystores": it.list(it.id), "admins": it.list(lambda: (it.text(), it.b32()))}
     found |= {"signs": it.u32(), "revokes": it.u32()}
-    it.u64(), it.option(lambda: (it.id(), it.list(it.u8)))
+    it.u64()
+    found["amends"] = it.option(lambda: (it.id(), it.list(it.u8))[0])
     it.end()
     return found
 
@@ -320,12 +322,17 @@ def key_of(manifest, member, role, what):
     return keys[0]
 
 
-def check_order(receipt, manifest):
+def check_order(receipt, manifests):
+    """By the manifest that it names; all others must have amended its rotation."""
     text, authority = has(receipt["order"], "bytes authority", "order")
     data = unhex(text)
     order = read_order(data)
+    serial = order["number"][0]
+    want(1 <= serial <= len(manifests), "the order is of another manifest")
+    manifest = manifests[serial - 1]
     want(order["instance"] == manifest["instance"], "the order is of another instance")
-    want(order["number"][0] == manifest["serial"], "the order is of another manifest")
+    amends = {later["amends"] for later in manifests[serial:]}
+    want(amends <= {order["rotation"]}, "the order is of another manifest")
     want(h(ORDER, data).hex() == receipt["order_digest"], "the order has another digest")
     want(order["rotation"] == unid(receipt["rotation"]), "the order is of another rotation")
     purpose = ["initialise", "rotate"][order["purpose"]]
@@ -364,7 +371,7 @@ def check_units(receipt, manifest, order):
         is_own = header["sender"] == report["unit"] == unit
         is_own = is_own and report["instance"] == manifest["instance"]
         want(is_own, f"{name}: a report of somebody else")
-        want(report["serial"] >= manifest["serial"], f"{name}: a report of an earlier manifest")
+        want(report["serial"] >= order["number"][0], f"{name}: a report of an earlier manifest")
         registers = report["current"], report["new"], report["retiring"]
         want(registers == (unhex(receipt["to"], 32), None, None), f"{name}: other master keys")
         wanted = order["rotation"], order["number"], unhex(receipt["order_digest"], 32), 3
@@ -428,7 +435,7 @@ def check(receipt, file, former=None):
     manifest = manifests[serial - 1]
     names = manifest["digest"].hex(), manifest["name"]
     want(names == (digest, receipt["instance_name"]), "the manifest is another one")
-    order, _ = check_order(receipt, manifest)
+    order, _ = check_order(receipt, manifests[:serial])
     check_units(receipt, manifest, order)
     check_keystores(receipt, manifest, order)
     phases = [PHASES.index(phase) if phase in PHASES else -1 for phase, _ in receipt["phases"]]

@@ -127,12 +127,7 @@ fn holder(
     let old_key = binding.order.from.filter(|_| standing != Standing::Cleared);
     // With a holder that has aborted the rotation ends so, and nothing is under the new one.
     let new_key = binding.to.filter(|_| standing != Standing::Aborted || binding.is_promoted);
-    let registers = &report.registers;
-    let holds = |pattern: Pattern| {
-        [registers.current, registers.new.map(|new| new.pattern), registers.retiring]
-            .contains(&Some(pattern))
-    };
-    match old_key.into_iter().chain(new_key).all(holds) {
+    match old_key.into_iter().chain(new_key).all(|needed| report.registers.hold(needed)) {
         true => Ok(()),
         false => Err("the holder does not hold the master keys that are still needed"),
     }

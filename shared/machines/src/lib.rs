@@ -16,6 +16,7 @@ pub mod conductor;
 pub mod envelope;
 pub mod explain;
 pub mod gate;
+pub mod hold_end;
 pub mod leave;
 pub mod receipt;
 pub mod rotation;

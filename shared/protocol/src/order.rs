@@ -171,6 +171,13 @@ pub struct HoldEnd {
     pub hold: Hold,
 }
 
+impl HoldEnd {
+    /// Whether it is about the rotation of this order.
+    pub fn is_for(&self, order: &OrderRef) -> bool {
+        self.rotation == order.rotation && self.number == order.number
+    }
+}
+
 /// A [`HoldEnd`] with the administrators' signatures over its encoded bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct SignedHoldEnd {

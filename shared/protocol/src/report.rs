@@ -48,6 +48,16 @@ pub struct Registers {
 }
 
 impl Registers {
+    /// Whether any of them holds the master key of this pattern.
+    pub fn hold(&self, pattern: Pattern) -> bool {
+        self.patterns().any(|held| held == pattern)
+    }
+
+    /// Patterns of those that are not Empty.
+    pub fn patterns(&self) -> impl Iterator<Item = Pattern> {
+        [self.current, self.new.map(|new| new.pattern), self.retiring].into_iter().flatten()
+    }
+
     /// IBM's word for the state of the new register.
     pub const fn new_status(&self) -> &'static str {
         match self.new {

@@ -156,13 +156,14 @@ impl World {
         )
     }
 
-    /// Whether a unit of either role that counts is left without them.
+    /// Whether a unit of either role that counts is left without them. Without rare faults nobody is
+    /// removed.
     fn can_go(&self, whom: &[ProcessId]) -> bool {
         let is_left = |role| {
             let mut left = self.units.iter().filter(|unit| !whom.contains(&unit.id));
             left.any(|unit| unit.role == role && unit.counts() && !unit.is_gone)
         };
-        is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
+        self.config.has_rare_faults && is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
     }
 
     /// Signs the next manifest without these units: an amendment where a rotation runs.
@@ -202,13 +203,7 @@ impl World {
 
     /// The report of a recovery unit that stays, of the one that has come furthest.
     fn holder_report(&mut self, whom: &[ProcessId]) -> Option<Vec<u8>> {
-        let far = |unit: &UnitNode| {
-            let registers = unit.saved_state().registers();
-            [registers.current, registers.new.map(|it| it.pattern), registers.retiring]
-                .into_iter()
-                .flatten()
-                .count()
-        };
+        let far = |unit: &UnitNode| unit.saved_state().registers().patterns().count();
         let stays = |unit: &&UnitNode| {
             unit.role == Role::RecoveryUnit
                 && unit.counts()

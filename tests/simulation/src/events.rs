@@ -417,7 +417,7 @@ impl World {
 
     /// Somebody asks for a rotation, and now and then for its end.
     fn requests(&mut self) {
-        if self.config.has_rare_faults && self.administrate() {
+        if self.administrate() {
             // Nothing else is asked for meanwhile.
         } else if self.coordinator.is_rotating() && self.rng.random_bool(0.1) {
             self.end_hold();

@@ -320,7 +320,7 @@ impl World {
 
     /// A mixed end of which the administrators can remove neither side.
     fn is_stuck(&self) -> bool {
-        self.is_mixed() && !(self.config.has_rare_faults && self.can_administrate())
+        self.is_mixed() && !self.can_administrate()
     }
 
     /// A rotation aborted in one unit and promoted (or decided) in another.

@@ -5,7 +5,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use machines::conductor::{Answer, Ask, Conductor};
-use protocol::RotationId;
 use protocol::api::{RotationView, UnitEnvelope};
 use protocol::order::SignedHoldEnd;
 
@@ -14,7 +13,7 @@ use super::body::Body;
 use super::caller::{Caller, OPERATE};
 use super::path::Rotation;
 use super::problem::Fault;
-use super::rotations::find;
+use super::rotations::{find, permitted};
 use crate::handle::Asker;
 
 /// `POST /v1/rotations/{id}/hold-end`: hands in the administrators' statement; units judge it.
@@ -24,7 +23,7 @@ pub(crate) async fn end(
     Rotation(rotation): Rotation,
     Body(signed): Body<SignedHoldEnd>,
 ) -> Result<(StatusCode, Json<RotationView>), Fault> {
-    let before = operated(&state, &caller, rotation).await?;
+    let before = permitted(&state, &caller, rotation, &OPERATE).await?;
     let statement = signed
         .unverified()
         .map_err(|error| Fault::malformed(format!("bytes: they are no end of a hold: {error}.")))?;
@@ -45,22 +44,11 @@ pub(crate) async fn reports(
     caller: Caller,
     Rotation(rotation): Rotation,
 ) -> Result<Json<Vec<UnitEnvelope>>, Fault> {
-    let before = operated(&state, &caller, rotation).await?;
+    let before = permitted(&state, &caller, rotation, &OPERATE).await?;
     let look = move |found: Option<&Conductor>| {
         let running = found?.rotation()?;
         (running.reference().rotation == rotation).then(|| running.unit_envelopes())
     };
     let found = state.handle.see(before.instance, look).await?;
     found.map(Json).ok_or_else(|| Fault::unknown_rotation(rotation))
-}
-
-async fn operated(
-    state: &HttpState,
-    caller: &Caller,
-    rotation: RotationId,
-) -> Result<RotationView, Fault> {
-    caller.must(&OPERATE)?;
-    let found = find(state, rotation).await?;
-    caller.must_in(&OPERATE, found.instance, &found.instance.to_string())?;
-    Ok(found)
 }

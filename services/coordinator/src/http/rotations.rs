@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use identity::Role;
 use machines::conductor::{Answer, Ask, Conductor, StartAsk};
+use protocol::RotationId;
 use protocol::api::{RotationView, StartRotation, Started};
 use protocol::keystore::GateMode;
 use protocol::topology::TRACEPARENT_HEADER;
-use protocol::{InstanceId, RotationId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -132,9 +133,7 @@ pub(crate) async fn one(
     caller: Caller,
     Rotation(rotation): Rotation,
 ) -> Result<Json<RotationView>, Fault> {
-    caller.must(&SEE)?;
-    let found = find(&state, rotation).await?;
-    caller.must_in(&SEE, found.instance, &found.instance.to_string())?;
+    let found = permitted(&state, &caller, rotation, &SEE).await?;
     Ok(Json(found))
 }
 
@@ -144,9 +143,7 @@ pub(crate) async fn receipt(
     caller: Caller,
     Rotation(rotation): Rotation,
 ) -> Result<Response, Fault> {
-    caller.must(&SEE)?;
-    let found = find(&state, rotation).await?;
-    caller.must_in(&SEE, found.instance, &found.instance.to_string())?;
+    let found = permitted(&state, &caller, rotation, &SEE).await?;
     let receipt = state.records.receipt(rotation).await?;
     let receipt = receipt.ok_or_else(|| Fault::no_receipt(&found))?;
     let name = format!("attachment; filename=\"receipt-{rotation}.json\"");
@@ -155,6 +152,19 @@ pub(crate) async fn receipt(
         (header::CONTENT_DISPOSITION, name),
     ];
     Ok((headers, receipt).into_response())
+}
+
+/// A rotation that the caller, in one of these roles, may see or act on.
+pub(crate) async fn permitted(
+    state: &HttpState,
+    caller: &Caller,
+    rotation: RotationId,
+    roles: &[Role],
+) -> Result<RotationView, Fault> {
+    caller.must(roles)?;
+    let found = find(state, rotation).await?;
+    caller.must_in(roles, found.instance, &found.instance.to_string())?;
+    Ok(found)
 }
 
 /// A rotation of any instance: as its conductor sees it, else as it was saved.
@@ -188,10 +198,7 @@ pub(crate) async fn abort(
     Rotation(rotation): Rotation,
     Body(AbortRotation { because }): Body<AbortRotation>,
 ) -> Result<(StatusCode, Json<RotationView>), Fault> {
-    caller.must(&OPERATE)?;
-    let before = find(&state, rotation).await?;
-    let instance: InstanceId = before.instance;
-    caller.must_in(&OPERATE, instance, &instance.to_string())?;
+    let instance = permitted(&state, &caller, rotation, &OPERATE).await?.instance;
     if because.trim().is_empty() || because.len() > MAX_BECAUSE {
         let text = format!("because: say why, in 1 to {MAX_BECAUSE} bytes.");
         return Err(Fault::malformed(text));

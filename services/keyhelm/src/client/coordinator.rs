@@ -13,6 +13,7 @@ use reqwest::{Method, Response, header};
 use serde_json::json;
 
 use super::{CallError, Http};
+use crate::failure::{Exit, Failure, Outcome};
 
 /// An event stream has no end of its own time; silence is judged by whoever reads it.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -57,6 +58,14 @@ impl Coordinator {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The same, of an instance that must have been founded.
+    pub async fn founded(&self, id: InstanceId, name: &str) -> Outcome<ManifestView> {
+        self.manifest(id).await?.ok_or_else(|| {
+            let what = format!("instance {name} is not initialised");
+            Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
+        })
     }
 
     /// Gives a manifest.

@@ -7,23 +7,18 @@ use protocol::codec;
 use protocol::order::{Hold, HoldEnd, SignedHoldEnd};
 
 use super::follow::Follow;
-use super::rotations::tell_end;
+use super::rotations::{named_or_running, tell_end};
 use crate::app::App;
 use crate::cli::rotation::HoldEndArgs;
-use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::sigkeys::signer;
 
 /// Signs the end of the hold that the rotation is in, hands it in, and watches the rotation.
 pub async fn run(app: &App, args: &HoldEndArgs) -> Outcome {
     let coordinator = app.coordinator()?;
-    let view = running(app, &coordinator, args).await?;
-    let id = view.rotation;
+    let id = named_or_running(app, &coordinator, args.id, &args.instance).await?;
+    let view = coordinator.rotation(id).await?;
     let hold = hold_of(&view)?;
-    let manifest = coordinator.manifest(view.instance).await?.ok_or_else(|| {
-        Failure::new(Exit::Unmet, "not-initialised", "the instance is not initialised")
-            .next("keyhelm auto-init")
-    })?;
     let question = match hold {
         Hold::AfterCommit => {
             "Go on with the re-encryption? Wrapped keys outside of the key storage must have been \
@@ -35,7 +30,8 @@ pub async fn run(app: &App, args: &HoldEndArgs) -> Outcome {
         }
     };
     app.confirm(question, args.yes)?;
-    let manifest = manifest.manifest;
+    let name = view.instance.to_string();
+    let manifest = coordinator.founded(view.instance, &name).await?.manifest;
     let signer =
         signer::open_quorum(app, &manifest, manifest.signature_threshold, &args.passphrases)?;
     let statement = HoldEnd { instance: view.instance, rotation: id, number: view.number, hold };
@@ -47,24 +43,6 @@ pub async fn run(app: &App, args: &HoldEndArgs) -> Outcome {
     let is_first = hold == Hold::AfterCommit;
     let end = Follow::new(app, &coordinator, &args.watch, is_first).to_end(view).await?;
     tell_end(app, end, true)
-}
-
-async fn running(
-    app: &App,
-    coordinator: &Coordinator,
-    args: &HoldEndArgs,
-) -> Outcome<RotationView> {
-    let id = match args.id {
-        Some(id) => id,
-        None => {
-            let instance = app.one_instance(coordinator, &args.instance).await?;
-            instance.open_rotation.ok_or_else(|| {
-                let what = format!("no rotation is running in {}", instance.name);
-                Failure::new(Exit::Failed, "not-running", what).next("keyhelm rotations")
-            })?
-        }
-    };
-    Ok(coordinator.rotation(id).await?)
 }
 
 fn hold_of(view: &RotationView) -> Outcome<Hold> {

@@ -108,10 +108,7 @@ impl<'a> Change<'a> {
     async fn begin_amending(app: &'a App, args: &'a ChangeArgs) -> Outcome<Self> {
         let coordinator = app.coordinator()?;
         let instance = app.one_instance(&coordinator, &args.instance).await?;
-        let view = coordinator.manifest(instance.id).await?.ok_or_else(|| {
-            let what = format!("instance {} is not initialised", instance.name);
-            Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
-        })?;
+        let view = coordinator.founded(instance.id, &instance.name).await?;
         Ok(Self { app, args, coordinator, instance, view })
     }
 

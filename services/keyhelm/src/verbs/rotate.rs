@@ -34,10 +34,7 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
         let view = coordinator.rotation(open).await?;
         return join(app, args, &coordinator, view).await;
     }
-    let manifest = coordinator.manifest(instance.id).await?.ok_or_else(|| {
-        let what = format!("instance {} is not initialised", instance.name);
-        Failure::new(Exit::Unmet, "not-initialised", what).next("keyhelm auto-init")
-    })?;
+    let manifest = coordinator.founded(instance.id, &instance.name).await?;
     let request = match is_signed_by_hand(args, &manifest) {
         true => signed_request(app, args, &coordinator, &manifest).await?,
         false => StartRotation { mode: Some(args.mode.into()), ..plain_request(args) },

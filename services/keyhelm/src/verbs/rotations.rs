@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::follow::{End, Follow};
 use crate::app::App;
+use crate::cli::InstanceArg;
 use crate::cli::rotation::{AbortArgs, RotationsArgs};
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
@@ -47,10 +48,7 @@ async fn list(app: &App, coordinator: &Coordinator, args: &RotationsArgs) -> Out
 /// `abort`.
 pub async fn abort(app: &App, args: &AbortArgs) -> Outcome {
     let coordinator = app.coordinator()?;
-    let id = match args.id {
-        Some(id) => id,
-        None => running(app, &coordinator, args).await?,
-    };
+    let id = named_or_running(app, &coordinator, args.id, &args.instance).await?;
     let question = format!("End rotation {id}? Before its decision nothing has changed then.");
     if app.is_interactive() {
         app.confirm(&question, args.yes)?;
@@ -74,8 +72,17 @@ pub async fn abort(app: &App, args: &AbortArgs) -> Outcome {
     }
 }
 
-async fn running(app: &App, coordinator: &Coordinator, args: &AbortArgs) -> Outcome<RotationId> {
-    let instance = app.one_instance(coordinator, &args.instance).await?;
+/// The rotation that is named, or the one that runs in the instance.
+pub async fn named_or_running(
+    app: &App,
+    coordinator: &Coordinator,
+    named: Option<RotationId>,
+    wanted: &InstanceArg,
+) -> Outcome<RotationId> {
+    if let Some(id) = named {
+        return Ok(id);
+    }
+    let instance = app.one_instance(coordinator, wanted).await?;
     instance.open_rotation.ok_or_else(|| {
         let what = format!("no rotation is running in {}", instance.name);
         Failure::new(Exit::Failed, "not-running", what).next("keyhelm rotations")

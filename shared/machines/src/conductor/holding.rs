@@ -1,15 +1,14 @@
 //! Holds: nothing else starts meanwhile, and the administrators may end them early.
 
-use crypto::domain;
 use protocol::UnixMillis;
 use protocol::audit::Phase;
 use protocol::order::SignedHoldEnd;
 use rand::CryptoRng;
 
 use super::{Answer, AskId, Conductor, Effects, refused};
-use crate::rotation::Input as RotationInput;
+use crate::hold_end;
 use crate::rotation::precheck::Findings;
-use crate::trust::verify_signatures;
+use crate::rotation::{Input as RotationInput, Rotation};
 
 impl Conductor {
     /// While the old master key is kept, a rotation is neither running nor over: whoever wants
@@ -45,20 +44,10 @@ impl Conductor {
     }
 
     fn judge_hold_end(&self, signed: &SignedHoldEnd) -> Result<(), String> {
-        let statement = signed.unverified().map_err(|error| error.to_string())?;
         let manifest = self.trust.newest().ok_or("there is no manifest")?;
-        if statement.instance != manifest.instance {
-            return Err("the statement is of another instance".to_owned());
-        }
         let running = self.rotation.as_ref().filter(|rotation| !rotation.is_ended());
-        let is_running = running.is_some_and(|rotation| {
-            let reference = rotation.reference();
-            reference.rotation == statement.rotation && reference.number == statement.number
-        });
-        if !is_running {
-            return Err("the rotation that the statement names is not running".to_owned());
-        }
-        let (threshold, given) = (manifest.signature_threshold, &signed.signatures);
-        verify_signatures(manifest, domain::HOLD_END, &signed.bytes, given, threshold)
+        hold_end::verify(signed, manifest, running.map(Rotation::reference))
+            .map(|_| ())
+            .map_err(|refusal| refusal.to_string())
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
     }
     details.push(format!("If its newest data folder exists: {}.", restore(first)));
     let next = match &known.running {
-        // While a rotation runs, nobody is retired.
+        // Ended first, the rotation needs no manifest that amends it.
         Some(running) if !running.view.is_decided => {
             details.push(format!("After that: {}.", retire(first, manifest)));
             format!("keyhelm abort {}", running.view.rotation)
@@ -83,7 +83,7 @@ pub(super) fn keystore_differs(known: &Known<'_>) -> Option<Told> {
     reports(known).next()?;
     let orphan = |row: &&KeystoreRow| {
         let pattern = row.active.as_ref().map(|active| active.pattern);
-        let is_held = |pattern| reports(known).any(|report| holds(&report.registers, pattern));
+        let is_held = |pattern| reports(known).any(|report| report.registers.hold(pattern));
         manifest.keystores.contains(&row.keystore) && pattern.is_some_and(|it| !is_held(it))
     };
     let orphans: Vec<_> = rows(known).filter(orphan).collect();
@@ -133,11 +133,6 @@ pub(super) fn unmet(known: &Known<'_>) -> Option<Told> {
     let mut details: Vec<_> = unmet.iter().map(condition).collect();
     details.extend(known.last.map(super::quiet::end_of));
     Told::act(details, next)
-}
-
-fn holds(registers: &Registers, pattern: Pattern) -> bool {
-    let new = registers.new.map(|new| new.pattern);
-    [registers.current, registers.retiring, new].contains(&Some(pattern))
 }
 
 /// Reports of units of the manifest that have just answered.

@@ -56,11 +56,7 @@ impl View<'_> {
     /// The statement that ends a hold, for these units.
     fn ending(&self, hold: Hold, units: &[ProcessId]) -> Vec<Wanted> {
         let statement = self.hold_ends.iter().find(|signed| {
-            signed.unverified().is_ok_and(|it| {
-                it.hold == hold
-                    && it.rotation == self.reference.rotation
-                    && it.number == self.reference.number
-            })
+            signed.unverified().is_ok_and(|it| it.hold == hold && it.is_for(self.reference))
         });
         let Some(statement) = statement else { return Vec::new() };
         let wanted = |unit: &ProcessId| {

@@ -2,16 +2,14 @@
 //! clear before the other. A unit never acts by itself when a hold ends.
 
 use bincode::{Decode, Encode};
-use crypto::domain;
-use protocol::order::{Hold, HoldEnd, SignedHoldEnd};
+use protocol::order::{Hold, SignedHoldEnd};
 use protocol::report::Standing;
 use protocol::{GenerationId, KeystoreId, UnixMillis};
 
 use super::refusal::UnitRefusal;
 use super::{Done, Unit};
 use crate::certificate::Flipped;
-use crate::leave::LeaveRefusal;
-use crate::trust::verify_signatures;
+use crate::hold_end;
 
 /// How the holds of the order that a unit has taken stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -99,7 +97,9 @@ impl Unit {
         now: UnixMillis,
         signed: &SignedHoldEnd,
     ) -> Result<Done, UnitRefusal> {
-        let statement = self.verify_hold_end(signed)?;
+        let manifest = self.state.trust.newest().ok_or(UnitRefusal::Imprint)?;
+        let running = self.state.rotation.as_ref().map(|taken| &taken.reference);
+        let statement = hold_end::verify(signed, manifest, running)?;
         let Some(taken) = &mut self.state.rotation else { return Err(UnitRefusal::NotBound) };
         let until = match (statement.hold, taken.standing, &mut taken.holds) {
             (Hold::AfterCommit, Standing::Bound, holds) => holds.promote_not_before.as_mut(),
@@ -115,27 +115,5 @@ impl Unit {
             }
             _ => Ok(Done::BEFORE),
         }
-    }
-
-    fn verify_hold_end(&self, signed: &SignedHoldEnd) -> Result<HoldEnd, UnitRefusal> {
-        let malformed = |error: protocol::codec::DecodeError| {
-            UnitRefusal::Leave(LeaveRefusal::Malformed(error.to_string()))
-        };
-        let statement = signed.unverified().map_err(malformed)?;
-        let manifest = self.state.trust.newest().ok_or(UnitRefusal::Imprint)?;
-        if statement.instance != manifest.instance {
-            return Err(LeaveRefusal::OtherInstance.into());
-        }
-        let is_ours = self.state.rotation.as_ref().is_some_and(|taken| {
-            taken.reference.rotation == statement.rotation
-                && taken.reference.number == statement.number
-        });
-        if !is_ours {
-            return Err(UnitRefusal::NotBound);
-        }
-        let (threshold, given) = (manifest.signature_threshold, &signed.signatures);
-        verify_signatures(manifest, domain::HOLD_END, &signed.bytes, given, threshold)
-            .map_err(LeaveRefusal::NotSigned)?;
-        Ok(statement)
     }
 }

@@ -4,6 +4,7 @@ use protocol::report::Refusal;
 use protocol::{Epoch, OrderNumber, Pattern, ProcessId, Role};
 
 use crate::certificate::CertificateRefusal;
+use crate::hold_end::HoldEndRefusal;
 use crate::leave::LeaveRefusal;
 use crate::trust::ManifestRefusal;
 
@@ -135,6 +136,17 @@ pub enum UnitRefusal {
     /// A path of the design that this program does not walk yet.
     #[error("{0} is not supported by this version: nothing was changed")]
     NotSupported(&'static str),
+}
+
+impl From<HoldEndRefusal> for UnitRefusal {
+    fn from(refusal: HoldEndRefusal) -> Self {
+        match refusal {
+            HoldEndRefusal::Malformed(text) => Self::Leave(LeaveRefusal::Malformed(text)),
+            HoldEndRefusal::OtherInstance => Self::Leave(LeaveRefusal::OtherInstance),
+            HoldEndRefusal::OtherRotation => Self::NotBound,
+            HoldEndRefusal::NotSigned(text) => Self::Leave(LeaveRefusal::NotSigned(text)),
+        }
+    }
 }
 
 impl UnitRefusal {

@@ -47,6 +47,9 @@ fn main() -> ExitCode {
         "{} events, {} faults, {} rotations done, {} aborted",
         outcome.events, outcome.faults, outcome.rotations_done, outcome.rotations_aborted
     );
+    for ((fault, phase, role), count) in &outcome.table {
+        println!("{count:>5} {fault} at {phase} of {role}");
+    }
     match outcome.violation {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,

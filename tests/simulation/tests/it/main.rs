@@ -40,7 +40,7 @@ fn no_checker_fires() {
     let with_both = outcomes.iter().filter(had_both).count();
     println!(
         "{} seeds: {} events, {} faults, {} rotations done, {} aborted, {} mixed ends, {} units \
-         replaced; {with_both} seeds finished a rotation and had a fault",
+         replaced, {} set back, {} removed, {} holds; {with_both} seeds finished a rotation and had a fault",
         outcomes.len(),
         sum(|it| it.events),
         sum(|it| it.faults),
@@ -48,6 +48,9 @@ fn no_checker_fires() {
         sum(|it| it.rotations_aborted),
         sum(|it| it.mixed_ends),
         sum(|it| it.replaced),
+        sum(|it| it.set_back),
+        sum(|it| it.removed),
+        sum(|it| it.holds),
     );
     assert!(with_both * 100 >= outcomes.len() * 80, "the world is too kind, or too cruel");
 }
