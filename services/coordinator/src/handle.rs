@@ -46,7 +46,7 @@ pub struct Asker {
 pub enum LocalAsk {
     /// For an instance's conductor.
     Conduct(InstanceId, Asker, Box<Ask>, oneshot::Sender<Answer>),
-    /// Surveys an instance; those who ask while one is under way share it. Dropped without an
+    /// Surveys an instance; those who ask while one is under way share the next. Dropped without an
     /// answer if the instance is not known.
     Survey(InstanceId, oneshot::Sender<Looked>),
     /// Looks at an instance's conductor.

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
 use crate::database::Database;
+use crate::port;
 use crate::process::{PATIENCE, Process};
 use crate::proxy::Proxy;
 use crate::tap;
@@ -72,11 +73,6 @@ pub struct Cluster {
 
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// The folder of the binaries of this build.
 pub fn binaries() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
@@ -107,13 +103,13 @@ impl Cluster {
         let database = Database::create(&admin_url).await?;
         let mut cluster = Self {
             folder,
-            broker: Proxy::reserve(server_of(&amqp_url)?).await?,
-            store: Proxy::reserve(server_of(&database.url)?).await?,
+            broker: Proxy::reserve(server_of(&amqp_url)?)?,
+            store: Proxy::reserve(server_of(&database.url)?)?,
             database,
             units: UNITS.into_iter().chain(more.iter().map(|name| (*name, UNITS[0].1))).collect(),
             processes: Vec::new(),
-            coordinator_port: free_port()?,
-            gateway_port: free_port()?,
+            coordinator_port: port::free()?,
+            gateway_port: port::free()?,
             amqp_url,
             _turn: turn,
         };
@@ -178,7 +174,7 @@ impl Cluster {
             ("KEYHELM_AMQP_URL".to_owned(), broker),
         ];
         environment.extend(own.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        let process = Process::new(name, binary, folder, environment, free_port()?);
+        let process = Process::new(name, binary, folder, environment, port::free()?);
         self.processes.push(process);
         Ok(())
     }

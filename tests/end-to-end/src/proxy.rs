@@ -7,6 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::port;
+
 /// A proxy to one server.
 pub struct Proxy {
     address: SocketAddr,
@@ -17,8 +19,8 @@ pub struct Proxy {
 
 impl Proxy {
     /// Takes a free port; nothing listens on it yet.
-    pub async fn reserve(target: String) -> std::io::Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    pub fn reserve(target: String) -> std::io::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port::free()?));
         Ok(Self { address, target, cut: Arc::new(watch::Sender::new(0)), task: None })
     }
 

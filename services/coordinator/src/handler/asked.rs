@@ -18,7 +18,7 @@ pub(crate) enum Waiter {
     Local(oneshot::Sender<Answer>),
     /// Whoever put the request on the queue.
     Queue(Requester),
-    /// All those who share the instance's survey.
+    /// All those who wait for the instance's survey.
     Survey,
 }
 

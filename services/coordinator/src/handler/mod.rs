@@ -7,6 +7,7 @@ mod measure;
 mod process;
 mod progress;
 mod receipts;
+mod surveys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use protocol::receipt::RotationReceipt;
 use protocol::report::Announcement;
 use protocol::{InstanceId, UnixMillis, topology};
 use service::Status;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
 pub(crate) use self::asked::started;
 use self::asked::{Asked, Waiter};
@@ -36,7 +37,8 @@ pub(crate) use self::journal::read_back;
 use self::journal::{Entry, Journal};
 use self::progress::Told;
 use self::receipts::Before;
-use crate::handle::{Asker, Looked};
+use self::surveys::Survey;
+use crate::handle::Asker;
 use crate::{CoordinatorConfig, publish, request, views};
 
 /// Most instances that one coordinator serves; announcements of more are refused.
@@ -46,7 +48,7 @@ struct Instance {
     name: String,
     conductor: Conductor,
     journal: Journal,
-    survey: Option<SharedSurvey>,
+    survey: Option<Survey>,
     told: Told,
     before: Before,
 }
@@ -56,12 +58,6 @@ impl Instance {
         let (told, before) = (Told::default(), Before::default());
         Self { name, conductor, journal, survey: None, told, before }
     }
-}
-
-/// A survey for people, and all who wait for it.
-struct SharedSurvey {
-    since: UnixMillis,
-    waiters: Vec<oneshot::Sender<Looked>>,
 }
 
 /// What must be durable before anything is published or answered.
@@ -265,17 +261,7 @@ impl Coordinator {
             Waiter::Queue(requester) => {
                 outcome.publish.extend(request::answer(&requester, &answer));
             }
-            Waiter::Survey => {
-                let Some(instance) = self.instances.get_mut(&id) else { return };
-                let survey = instance.survey.take();
-                let (Some(survey), Answer::Looked(findings)) = (survey, answer) else { return };
-                let (name, conductor) = (&instance.name, &instance.conductor);
-                measure::surveyed(name, conductor, &findings, survey.since);
-                for waiter in survey.waiters {
-                    let looked = Looked { findings: findings.clone(), since: survey.since };
-                    let _ = waiter.send(looked);
-                }
-            }
+            Waiter::Survey => self.surveyed(id, answer, outcome),
         }
     }
 
@@ -314,25 +300,6 @@ impl Coordinator {
         let number = self.last_ask;
         self.asked.insert(number, Asked::new(waiter, asker, &ask));
         self.conduct(id, Input::Ask(number, ask), outcome);
-    }
-
-    /// Begins a survey for people, or shares the one that is under way.
-    fn survey(
-        &mut self,
-        id: InstanceId,
-        waiter: Option<oneshot::Sender<Looked>>,
-        outcome: &mut Outcome,
-    ) {
-        // Dropping the waiter says that the instance is not known.
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        if let Some(survey) = &mut instance.survey {
-            survey.waiters.extend(waiter);
-            return;
-        }
-        let since = service::now();
-        instance.survey = Some(SharedSurvey { since, waiters: waiter.into_iter().collect() });
-        let asker = Asker { actor: String::new(), remember_as: None };
-        self.put(id, Waiter::Survey, asker, Ask::Look, outcome);
     }
 
     /// An instance that nobody has spoken of before begins with an announcement: whether this one

@@ -87,7 +87,7 @@ impl Coordinator {
             |(_, instance): &(&_, &Instance)| instance.conductor.trust().newest().is_some();
         let ids: Vec<_> = self.instances.iter().filter(has_manifest).map(|(id, _)| *id).collect();
         for id in ids {
-            self.survey(id, None, outcome);
+            self.survey(id, Vec::new(), outcome);
         }
     }
 }
@@ -114,7 +114,7 @@ impl Handler for Coordinator {
                 }
                 self.put(id, Waiter::Local(waiter), asker, *ask, &mut outcome);
             }
-            LocalAsk::Survey(id, waiter) => self.survey(id, Some(waiter), &mut outcome),
+            LocalAsk::Survey(id, waiter) => self.survey(id, vec![waiter], &mut outcome),
             LocalAsk::See(id, look) => {
                 look(self.instances.get(&id).map(|instance| &instance.conductor));
             }
