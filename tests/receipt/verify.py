@@ -164,6 +164,7 @@ def read_order(data):
     found = {"instance": it.id(), "rotation": it.id(), "number": it.number(), "purpose": it.u32()}
     want(found["purpose"] < 2, "the order: another purpose")
     found |= {"from": it.option(it.b32), "generator": it.id(), "joining": it.list(it.id)}
+    found |= {"quarantined": it.list(it.id)}
     found |= {"mode": it.u32(), "holds": (it.u32(), it.u32())}
     it.u64(), it.u64(), it.end()
     return found
@@ -210,7 +211,7 @@ def read_unit_report(data):
 
 def read_keystore_report(data):
     it = Reader(data)
-    generation = lambda: (it.u32(), it.id(), it.b32(), it.u32(), it.u64(), it.u64())
+    generation = lambda: (it.u32(), it.id(), it.b32(), it.u32(), it.u64(), it.u64(), it.u64())
     found = {"reencryptor": it.id(), "serial": it.u64()}
     want(it.flag(), "a keystore's report without its row")
     found |= {"instance": it.id(), "keystore": it.id(), "mode": it.u32()}
@@ -351,7 +352,8 @@ def check_order(receipt, manifests):
     is_held = leave["holds"][1] == 0 or leave["interval"] > leave["holds"][1]
     is_covered = is_of_this and is_held and leave["holds"] == order["holds"]
     want(is_covered, "the standing order does not cover the order")
-    want(order["purpose"] == 1 and not order["joining"], "the standing order leaves rotations only")
+    is_plain = order["purpose"] == 1 and not order["joining"] and not order["quarantined"]
+    want(is_plain, "the standing order leaves rotations only")
     key = key_of(manifest, unid(coordinator), 3, "the coordinator of the order")
     is_own = is_signed(key, ORDER, data, unhex(signature, 64))
     want(is_own, "the order is not signed by its coordinator")
@@ -379,11 +381,11 @@ def check_units(receipt, manifest, order):
 
 
 def check_keystores(receipt, manifest, order):
-    names = "keystore key_versions key_root report"
+    names = "keystore key_versions quarantined_count key_root report"
     proofs = [has(proof, names, "keystores") for proof in receipt["keystores"]]
     is_all = [unid(keystore) for keystore, *_ in proofs] == manifest["keystores"]
     want(is_all, "keystores: not those of the manifest")
-    for keystore, count, root, text in proofs:
+    for keystore, count, kept, root, text in proofs:
         name = f"keystore {keystore}"
         header, body = read_envelope(unhex(text), manifest)
         want((header["kind"], header["role"]) == (5, 2), f"{name}: no report of a reencryptor")
@@ -399,8 +401,9 @@ def check_keystores(receipt, manifest, order):
         patterns = order["from"], unhex(receipt["to"], 32)
         want((before, after) == patterns, f"{name}: other patterns")
         want(signed_root == unhex(root, 32), f"{name}: another root of its keys")
-        _, _, pattern, _, in_set, written = report["active"]
-        want((pattern, in_set, written) == (after, count, count), f"{name}: other keys are active")
+        _, _, pattern, _, *counts = report["active"]
+        is_of_these = (pattern, counts) == (after, [count, count, kept])
+        want(is_of_these, f"{name}: other keys are active")
     total = sum(count for _, count, *_ in proofs)
     want(total == receipt["key_versions"], "key_versions: another sum")
 

@@ -72,6 +72,8 @@ pub(crate) fn parse(received: &Received, now: UnixMillis) -> Result<Parsed, Requ
         expect_current: request.expect_current_pattern,
         dry_run: request.dry_run,
         verify_all: request.verify_all,
+        check_keys: request.check_keys,
+        plan: request.plan,
         actor: format!("queue request {id}"),
         traceparent: received
             .properties

@@ -22,6 +22,7 @@ pub struct ReencryptorSettings {
     instance: String,
     rows_per_page: u32,
     pages_in_flight: usize,
+    cross_check_every: u32,
 }
 
 impl Default for ReencryptorSettings {
@@ -32,6 +33,7 @@ impl Default for ReencryptorSettings {
             instance: "default".to_owned(),
             rows_per_page: 1000,
             pages_in_flight: 12,
+            cross_check_every: 16,
         }
     }
 }
@@ -48,6 +50,10 @@ impl Settings for ReencryptorSettings {
                 text: "Key versions in a page of re-encryption, 1 to 1000.",
             },
             Entry { key: "pages_in_flight", text: "Pages that are out at once, 1 to 64." },
+            Entry {
+                key: "cross_check_every",
+                text: "Of so many pages one is opened by another unit before it is written, 1 to 10000.",
+            },
         ],
     ];
 
@@ -67,6 +73,9 @@ impl Settings for ReencryptorSettings {
         }
         if !(1..=64).contains(&self.pages_in_flight) {
             return Err("pages_in_flight is 1 to 64".to_owned());
+        }
+        if !(1..=10_000).contains(&self.cross_check_every) {
+            return Err("cross_check_every is 1 to 10000".to_owned());
         }
         Ok(())
     }
@@ -104,6 +113,7 @@ async fn start(
         instance_name: settings.instance,
         rows_per_page: settings.rows_per_page,
         pages_in_flight: settings.pages_in_flight,
+        cross_check_every: settings.cross_check_every,
     };
     crate::run(bus, folder, store, config, status, shutdown).await
 }

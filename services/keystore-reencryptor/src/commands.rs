@@ -6,11 +6,13 @@ use machines::gate::OpenRequest;
 use machines::rewrap::{self, KeystoreRefusal, Received};
 use protocol::codec;
 use protocol::command::KeystoreCommand;
+use protocol::envelope::Header;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
-use protocol::{Digest, GenerationId, Pattern};
+use protocol::{CheckId, Digest, GenerationId, Pattern};
 use telemetry::trace::Context;
 
+use crate::check::{Check, CheckSetting};
 use crate::job::{Job, JobSetting};
 use crate::{Reencryptor, TRUST, TRUST_AAD};
 
@@ -33,6 +35,10 @@ impl Reencryptor {
         match &received.command {
             KeystoreCommand::Survey => Ok(()),
             KeystoreCommand::TakeManifest { chain } => self.take_manifest(chain).await,
+            KeystoreCommand::CheckKeys { check } => {
+                self.check_keys(*check, &received.header);
+                Ok(())
+            }
             KeystoreCommand::Reencrypt { .. } => self.reencrypt(received, place).await,
             KeystoreCommand::Flip { order, certificate } => {
                 let row = self.row().await?;
@@ -82,6 +88,25 @@ impl Reencryptor {
         Ok(())
     }
 
+    /// Begins a check of all keys, unless it is the one that there is already.
+    fn check_keys(&mut self, check: CheckId, header: &Header) {
+        if self.check.as_ref().is_some_and(|found| found.id == check && found.is_of_use()) {
+            return;
+        }
+        self.check = Some(Check::start(CheckSetting {
+            check,
+            instance: self.instance,
+            identity: self.identity.clone(),
+            trust: self.trust.clone(),
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            header: header.clone(),
+            rows_per_page: self.config.rows_per_page,
+            pages_in_flight: self.config.pages_in_flight,
+            events: self.events.clone(),
+        }));
+    }
+
     /// Opens the generation where it is not open, and sees to it that a job fills it.
     async fn reencrypt(
         &mut self,
@@ -91,9 +116,6 @@ impl Reencryptor {
         let KeystoreCommand::Reencrypt { order, to, verify_all } = &received.command else {
             return Ok(());
         };
-        if *verify_all {
-            return Err(KeystoreRefusal::NotSupported("verification of every page"));
-        }
         let (order, reference) = rewrap::judge_order(order, &self.trust)?;
         let request = OpenRequest {
             order: reference,
@@ -121,9 +143,12 @@ impl Reencryptor {
             store: self.store.clone(),
             bus: self.bus.clone(),
             order: reference,
+            quarantined: order.quarantined.clone(),
             header: received.header.clone(),
             place,
             pages_in_flight: self.config.pages_in_flight,
+            verify_all: *verify_all,
+            cross_check_every: self.config.cross_check_every,
             events: self.events.clone(),
         };
         self.job = Some(Job::start(setting, row));

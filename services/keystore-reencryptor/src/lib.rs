@@ -2,6 +2,7 @@
 //! the keystore row and its generations, and never sees a plaintext key.
 
 pub mod boot;
+mod check;
 mod commands;
 mod job;
 
@@ -22,7 +23,7 @@ use protocol::command::KeystoreCommand;
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::keystore::KeystoreStanding;
 use protocol::manifest::{Member, SignedManifest};
-use protocol::page::PageAnswer;
+use protocol::page::{CheckAnswer, KeyCheck, PageAnswer};
 use protocol::report::{Announcement, Answering, KeystoreReport};
 use protocol::topology::{self, PROTOCOL_VERSION};
 use protocol::{Digest, Epoch, InstanceId, KeystoreId, MessageId, ProcessId, Role, UnixMillis};
@@ -31,7 +32,8 @@ use telemetry::metric;
 use telemetry::trace::Span;
 use tokio::sync::mpsc;
 
-use self::job::{Job, JobEvent};
+use self::check::Check;
+use self::job::{Job, JobAnswer, JobEvent};
 
 const TRUST: &str = "trust.sealed";
 const TRUST_AAD: &[u8] = b"reencryptor trust";
@@ -49,6 +51,8 @@ pub struct ReencryptorConfig {
     pub rows_per_page: u32,
     /// Pages that are out at once.
     pub pages_in_flight: usize,
+    /// Of so many pages one is looked at by another unit before it is written.
+    pub cross_check_every: u32,
 }
 
 /// Runs a reencryptor until `shutdown`.
@@ -93,6 +97,7 @@ pub async fn run(
         rng,
         last_clock: UnixMillis(0),
         job: None,
+        check: None,
         events,
         status,
     };
@@ -118,6 +123,7 @@ pub(crate) struct Reencryptor {
     rng: ProcessRng,
     last_clock: UnixMillis,
     job: Option<Job>,
+    check: Option<Check>,
     events: mpsc::Sender<JobEvent>,
     status: Status,
 }
@@ -167,6 +173,7 @@ impl Reencryptor {
         is_asked: bool,
         refusal: Option<&KeystoreRefusal>,
         hold_ends: Vec<(ProcessId, u64)>,
+        check: Option<KeyCheck>,
     ) -> Outgoing {
         let row = match self.store.row(self.instance).await {
             Ok(row) => row,
@@ -196,6 +203,7 @@ impl Reencryptor {
                 refusal: refusal.map(KeystoreRefusal::to_report),
             }),
             clock: self.last_clock,
+            check,
         };
         let to = answered.sender;
         let body = codec::encode(&report);
@@ -222,17 +230,41 @@ impl Reencryptor {
             Ok(opened) => opened,
             Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
         };
-        if opened.sender_role != Some(Role::OperationalUnit) {
+        let is_look = opened.header.kind == Kind::CheckAnswer;
+        // Recovery units serve no keys, and give second looks.
+        let is_fit = match opened.sender_role {
+            Some(Role::OperationalUnit) => true,
+            Some(Role::RecoveryUnit) => is_look,
+            _ => false,
+        };
+        if !is_fit {
             return Outcome { dead: Some("not-an-operational-unit"), ..Outcome::default() };
         }
-        let answer: PageAnswer = match codec::decode(opened.body) {
-            Ok(answer) => answer,
-            Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
+        let taken = match is_look {
+            true => self.take_look(&opened.header, opened.body).await,
+            false => self.take_page(&opened.header, opened.body).await,
         };
-        if let (Some(job), Some(page)) = (&self.job, opened.header.in_answer_to) {
-            job.take_answer(page, answer).await;
+        Outcome { dead: taken.err(), ..Outcome::default() }
+    }
+
+    async fn take_page(&self, header: &Header, body: &[u8]) -> Result<(), &'static str> {
+        let answer: PageAnswer = codec::decode(body).map_err(|error| error.reason())?;
+        if let (Some(job), Some(asked)) = (&self.job, header.in_answer_to) {
+            job.take_answer(asked, header.sender, JobAnswer::Page(answer)).await;
         }
-        Outcome::default()
+        Ok(())
+    }
+
+    async fn take_look(&self, header: &Header, body: &[u8]) -> Result<(), &'static str> {
+        let answer: CheckAnswer = codec::decode(body).map_err(|error| error.reason())?;
+        let Some(asked) = header.in_answer_to else { return Ok(()) };
+        if let Some(check) = &self.check {
+            check.take_answer(asked, answer.clone()).await;
+        }
+        if let Some(job) = &self.job {
+            job.take_answer(asked, header.sender, JobAnswer::Look(answer)).await;
+        }
+        Ok(())
     }
 }
 
@@ -242,7 +274,7 @@ impl Handler for Reencryptor {
 
     async fn handle(&mut self, received: &Received) -> Outcome {
         let kind = Envelope::parse(&received.body).map(|envelope| envelope.header.kind);
-        if kind == Ok(Kind::PageAnswer) {
+        if let Ok(Kind::PageAnswer | Kind::CheckAnswer) = kind {
             return self.take_answer(received).await;
         }
         let reader = Reader { id: self.id, role: Role::Reencryptor };
@@ -269,22 +301,29 @@ impl Handler for Reencryptor {
             let place = parent.child(&format!("{} {name}", self.config.name));
             Span::of_message(name, place, parent).since(begun).end();
         }
-        let hold_ends = match command.command {
-            KeystoreCommand::Restate { hold_ends, .. } if refusal.is_none() => hold_ends,
-            _ => Vec::new(),
-        };
-        let report = self.report(&command.header, true, refusal.as_ref(), hold_ends).await;
+        let (mut hold_ends, mut check) = (Vec::new(), None);
+        match command.command {
+            KeystoreCommand::Restate { hold_ends: ends, .. } if refusal.is_none() => {
+                hold_ends = ends;
+            }
+            KeystoreCommand::CheckKeys { .. } => {
+                check = self.check.as_ref().and_then(Check::said);
+            }
+            _ => {}
+        }
+        let report = self.report(&command.header, true, refusal.as_ref(), hold_ends, check).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 
     /// The job has come further, or to its end.
     async fn ask(&mut self, event: JobEvent) -> Outcome {
-        let (header, refusal) = match event {
-            JobEvent::Progress(header) => (header, None),
-            JobEvent::Ended(header, refusal) => (header, refusal),
+        let (header, refusal, check) = match event {
+            JobEvent::Progress(header) => (header, None, None),
+            JobEvent::Ended(header, refusal) => (header, refusal, None),
+            JobEvent::Checked(header) => (header, None, self.check.as_ref().and_then(Check::said)),
         };
         let is_refused = refusal.is_some();
-        let report = self.report(&header, is_refused, refusal.as_ref(), Vec::new()).await;
+        let report = self.report(&header, is_refused, refusal.as_ref(), Vec::new(), check).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 

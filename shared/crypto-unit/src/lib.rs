@@ -93,7 +93,7 @@ pub async fn run(
                 queue: pages.queue,
                 is_serving: serving.subscribe(),
                 shared: shared.clone(),
-                identity: page_identity,
+                identity: page_identity.clone(),
             };
             Some(tokio::spawn(worker.run(shutdown.clone())))
         }
@@ -102,7 +102,9 @@ pub async fn run(
     announce(&bus, &unit, &mut rng).await;
     let sessions = Sessions::new(now(), &mut rng);
     status.ready_with(unit.state().trust.serial());
-    let mut handler = UnitHandler { unit, folder, aad, rng, sessions, shared, status, serving };
+    let identity = page_identity;
+    let mut handler =
+        UnitHandler { unit, identity, folder, aad, rng, sessions, shared, status, serving };
     let (_asks, mut none) = tokio::sync::mpsc::channel(1);
     let stop = shutdown.clone();
     let stop = async move { stop.requested().await };
@@ -136,6 +138,7 @@ fn copy_of(identity: &Identity) -> Identity {
 
 struct UnitHandler {
     unit: Unit,
+    identity: Arc<Identity>,
     folder: Folder,
     aad: Vec<u8>,
     rng: ProcessRng,
@@ -179,6 +182,30 @@ impl UnitHandler {
         Some(Span::of_message(command, context, parent).with("keyhelm.unit", unit.clone()))
     }
 
+    /// Looks at what another unit has re-wrapped, or at what it does not open.
+    async fn second_look(&self, received: &Received) -> Outcome {
+        let served = self.served();
+        let (identity, role) = (self.identity.clone(), self.unit.config().role);
+        let received = received.clone();
+        let worked =
+            tokio::task::spawn_blocking(move || pages::answer(&served, &identity, role, &received));
+        match worked.await {
+            Ok(Ok(message)) => Outcome { publish: vec![message], ..Outcome::default() },
+            Ok(Err(reason)) => Outcome { dead: Some(reason), ..Outcome::default() },
+            Err(error) => {
+                tracing::error!(%error, "a second look failed");
+                Outcome { dead: Some("worker-failed"), ..Outcome::default() }
+            }
+        }
+    }
+
+    fn served(&self) -> Arc<Served> {
+        match self.shared.read() {
+            Ok(served) => served.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        }
+    }
+
     fn session(&mut self, received: &Received, kind: Kind) -> Outcome {
         let reader = self.unit.reader();
         let opened = envelope::open(&received.body, reader, &self.unit.state().trust);
@@ -187,10 +214,7 @@ impl UnitHandler {
             Ok(_) => return Outcome { dead: Some("not-a-gateway"), ..Outcome::default() },
             Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
         };
-        let keyring = match self.shared.read() {
-            Ok(served) => served.keyring.clone(),
-            Err(poisoned) => poisoned.into_inner().keyring.clone(),
-        };
+        let keyring = self.served().keyring.clone();
         let answered = self.sessions.handle(
             now(),
             &mut self.rng,
@@ -234,6 +258,9 @@ impl Handler for UnitHandler {
         let kind = Envelope::parse(&received.body).map(|envelope| envelope.header.kind);
         if let Ok(kind @ (Kind::SessionAsk | Kind::SealedRequest)) = kind {
             return self.session(received, kind);
+        }
+        if kind == Ok(Kind::CheckPage) {
+            return self.second_look(received).await;
         }
         #[cfg(feature = "testing")]
         testing::reseed(&mut self.rng, self.unit.state().counter);

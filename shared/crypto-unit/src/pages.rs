@@ -10,7 +10,7 @@ use machines::envelope::{self, Outgoing as Sealing, Reader};
 use machines::unit::page;
 use protocol::codec;
 use protocol::envelope::{Kind, Recipient};
-use protocol::page::{PageAnswer, RewrapPage};
+use protocol::page::{CheckAnswer, CheckPage, PageAnswer, RewrapPage};
 use protocol::{Epoch, MessageId, Role};
 use service::Shutdown;
 use telemetry::metric;
@@ -69,8 +69,10 @@ impl Worker {
             let begun = Instant::now();
             let span =
                 received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
-            let worked =
-                tokio::task::spawn_blocking(move || answer(&served, &identity, &received)).await;
+            let worked = tokio::task::spawn_blocking(move || {
+                answer(&served, &identity, Role::OperationalUnit, &received)
+            })
+            .await;
             match worked {
                 Ok(Ok(message)) => {
                     metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());
@@ -92,30 +94,45 @@ impl Worker {
     }
 }
 
-fn answer(
+/// Answers a page to re-wrap or to look at, off the shared queue or off the unit's own.
+pub(crate) fn answer(
     served: &Served,
     identity: &Identity,
+    role: Role,
     received: &Received,
 ) -> Result<Outgoing, &'static str> {
     let id = crypto::identity::process_id(&identity.public_key());
-    let reader = Reader { id, role: Role::OperationalUnit };
+    let reader = Reader { id, role };
     let trust = &served.trust;
     let opened =
         envelope::open(&received.body, reader, trust).map_err(|refusal| refusal.reason())?;
     if opened.sender_role != Some(Role::Reencryptor) {
         return Err("not-a-reencryptor");
     }
-    if opened.header.kind != Kind::RewrapPage {
-        return Err("unexpected-kind");
-    }
-    let asked: RewrapPage = codec::decode(opened.body).map_err(|error| error.reason())?;
     let mut rng = process_rng();
-    let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
-    match &answer {
-        PageAnswer::Rewrapped { .. } => {}
-        PageAnswer::Unopened(_) => crate::count_refused("rewrap", "unopened"),
-        PageAnswer::Refused(_) => crate::count_refused("rewrap", "not-bound"),
-    }
+    let (kind, answer) = match opened.header.kind {
+        Kind::RewrapPage => {
+            let asked: RewrapPage = codec::decode(opened.body).map_err(|error| error.reason())?;
+            let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
+            match &answer {
+                PageAnswer::Rewrapped { .. } => {}
+                PageAnswer::Unopened(_) => crate::count_refused("rewrap", "unopened"),
+                PageAnswer::Refused(_) => crate::count_refused("rewrap", "not-bound"),
+            }
+            (Kind::PageAnswer, codec::encode(&answer))
+        }
+        Kind::CheckPage => {
+            let asked: CheckPage = codec::decode(opened.body).map_err(|error| error.reason())?;
+            let answer = page::check(&served.keyring, &asked);
+            match &answer {
+                CheckAnswer::Checked { unopened, .. } if unopened.is_empty() => {}
+                CheckAnswer::Checked { .. } => crate::count_refused("check", "unopened"),
+                CheckAnswer::Refused(_) => crate::count_refused("check", "not-serving"),
+            }
+            (Kind::CheckAnswer, codec::encode(&answer))
+        }
+        _ => return Err("unexpected-kind"),
+    };
     let to = opened.header.sender;
     let sealing = Sealing {
         id: MessageId::from_uuid(crypto::random::uuid_v7(crate::now(), &mut rng)),
@@ -125,8 +142,8 @@ fn answer(
         manifest_serial: trust.serial(),
         rotation: opened.header.rotation,
         epoch: Epoch::default(),
-        kind: Kind::PageAnswer,
+        kind,
     };
-    let sealed = envelope::seal(identity, &sealing, &codec::encode(&answer));
+    let sealed = envelope::seal(identity, &sealing, &answer);
     Ok(Outgoing::to(address_of(trust, to), sealed))
 }

@@ -10,8 +10,8 @@ use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis
 use tls::Authority;
 
 use crate::{
-    ChunkRecord, KeyMeta, KeystoreError, ListQuery, NewKey, PostgresKeystore, ScanRow,
-    SqliteKeystore, StoredBlob, WrittenChunk,
+    ChunkRecord, KeyMeta, KeystoreError, ListQuery, NewChunk, NewKey, PostgresKeystore, ScanRow,
+    SqliteKeystore, StoredBlob,
 };
 
 /// A keystore in either database, with the same rules. Clones share what they have open.
@@ -235,7 +235,7 @@ impl Keystore {
         &self,
         instance: InstanceId,
         number: u32,
-        chunks: Vec<(ChunkRange, WrittenChunk, Vec<WrappedRow>)>,
+        chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
         either!(self, write_chunks(instance, number, chunks))
     }

@@ -116,6 +116,8 @@ pub struct ScanRow {
     pub name: String,
     /// `crypto::KeyAttributes` in a byte, as the wrapped table has it.
     pub attributes: u8,
-    /// None if the row is missing.
+    /// None if the row is missing, or in quarantine.
     pub blob: Option<Vec<u8>>,
+    /// Why no unit opened it when it was put into quarantine, if it was.
+    pub quarantined: Option<String>,
 }

@@ -16,7 +16,7 @@ pub use postgres::PostgresKeystore;
 pub use sqlite::SqliteKeystore;
 
 use machines::gate::GateRefusal;
-use protocol::page::ChunkRange;
+use protocol::page::{ChunkRange, WrappedRow};
 use protocol::{Digest, KeyId};
 
 /// Why the keystore did not do what it was asked. Nothing has changed then.
@@ -41,6 +41,9 @@ pub enum KeystoreError {
         /// What was asked.
         refused: &'static str,
     },
+    /// No unit opened the key's blob when the master key was rotated.
+    #[error("key {0} is in quarantine: no crypto unit opened it when the master key was rotated")]
+    Quarantined(KeyId),
     /// A blob under another pattern than its generation's.
     #[error("a blob does not carry the pattern of its generation")]
     PatternCheck,
@@ -61,11 +64,26 @@ pub struct ChunkRecord {
     pub done: Option<WrittenChunk>,
 }
 
+/// A chunk to be written: its record and its rows.
+#[derive(Clone, Debug)]
+pub struct NewChunk {
+    /// Its range.
+    pub range: ChunkRange,
+    /// Its record.
+    pub written: WrittenChunk,
+    /// Its rows with their new blobs.
+    pub rows: Vec<WrappedRow>,
+    /// Rows that no unit opens, with their old blobs: they go into quarantine, each with the reason.
+    pub quarantined: Vec<(WrappedRow, String)>,
+}
+
 /// The record of a written chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenChunk {
-    /// How many versions.
+    /// How many versions, those in quarantine not counted.
     pub count: u64,
+    /// How many versions went into quarantine.
+    pub quarantined_count: u64,
     /// `crypto::ChunkDigest` over the new rows.
     pub new_digest: Digest,
     /// The unit's receipt; empty for the one empty chunk of a new keystore.

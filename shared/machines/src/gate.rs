@@ -162,6 +162,7 @@ pub fn open(
         state: GenerationState::Building,
         set_count,
         done_count: 0,
+        quarantined_count: 0,
     });
     row.next_number += 1;
     row.rotation = Some(KeystoreRotation {

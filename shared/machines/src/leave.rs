@@ -221,6 +221,8 @@ fn covers(standing: &StandingOrder, order: &Order) -> Result<(), LeaveRefusal> {
         Some("it leaves rotations only")
     } else if !order.joining.is_empty() {
         Some("units that join need signatures")
+    } else if !order.quarantined.is_empty() {
+        Some("keys that are carried in quarantine need signatures")
     } else {
         None
     };

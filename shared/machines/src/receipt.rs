@@ -188,8 +188,12 @@ fn judge_keystores(
         if taken.and_then(|taken| taken.key_root) != Some(proof.key_root) {
             return Err(format!("keystore {keystore} was read back with another root of its keys"));
         }
-        let counted = row.active.as_ref().map(|active| (active.set_count, active.done_count));
-        if counted != Some((proof.key_versions, proof.key_versions)) {
+        let counted = row
+            .active
+            .as_ref()
+            .map(|active| (active.set_count, active.done_count, active.quarantined_count));
+        let count = proof.key_versions;
+        if counted != Some((count, count, proof.quarantined_count)) {
             return Err(format!("keystore {keystore} counts other key versions"));
         }
     }
@@ -207,7 +211,9 @@ fn judge_keys(receipt: &RotationReceipt) -> Result<String, String> {
     }
     let roots: Vec<_> = receipt.keystores.iter().map(|proof| proof.key_root.to_string()).collect();
     let plural = if said == 1 { "" } else { "s" };
-    Ok(format!("{said} key version{plural}, Merkle root {}", roots.join(", ")))
+    let kept: u64 = receipt.keystores.iter().map(|proof| proof.quarantined_count).sum();
+    let kept = if kept == 0 { String::new() } else { format!(" ({kept} in quarantine)") };
+    Ok(format!("{said} key version{plural}{kept}, Merkle root {}", roots.join(", ")))
 }
 
 /// The coordinator's word; but a receipt is of a rotation that has ended well.

@@ -1,6 +1,8 @@
 //! The reencryptor's judgement: which commands it does, and which answers of units it believes.
 //! What it does to the keystore row is in [`crate::gate`].
 
+use std::collections::BTreeSet;
+
 use crypto::digest::ChunkDigest;
 use protocol::codec;
 use protocol::command::KeystoreCommand;
@@ -9,7 +11,7 @@ use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef};
 use protocol::page::{
-    ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
+    CheckAnswer, ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
 };
 use protocol::report::Refusal;
 use protocol::{Digest, Pattern, ProcessId, Role};
@@ -52,6 +54,20 @@ pub enum KeystoreRefusal {
         /// The first of them.
         first: UnopenedRow,
     },
+    /// Another unit does not open what a unit has re-wrapped, or finds another key in it.
+    #[error("{checked_by} does not find in the new blobs of {rewrapped_by} what the old ones hold: \
+        {count} key versions, the first is version {} of key {}: {}",
+        .first.version, .first.key, .first.reason)]
+    CrossCheck {
+        /// Who re-wrapped.
+        rewrapped_by: String,
+        /// Who looked.
+        checked_by: String,
+        /// How many.
+        count: u64,
+        /// The first of them.
+        first: UnopenedRow,
+    },
     /// Rows of the new generation are not what the units signed.
     #[error("the new generation reads back other than the units signed: {0}")]
     ReadBack(String),
@@ -61,9 +77,6 @@ pub enum KeystoreRefusal {
     /// The keystore is not flipped in this order, as a fresh look at its row shows.
     #[error("the keystore is not flipped in this order: it must be re-encrypted and flipped again")]
     NotFlipped,
-    /// A path of the design that this program does not walk yet.
-    #[error("{0} is not supported by this version: nothing was changed")]
-    NotSupported(&'static str),
 }
 
 impl KeystoreRefusal {
@@ -78,10 +91,10 @@ impl KeystoreRefusal {
             Self::Gate(GateRefusal::StaleEpoch { .. }) => "stale-epoch",
             Self::Gate(_) => "keystore-refused",
             Self::Unopened { .. } => "unopened",
+            Self::CrossCheck { .. } => "cross-check",
             Self::ReadBack(_) => "read-back",
             Self::Busy(_) => "busy",
             Self::NotFlipped => "not-flipped",
-            Self::NotSupported(_) => "not-supported",
         };
         Refusal { code: code.to_owned(), text: self.to_string() }
     }
@@ -262,6 +275,30 @@ pub fn judge_answer(
     match chunk_digest(&rows) == receipt.new_digest {
         true => Ok(DoneChunk { receipt, signed, rows }),
         false => Err(PageFault::Mismatch("new digest")),
+    }
+}
+
+/// What a unit's look at rows came to, believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Rows that opened.
+    pub opened_count: u64,
+    /// The others.
+    pub unopened: Vec<UnopenedRow>,
+}
+
+/// Checks a unit's answer against the rows that it was shown: it must speak of each of them once.
+pub fn judge_check(rows: &[WrappedRow], answer: CheckAnswer) -> Result<Looked, PageFault> {
+    let (opened_count, unopened) = match answer {
+        CheckAnswer::Checked { opened_count, unopened } => (opened_count, unopened),
+        CheckAnswer::Refused(reason) => return Err(PageFault::Refused(reason)),
+    };
+    let shown: BTreeSet<_> = rows.iter().map(|row| (row.version, row.key)).collect();
+    let named: BTreeSet<_> = unopened.iter().map(|row| (row.version, row.key)).collect();
+    let is_of_these = named.len() == unopened.len() && named.is_subset(&shown);
+    match is_of_these && opened_count + unopened.len() as u64 == rows.len() as u64 {
+        true => Ok(Looked { opened_count, unopened }),
+        false => Err(PageFault::Mismatch("rows that were looked at")),
     }
 }
 

@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Phase;
 use crate::ids::{
-    Digest, Epoch, InstanceId, KeystoreId, OrderNumber, Pattern, ProcessId, RotationId, UnixMillis,
+    CheckId, Digest, Epoch, InstanceId, KeyId, KeystoreId, OrderNumber, Pattern, ProcessId,
+    RotationId, UnixMillis,
 };
 use crate::keystore::{GateMode, KeystoreRow};
 use crate::manifest::{Administrator, Manifest, Member, SignedManifest};
 use crate::order::{Order, Purpose, SignedOrder, StandingOrder};
+use crate::page::KeyCheck;
 use crate::report::{Refusal, Registers, Standing};
 
 /// `GET /v1/instances`: one line each.
@@ -124,6 +126,9 @@ pub struct OrderDraftRequest {
     /// Crypto units that join: members whose current master key register is Empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joining: Vec<ProcessId>,
+    /// Keys whose versions that no unit opens are carried in quarantine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<KeyId>,
     /// What clients may do meanwhile.
     pub mode: GateMode,
     /// No promote earlier after commit.
@@ -166,6 +171,12 @@ pub struct StartRotation {
     /// Every page is opened by another unit before the decision.
     #[serde(default)]
     pub verify_all: bool,
+    /// Every key is opened in the units before anything starts; one that does not open is named.
+    #[serde(default)]
+    pub check_keys: bool,
+    /// Starts only if this is still the plan that a dry run with `check_keys` gave.
+    #[serde(default)]
+    pub plan: Option<Digest>,
     /// Repeats of this id answer as the first.
     #[serde(default)]
     pub request_id: Option<String>,
@@ -197,6 +208,38 @@ pub struct PlanView {
     pub key_versions: u64,
     /// Crypto units that would take part.
     pub units: usize,
+    /// What the check of all keys came to, where one was asked for.
+    #[serde(default)]
+    pub checked: Option<CheckedPlan>,
+}
+
+/// What a rotation would do, once every key has been opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedPlan {
+    /// Digest over everything that the rotation depends on: manifest, units' patterns, keystores with
+    /// all their keys and versions, and what the order asks for.
+    pub hash: Digest,
+    /// Versions that were opened.
+    pub opened_count: u64,
+    /// Versions that would be carried in quarantine.
+    pub quarantined_count: u64,
+    /// How long opening them all took.
+    pub check_ms: u64,
+    /// About how long re-encrypting them will take.
+    pub estimate_ms: u64,
+}
+
+/// `GET /v1/instances/{i}/key-check`: the check that runs, else the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCheckView {
+    /// Which check.
+    pub check: CheckId,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// Whether it has ended.
+    pub is_ended: bool,
+    /// How far it has come in each keystore.
+    pub keystores: Vec<KeyCheck>,
 }
 
 /// One rotation. `GET /v1/rotations/{id}`, and the list of an instance.
@@ -228,6 +271,9 @@ pub struct RotationView {
     pub keys_done: u64,
     /// How many there are.
     pub keys_total: u64,
+    /// How many of them no unit opened: carried in quarantine, as the order says.
+    #[serde(default)]
+    pub keys_quarantined: u64,
     /// Crypto units that have done the phase, and how many there are.
     pub units_done: usize,
     /// How many there are.
@@ -242,6 +288,9 @@ pub struct RotationView {
     pub trace_id: Option<String>,
     /// Hash of its receipt, once it has ended well. `GET /v1/rotations/{id}/receipt` has the receipt.
     pub receipt: Option<Digest>,
+    /// Whether every page is opened by another unit before it is written, rather than a sample.
+    #[serde(default)]
+    pub verify_all: bool,
     /// How long a hold of its order lasts, by the coordinator's clock, where one does.
     #[serde(default)]
     pub hold_until: Option<UnixMillis>,

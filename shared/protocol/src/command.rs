@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 
 use crate::certificate::Certificate;
-use crate::ids::{InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature};
+use crate::ids::{CheckId, InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature};
 use crate::manifest::SignedManifest;
 use crate::order::{OrderRef, SignedHoldEnd, SignedOrder};
 
@@ -223,6 +223,12 @@ pub enum KeystoreCommand {
         /// The chain.
         chain: Vec<SignedManifest>,
     },
+    /// Has every key of the active generation opened by operational units. Asked again under the
+    /// same id, it says how far the check has come. Nothing is saved.
+    CheckKeys {
+        /// Which check.
+        check: CheckId,
+    },
 }
 
 impl KeystoreCommand {
@@ -236,6 +242,7 @@ impl KeystoreCommand {
             Self::Drop { .. } => "drop",
             Self::Abort { .. } => "abort",
             Self::TakeManifest { .. } => "take-manifest",
+            Self::CheckKeys { .. } => "check-keys",
         }
     }
 }

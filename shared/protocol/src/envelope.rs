@@ -31,7 +31,7 @@ pub enum Kind {
     RewrapPage,
     /// `page::PageAnswer`.
     PageAnswer,
-    /// `page::CheckPage`, reencryptor to one operational unit.
+    /// `page::CheckPage`, reencryptor to any operational unit, or to one crypto unit.
     CheckPage,
     /// `page::CheckAnswer`.
     CheckAnswer,

@@ -94,6 +94,9 @@ uuid_id!(
     /// One message (version 7).
     MessageId, "message id");
 uuid_id!(
+    /// One check of all keys of an instance (version 7).
+    CheckId, "key check id");
+uuid_id!(
     /// One keystore of an instance.
     KeystoreId, "keystore id");
 uuid_id!(

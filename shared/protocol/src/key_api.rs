@@ -56,6 +56,9 @@ pub struct CheckView {
     pub checked: u64,
     /// Versions that opened.
     pub opened: u64,
+    /// Versions that no unit opened when the master key was rotated: in quarantine.
+    #[serde(default)]
+    pub quarantined: Vec<CheckFailureView>,
     /// The others.
     pub failures: Vec<CheckFailureView>,
 }

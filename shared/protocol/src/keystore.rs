@@ -73,6 +73,9 @@ pub struct Generation {
     pub set_count: u64,
     /// How many of them have been written.
     pub done_count: u64,
+    /// How many of these no unit opened: carried in quarantine, as the order says.
+    #[serde(default)]
+    pub quarantined_count: u64,
 }
 
 /// How the rotation of the highest order number that the keystore took stands in it.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
 use crate::ids::{
-    Digest, InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature, UnixMillis,
+    Digest, InstanceId, KeyId, OrderNumber, Pattern, ProcessId, RotationId, Signature, UnixMillis,
 };
 use crate::keystore::GateMode;
 use crate::manifest::{AdminSignature, hex_signature};
@@ -44,6 +44,9 @@ pub struct Order {
     pub generator: ProcessId,
     /// Units that join: their current register is Empty and they are promoted from it.
     pub joining: Vec<ProcessId>,
+    /// Keys whose versions are carried as they are where no unit opens them (quarantine); a version
+    /// that opens is re-wrapped like any other.
+    pub quarantined: Vec<KeyId>,
     /// What clients may do while the generation is open.
     pub mode: GateMode,
     /// No promote earlier than this many seconds after the unit's commit.

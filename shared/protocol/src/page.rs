@@ -1,10 +1,11 @@
 //! Pages of wrapped keys on their way through an operational unit.
 
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{
-    Digest, GenerationId, InstanceId, KeyId, OrderNumber, Pattern, ProcessId, RotationId,
-    Signature, VersionId,
+    CheckId, Digest, GenerationId, InstanceId, KeyId, KeystoreId, OrderNumber, Pattern, ProcessId,
+    RotationId, Signature, VersionId,
 };
 
 /// One wrapped key version: everything that its blob is bound to, and the blob.
@@ -66,7 +67,7 @@ pub struct RewrapPage {
 }
 
 /// A key version whose blob did not open.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct UnopenedRow {
     /// The version.
     pub version: VersionId,
@@ -139,9 +140,55 @@ pub struct CheckPage {
 
 /// What a unit answers to a [`CheckPage`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct CheckAnswer {
-    /// Rows that opened (and compared equal).
-    pub opened_count: u64,
-    /// The others.
+pub enum CheckAnswer {
+    /// It has tried them all.
+    Checked {
+        /// Rows that opened (and compared equal).
+        opened_count: u64,
+        /// The others.
+        unopened: Vec<UnopenedRow>,
+    },
+    /// The unit opens nothing now.
+    Refused(String),
+}
+
+/// Most key versions that a report names of those that do not open.
+pub const MAX_NAMED: usize = 100;
+
+/// How far a check of all keys of a keystore has come.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct KeyCheck {
+    /// Which check.
+    pub check: CheckId,
+    /// The keystore.
+    pub keystore: KeystoreId,
+    /// The generation whose keys are opened.
+    pub generation: GenerationId,
+    /// Its pattern.
+    pub pattern: Pattern,
+    /// Versions that have been tried.
+    pub checked_count: u64,
+    /// Versions that there were when the check began.
+    pub total_count: u64,
+    /// Versions that do not open, or whose wrapped key is missing.
+    pub unopened_count: u64,
+    /// The first of them, at most [`MAX_NAMED`].
     pub unopened: Vec<UnopenedRow>,
+    /// How long it has taken until now.
+    pub took_ms: u64,
+    /// How it has ended; absent while it runs.
+    pub end: Option<KeyCheckEnd>,
+}
+
+/// The end of a check of all keys.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyCheckEnd {
+    /// Every version was tried.
+    Done {
+        /// Merkle root over the keys and versions that were tried, as in a receipt (RFC 6962).
+        key_root: Digest,
+    },
+    /// It could not come to its end.
+    Failed(String),
 }

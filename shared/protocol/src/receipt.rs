@@ -127,6 +127,8 @@ pub struct KeystoreProof {
     pub keystore: KeystoreId,
     /// How many key versions its set had.
     pub key_versions: u64,
+    /// How many of them no unit opened: carried in quarantine, and in no leaf of the tree.
+    pub quarantined_count: u64,
     /// Merkle root over them, as they were read back: the one in the report.
     pub key_root: Digest,
     /// Envelope of its *flipped* report, as received.

@@ -199,6 +199,8 @@ pub struct KeystoreReport {
     pub answering: Option<Answering>,
     /// Its clock.
     pub clock: UnixMillis,
+    /// How far a check of all keys has come, in answers to it.
+    pub check: Option<crate::page::KeyCheck>,
 }
 
 /// What a process says of itself when it starts, signed with the key that is in it.

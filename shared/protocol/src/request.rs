@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Pattern;
+use crate::ids::{Digest, Pattern};
 use crate::keystore::GateMode;
 use crate::order::SignedOrder;
 
@@ -38,4 +38,10 @@ pub struct RotationRequest {
     /// Whether every page is opened by another unit before the decision.
     #[serde(default)]
     pub verify_all: bool,
+    /// Whether every key is opened in the units before anything starts.
+    #[serde(default)]
+    pub check_keys: bool,
+    /// Starts only if this is still the plan that a dry run with `check_keys` gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
 }

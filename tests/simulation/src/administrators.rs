@@ -28,6 +28,7 @@ impl World {
         self.request(Ask::Draft(DraftRequest {
             purpose,
             joining,
+            quarantined: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s,
             hold_before_clear_s,

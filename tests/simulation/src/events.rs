@@ -25,6 +25,8 @@ pub(crate) fn start_ask(order: Option<SignedOrder>, mode: GateMode) -> StartAsk 
         expect_current: None,
         dry_run: false,
         verify_all: false,
+        check_keys: false,
+        plan: None,
         actor: "sim".to_owned(),
         traceparent: None,
     }

@@ -173,7 +173,8 @@ impl ReencryptorNode {
         rewrap::may_command(received, &self.trust)?;
         let epoch = received.header.epoch;
         match &received.command {
-            KeystoreCommand::Survey => {}
+            // No keys are checked here: nothing of it is saved.
+            KeystoreCommand::Survey | KeystoreCommand::CheckKeys { .. } => {}
             KeystoreCommand::TakeManifest { chain } => {
                 rewrap::take_manifests(&mut self.trust, chain, &store.row, self.id)?;
             }
@@ -337,6 +338,7 @@ impl ReencryptorNode {
                 refusal: refusal.map(KeystoreRefusal::to_report),
             }),
             clock: self.last_clock,
+            check: None,
         };
         let to = answered.map_or(self.id, |header| header.sender);
         let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));

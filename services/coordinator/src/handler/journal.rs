@@ -169,6 +169,8 @@ mod tests {
             phases: phases.into_iter().zip((1..=4).map(UnixMillis)).collect(),
             keys_done: 7,
             keys_total: 7,
+            keys_quarantined: 0,
+            verify_all: false,
             units_done: 5,
             units_total: 5,
             gate_closed_ms: Some(1),

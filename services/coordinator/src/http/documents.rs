@@ -66,6 +66,7 @@ pub(crate) async fn draft(
     let request = DraftRequest {
         purpose: draft.purpose,
         joining: draft.joining,
+        quarantined: draft.quarantined,
         mode: draft.mode,
         hold_after_commit_s: draft.hold_after_commit_s,
         hold_before_clear_s: draft.hold_before_clear_s,

@@ -119,6 +119,8 @@ mod tests {
             phases: Vec::new(),
             keys_done: 0,
             keys_total: 0,
+            keys_quarantined: 0,
+            verify_all: false,
             units_done: 0,
             units_total: 0,
             gate_closed_ms: None,

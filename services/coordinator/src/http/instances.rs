@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use machines::conductor::Conductor;
 use protocol::api::{
-    AnnouncedMember, AuditView, Explanation, InstanceView, ManifestView, UnitsView,
+    AnnouncedMember, AuditView, Explanation, InstanceView, KeyCheckView, ManifestView, UnitsView,
 };
 use serde::Deserialize;
 
@@ -75,6 +75,19 @@ pub(crate) async fn explain(
         found.map(|conductor| views::explanation(conductor, &looked, last.as_ref(), service::now()))
     };
     state.handle.see(instance.id, look).await?.map(Json).ok_or_else(unknown)
+}
+
+/// The check of all keys that runs, else the last one since the coordinator's start.
+pub(crate) async fn key_check(
+    State(state): State<HttpState>,
+    caller: Caller,
+    instance: Instance,
+) -> Result<Json<KeyCheckView>, Fault> {
+    caller.must_in(&OPERATE, instance.id, &instance.shown)?;
+    let look = |found: Option<&Conductor>| found.map(Conductor::key_check);
+    let found = state.handle.see(instance.id, look).await?;
+    let known = found.ok_or_else(|| Fault::unknown_instance(&instance.shown))?;
+    known.map(Json).ok_or_else(|| Fault::no_key_check(&instance.shown))
 }
 
 pub(crate) async fn members(

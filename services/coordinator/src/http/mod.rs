@@ -40,6 +40,8 @@ pub const MAX_REQUESTS: usize = 64;
 pub const MAX_STREAMS: usize = 256;
 /// Longest that a request is worked on. Surveys end long before, whoever is silent.
 const MAX_TIME: Duration = Duration::from_secs(30);
+/// Longest that a start is worked on, as it may have every key opened in the units first.
+const MAX_CHECK_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// What the handlers need.
 #[derive(Clone, Debug)]
@@ -80,7 +82,8 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/instances/{instance}/manifests", post(documents::manifest))
         .route("/v1/instances/{instance}/standing-orders", post(documents::standing_order))
         .route("/v1/instances/{instance}/order-drafts", post(documents::draft))
-        .route("/v1/instances/{instance}/rotations", post(rotations::start).get(rotations::list))
+        .route(front::START, post(rotations::start).get(rotations::list))
+        .route("/v1/instances/{instance}/key-check", get(instances::key_check))
         .route("/v1/rotations/{rotation}", get(rotations::one))
         .route("/v1/rotations/{rotation}/abort", post(rotations::abort))
         .route("/v1/rotations/{rotation}/hold-end", post(holds::end))

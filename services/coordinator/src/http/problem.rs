@@ -122,6 +122,12 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, "not-initialised", text)
     }
 
+    pub(crate) fn no_key_check(instance: &str) -> Self {
+        let text = format!("No check of the keys of instance {instance} is known.");
+        Self::new(StatusCode::NOT_FOUND, "no-key-check", text)
+            .next("keyhelm auto-mk-rotate --dry-run")
+    }
+
     /// A request that cannot be understood; `detail` names the field.
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)

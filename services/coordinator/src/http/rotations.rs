@@ -64,6 +64,8 @@ pub(crate) async fn start(
         expect_current: request.expect_current_pattern,
         dry_run: request.dry_run,
         verify_all: request.verify_all,
+        check_keys: request.check_keys,
+        plan: request.plan,
         actor: asker.actor.clone(),
         traceparent: traceparent(&headers),
     }));

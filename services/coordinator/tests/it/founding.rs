@@ -129,6 +129,7 @@ pub async fn draft(api: &Api, purpose: Purpose) -> OrderDraft {
     let request = OrderDraftRequest {
         purpose,
         joining: Vec::new(),
+        quarantined: Vec::new(),
         mode: GateMode::Strict,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,

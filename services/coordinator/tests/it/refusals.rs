@@ -195,8 +195,8 @@ async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
         let codes: Vec<_> = found.unmet.iter().map(|one| one.code.as_str()).collect();
         assert_eq!((codes, found.next_command.as_deref()), (vec![code], Some(next)));
     };
-    let rotate = "keyhelm auto-mk-rotate";
-    unmet("rotations", json!({ "verify_all": true }), "verify-all-unsupported", rotate).await;
+    let dry = "keyhelm auto-mk-rotate --dry-run";
+    unmet("rotations", json!({ "plan": "00".repeat(32) }), "plan-moved", dry).await;
     // Its interval is not above its hold: the next rotation would come before the hold ends.
     let held = StandingOrder {
         not_more_often_than_s: 10,

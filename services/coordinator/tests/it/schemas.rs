@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use machines::explain::Situation;
-use protocol::api::{Explanation, PlanView, RotationEvent, RotationView, Unmet, Waiting};
+use protocol::api::{
+    CheckedPlan, Explanation, PlanView, RotationEvent, RotationView, Unmet, Waiting,
+};
 use protocol::audit::Phase;
 use protocol::keystore::GateMode;
 use protocol::manifest::AdminSignature;
@@ -11,7 +13,7 @@ use protocol::order::{Authority, Purpose, SignedOrder, SignedStandingOrder};
 use protocol::report::Refusal;
 use protocol::request::{REQUEST_TYPE, RotationRequest};
 use protocol::{
-    InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature, Ski, UnixMillis,
+    Digest, InstanceId, OrderNumber, Pattern, ProcessId, RotationId, Signature, Ski, UnixMillis,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -153,6 +155,8 @@ fn full_request() -> RotationRequest {
         order: Some(order(Authority::Quorum(signatures()))),
         dry_run: true,
         verify_all: true,
+        check_keys: true,
+        plan: Some(Digest([8; 32])),
     }
 }
 
@@ -171,6 +175,8 @@ fn view() -> RotationView {
         phases: vec![(Phase::Inspect, UnixMillis(1)), (Phase::Install, UnixMillis(2))],
         keys_done: 1,
         keys_total: 2,
+        keys_quarantined: 0,
+        verify_all: false,
         units_done: 3,
         units_total: 5,
         gate_closed_ms: Some(4),
@@ -266,6 +272,13 @@ fn the_answer_has_the_fields_that_the_coordinator_writes() {
         from: None,
         key_versions: 3,
         units: 5,
+        checked: Some(CheckedPlan {
+            hash: Digest([9; 32]),
+            opened_count: 3,
+            quarantined_count: 0,
+            check_ms: 4,
+            estimate_ms: 62,
+        }),
     };
     assert_all_required(&schema["$defs"]["unmet"], &json!(unmet));
     assert_all_required(&schema["$defs"]["plan"], &json!(plan));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use protocol::keystore::GateMode;
-use protocol::{Pattern, RotationId};
+use protocol::{Digest, KeyId, Pattern, RotationId};
 
 use super::InstanceArg;
 use super::local::PassphraseArgs;
@@ -28,14 +28,25 @@ pub struct RotateArgs {
     /// Which instance.
     #[command(flatten)]
     pub instance: InstanceArg,
-    /// Check everything and show what would happen; nothing starts, nothing is saved
+    /// Check everything, open every key in the crypto units, and show what would happen and about how
+    /// long it would take; nothing starts, nothing is saved
     #[arg(long)]
     pub dry_run: bool,
+    /// Open every key in the crypto units first; one that does not open is named and nothing starts
+    #[arg(long)]
+    pub check_keys: bool,
+    /// Start only if this is still the plan that --dry-run has shown: the same crypto units, master
+    /// key, manifest, keys and options
+    #[arg(long, value_name = "HASH")]
+    pub plan: Option<Digest>,
+    /// Carry this key as it is where no crypto unit opens it: its wrapped key is kept in quarantine and
+    /// cannot be used. The order is signed by hand. May be repeated
+    #[arg(long, value_name = "KEY")]
+    pub quarantine: Vec<KeyId>,
     /// Do not ask
     #[arg(long, short = 'y')]
     pub yes: bool,
-    /// Have every page of keys opened by a second crypto unit before the decision; this version does
-    /// not do it and says so
+    /// Have every page of keys opened by a second crypto unit before it is written, not only a sample
     #[arg(long, value_name = "WHAT")]
     pub verify: Option<Verify>,
     /// What clients may do meanwhile
@@ -68,9 +79,17 @@ pub struct RotateArgs {
 }
 
 impl RotateArgs {
-    /// Whether a hold is asked for.
-    pub const fn has_holds(&self) -> bool {
-        self.hold_after_commit > 0 || self.hold_before_clear > 0
+    /// Whether something is asked for that no standing order allows.
+    pub const fn needs_signatures(&self) -> bool {
+        self.hold_after_commit > 0
+            || self.hold_before_clear > 0
+            || !self.join.is_empty()
+            || !self.quarantine.is_empty()
+    }
+
+    /// Whether every key is opened before anything starts.
+    pub const fn checks_keys(&self) -> bool {
+        self.dry_run || self.check_keys || self.plan.is_some()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use protocol::api::{
-    AnnouncedMember, Explanation, InstanceView, ManifestView, OrderDraft, OrderDraftRequest,
-    RotationView, StartRotation, Started, UnitEnvelope, UnitsView,
+    AnnouncedMember, Explanation, InstanceView, KeyCheckView, ManifestView, OrderDraft,
+    OrderDraftRequest, RotationView, StartRotation, Started, UnitEnvelope, UnitsView,
 };
 use protocol::manifest::SignedManifest;
 use protocol::order::{SignedHoldEnd, SignedStandingOrder};
@@ -17,6 +17,9 @@ use crate::failure::{Exit, Failure, Outcome};
 
 /// An event stream has no end of its own time; silence is judged by whoever reads it.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Opening every key takes its time; the coordinator gives up before.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(16 * 60);
 
 /// Talks to a coordinator.
 #[derive(Clone, Debug)]
@@ -109,7 +112,20 @@ impl Coordinator {
     ) -> Result<Started, CallError> {
         let id = instance.to_string();
         let parts = ["v1", "instances", &id, "rotations"];
-        self.http.post(&parts, request).await.map(|(_, started)| started)
+        let mut call = self.http.request(Method::POST, &parts).json(request);
+        if request.check_keys || request.plan.is_some() {
+            call = call.timeout(CHECK_TIMEOUT);
+        }
+        self.http.read(call).await.map(|(_, started)| started)
+    }
+
+    /// How far the check of all keys is, or what the last one came to; none if there was none.
+    pub async fn key_check(&self, instance: InstanceId) -> Result<Option<KeyCheckView>, CallError> {
+        match self.of(instance, "key-check").await {
+            Ok(view) => Ok(Some(view)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The last rotations of an instance, newest first.

@@ -33,6 +33,8 @@ pub const UNITS: [(&str, Role, &str); 5] = [
 ];
 /// Key versions in a page of re-encryption.
 const ROWS_PER_PAGE: u32 = 400;
+/// Of so many pages one is opened by another unit before it is written.
+const CROSS_CHECK_EVERY: u32 = 16;
 /// Pages that are out at once.
 const PAGES_IN_FLIGHT: usize = 8;
 
@@ -100,6 +102,7 @@ impl Cluster {
             instance_name: INSTANCE.to_owned(),
             rows_per_page: ROWS_PER_PAGE,
             pages_in_flight: PAGES_IN_FLIGHT,
+            cross_check_every: CROSS_CHECK_EVERY,
         };
         let own = open("reencryptor")?;
         let stop = shutdown.clone();

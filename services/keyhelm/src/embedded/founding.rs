@@ -78,6 +78,8 @@ pub fn start(order: Option<SignedOrder>) -> Ask {
         order,
         mode: GateMode::Strict,
         expect_current: None,
+        check_keys: false,
+        plan: None,
         dry_run: false,
         verify_all: false,
         actor: "demo".to_owned(),
@@ -134,6 +136,7 @@ async fn draft(cluster: &Cluster) -> anyhow::Result<Vec<u8>> {
     let request = DraftRequest {
         purpose: Purpose::Initialise,
         joining: Vec::new(),
+        quarantined: Vec::new(),
         mode: GateMode::Strict,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,

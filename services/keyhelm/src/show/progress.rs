@@ -107,13 +107,18 @@ pub fn time_by_phase(view: &RotationView) -> String {
 pub fn done_line(view: &RotationView) -> String {
     let took = view.finished_at.map_or(0, |at| at.since(view.started_at));
     let refused = view.gate_closed_ms.unwrap_or(0);
+    let lost = match view.keys_quarantined {
+        0 => "0 failed".to_owned(),
+        kept => format!("{} in quarantine", count(kept)),
+    };
     let shown = |pattern: Option<protocol::Pattern>| {
         pattern.map_or_else(|| "none".to_owned(), |found| format!("{}...", found.short()))
     };
     format!(
-        "OK  Master key rotated: {} keys, 0 failed, {} of {} crypto units, {} (key creation refused \
+        "OK  Master key rotated: {} keys, {}, {} of {} crypto units, {} (key creation refused \
          for {}). Pattern {} -> {}.",
         count(view.keys_total),
+        lost,
         view.units_done,
         view.units_total,
         seconds(took),

@@ -6,7 +6,7 @@ use protocol::{Pattern, UnixMillis};
 
 use super::progress::time_by_phase;
 use super::table;
-use super::time::{count, moment, seconds};
+use super::time::{count, counted, moment, seconds};
 
 /// The list.
 pub fn list(found: &[RotationView]) -> String {
@@ -79,14 +79,24 @@ fn waiting(view: &RotationView, now: UnixMillis) -> String {
 
 /// What a rotation would do.
 pub fn plan(plan: &PlanView) -> String {
-    [
+    let mut lines = vec![
         "PLAN".to_owned(),
         format!("  made in     {} (a recovery unit)", plan.generator_name),
         format!("  units       {} crypto units", plan.units),
         format!("  keys        {} key versions to be re-encrypted", count(plan.key_versions)),
         format!("  from        {}", full(plan.from)),
-    ]
-    .join("\n")
+    ];
+    if let Some(checked) = &plan.checked {
+        let (opened, took) = (counted(checked.opened_count, "key version"), checked.check_ms);
+        lines.push(format!("  opened      {opened} opened in {}", seconds(took)));
+        if checked.quarantined_count > 0 {
+            let kept = counted(checked.quarantined_count, "key version");
+            lines.push(format!("  quarantine  {kept} would be carried as they are"));
+        }
+        lines.push(format!("  takes       about {}", seconds(checked.estimate_ms)));
+        lines.push(format!("  plan        {}", checked.hash));
+    }
+    lines.join("\n")
 }
 
 /// A word for what it is for.

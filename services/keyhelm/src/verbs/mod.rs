@@ -5,6 +5,7 @@ pub mod explain;
 pub mod fingerprints;
 pub mod follow;
 pub mod hold_end;
+mod key_check;
 pub mod keys;
 pub mod manifest_change;
 pub mod orders;

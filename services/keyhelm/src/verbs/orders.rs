@@ -20,6 +20,7 @@ pub const fn request(purpose: Purpose, mode: GateMode) -> OrderDraftRequest {
     OrderDraftRequest {
         purpose,
         joining: Vec::new(),
+        quarantined: Vec::new(),
         mode,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,
@@ -95,6 +96,7 @@ pub fn read(
         ),
         (is_generator(order.generator), "no recovery unit of the manifest makes the key"),
         (order.joining == request.joining, "others join than were named"),
+        (order.quarantined == request.quarantined, "it carries other keys in quarantine"),
     ];
     match checks.iter().find(|(holds, _)| !holds) {
         None => Ok(bytes),

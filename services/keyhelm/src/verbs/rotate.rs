@@ -12,8 +12,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::follow::{End, Follow};
-use super::orders;
 use super::rotations::tell_end;
+use super::{key_check, orders};
 use crate::app::App;
 use crate::cli::rotation::RotateArgs;
 use crate::client::coordinator::Coordinator;
@@ -41,8 +41,8 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     };
     if args.dry_run || (app.is_interactive() && !args.yes) {
         let plan = StartRotation { dry_run: true, request_id: None, ..request.clone() };
-        let started = coordinator.start(instance.id, &plan).await.map_err(unmet)?;
-        show_plan(app, &instance, &started)?;
+        let started = key_check::watched(app, &coordinator, instance.id, &plan).await;
+        show_plan(app, &instance, &started.map_err(unmet)?)?;
         if args.dry_run {
             app.ok("All conditions are met. This was a dry run: nothing has changed.");
             return Ok(());
@@ -108,13 +108,15 @@ async fn bring_to_its_end(
 fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {
     let is_standing =
         view.standing_order.as_ref().is_some_and(|found| found.until > service::now());
-    args.sign || !args.join.is_empty() || args.has_holds() || !is_standing
+    args.sign || args.needs_signatures() || !is_standing
 }
 
 fn plain_request(args: &RotateArgs) -> StartRotation {
     StartRotation {
         expect_current_pattern: args.expect_current_pattern,
         verify_all: args.verify.is_some(),
+        check_keys: args.checks_keys(),
+        plan: args.plan,
         // Repeats of one request, after a lost answer, start one rotation.
         request_id: Some(uuid_v4(&mut process_rng()).to_string()),
         ..StartRotation::default()
@@ -130,9 +132,12 @@ async fn signed_request(
     let threshold = manifest.manifest.signature_threshold;
     let mut request = orders::request(Purpose::Rotate, args.mode.into());
     request.joining = joining(&manifest.manifest, &args.join)?;
+    request.quarantined.clone_from(&args.quarantine);
+    request.quarantined.sort();
+    request.quarantined.dedup();
     request.hold_after_commit_s = args.hold_after_commit;
     request.hold_before_clear_s = args.hold_before_clear;
-    if !args.sign && args.join.is_empty() && !args.has_holds() {
+    if !args.sign && !args.needs_signatures() {
         app.note("No standing order lets the coordinator rotate by itself: signing an order.");
     }
     let signer = signer::open_quorum(app, &manifest.manifest, threshold, &args.passphrases)?;
@@ -168,7 +173,7 @@ async fn start(
     let patience = Duration::from_secs(u64::from(args.watch.patience));
     let mut is_told = false;
     loop {
-        match coordinator.start(instance.id, request).await {
+        match key_check::watched(app, coordinator, instance.id, request).await {
             Ok(started) => return Ok(started),
             Err(error) if error.is_passing() && begun.elapsed() + PAUSE < patience => {
                 if !std::mem::replace(&mut is_told, true) {
@@ -187,9 +192,9 @@ async fn join(
     coordinator: &Coordinator,
     view: RotationView,
 ) -> Outcome {
-    if args.verify.is_some() {
-        let what = "this version does not open every page by a second unit (--verify all)";
-        return Err(Failure::new(Exit::Unmet, "verify-all-unsupported", what)
+    if args.verify.is_some() && !view.verify_all {
+        let what = format!("rotation {} was started without --verify all", view.rotation);
+        return Err(Failure::new(Exit::Unmet, "verified-in-part", what)
             .safe("nothing was started")
             .next("keyhelm auto-mk-rotate"));
     }

@@ -44,6 +44,7 @@ fn order(view: &ManifestView) -> Order {
         from: None,
         generator: view.manifest.members[0].id,
         joining: Vec::new(),
+        quarantined: Vec::new(),
         mode: GateMode::Strict,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,

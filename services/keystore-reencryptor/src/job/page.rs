@@ -18,6 +18,7 @@ use telemetry::metric;
 use telemetry::trace::{Context, Span};
 use tokio::time::Instant;
 
+use super::JobSetting;
 use crate::commands::refusal_of;
 
 /// Up to so many pages each has a span; of more only the first and the last, and those that are slow
@@ -83,21 +84,42 @@ impl Reading {
             to: self.open.pattern,
             rows,
         };
-        let sealing = Sealing {
-            id,
-            in_answer_to: None,
-            instance: self.instance,
-            recipient: Recipient::Role(Role::OperationalUnit),
-            manifest_serial: self.manifest_serial,
-            rotation: Some(self.order.rotation),
-            epoch: Epoch::default(),
-            kind: Kind::RewrapPage,
-        };
-        let sealed = envelope::seal(&self.identity, &sealing, &codec::encode(&page));
+        let sealed =
+            sealed(&self.identity, self.instance, self.manifest_serial, &self.order, id, &page);
         let address = topology::page_address(self.instance);
         let message = Outgoing::to(address, sealed).traced(place);
         Ok(ReadPage { id, page, message, place })
     }
+}
+
+/// A page once more, without some of its rows.
+pub(super) fn again(setting: &JobSetting, id: MessageId, page: RewrapPage) -> ReadPage {
+    let (instance, serial) = (setting.instance, setting.trust.serial());
+    let sealed = sealed(&setting.identity, instance, serial, &setting.order, id, &page);
+    let message = Outgoing::to(topology::page_address(setting.instance), sealed);
+    ReadPage { id, page, message, place: None }
+}
+
+/// Seals a page to any operational unit.
+fn sealed(
+    identity: &Identity,
+    instance: InstanceId,
+    manifest_serial: u64,
+    order: &OrderRef,
+    id: MessageId,
+    page: &RewrapPage,
+) -> Vec<u8> {
+    let sealing = Sealing {
+        id,
+        in_answer_to: None,
+        instance,
+        recipient: Recipient::Role(Role::OperationalUnit),
+        manifest_serial,
+        rotation: Some(order.rotation),
+        epoch: Epoch::default(),
+        kind: Kind::RewrapPage,
+    };
+    envelope::seal(identity, &sealing, &codec::encode(page))
 }
 
 /// The place of a page whose unit makes a span under it, or, of many pages in between, none.

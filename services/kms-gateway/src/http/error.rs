@@ -14,10 +14,11 @@ const IBM_INFO: &str = "https://cloud.ibm.com/apidocs/key-protect";
 /// Where those that are ours are.
 const OWN_INFO: &str = env!("CARGO_PKG_REPOSITORY");
 /// Codes of ours, which IBM's list does not have.
-const OWN_CODES: [&str; 12] = [
+const OWN_CODES: [&str; 13] = [
     "INSTANCE_NOT_FOUND_ERR",
     "KEY_ALREADY_EXISTS_ERR",
     "KEY_DOES_NOT_OPEN_ERR",
+    "KEY_IN_QUARANTINE_ERR",
     "KEYSTORE_UNAVAILABLE_ERR",
     "MASTER_KEY_ROTATION_IN_PROGRESS_ERR",
     "METHOD_NOT_ALLOWED_ERR",
@@ -194,6 +195,9 @@ impl ApiError {
                     "Key is not in a valid state: key {key} is {state}, {refused} is not possible"
                 ),
             ),
+            error @ KeystoreError::Quarantined(_) => {
+                Self::new(StatusCode::CONFLICT, "KEY_IN_QUARANTINE_ERR", format!("{error}"))
+            }
             KeystoreError::NoInstance => Self::not_initialised(),
             error => {
                 tracing::error!(%error, "the keystore failed");

@@ -14,7 +14,7 @@ use super::body::{self, JSON, SecretText};
 use super::caller::Caller;
 use super::create::{self, Wish};
 use super::error::{ApiError, Wanted};
-use crate::{ImportKey, MakeKey};
+use crate::{CheckFailure, ImportKey, MakeKey};
 
 /// Largest batch.
 const MAX_BATCH_BODY: usize = 4 * 1024 * 1024;
@@ -70,16 +70,17 @@ pub(super) async fn check(caller: Caller) -> Result<Response, ApiError> {
     caller.require(&[Role::Manager, Role::CryptoUnitAdministrator])?;
     let checked = caller.keys.check().await;
     let checked = checked.map_err(|error| ApiError::refused(error, Wanted::Look))?;
-    let failures = checked.failures.into_iter().map(|failure| CheckFailureView {
+    let shown = |failure: CheckFailure| CheckFailureView {
         id: failure.key,
         name: failure.name,
         version: failure.version,
         reason: failure.reason,
-    });
+    };
     let view = CheckView {
         checked: checked.checked,
         opened: checked.opened,
-        failures: failures.collect(),
+        quarantined: checked.quarantined.into_iter().map(shown).collect(),
+        failures: checked.failures.into_iter().map(shown).collect(),
     };
     Ok(body::json(StatusCode::OK, JSON, &view))
 }

@@ -26,10 +26,12 @@ pub struct CheckFailure {
 /// What a check came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Versions that ought to be there.
+    /// Versions that ought to be there, and are not in quarantine.
     pub checked: u64,
     /// Versions that opened.
     pub opened: u64,
+    /// Versions that no unit opened when the master key was rotated, each with its reason then.
+    pub quarantined: Vec<CheckFailure>,
     /// The others.
     pub failures: Vec<CheckFailure>,
 }
@@ -47,6 +49,7 @@ impl Keys {
             }
             checked.checked += page.checked;
             checked.opened += page.opened;
+            checked.quarantined.append(&mut page.quarantined);
             checked.failures.append(&mut page.failures);
             after = last;
         }
@@ -60,19 +63,21 @@ impl Keys {
     ) -> Result<Option<(Checked, VersionId)>, GatewayError> {
         let found = self.store.scan(self.instance, after, CHECK_PAGE).await?;
         let Some(last) = found.last() else { return Ok(None) };
-        let mut checked = Checked { checked: found.len() as u64, ..Checked::default() };
+        let mut checked = Checked::default();
         let mut rows = Vec::with_capacity(found.len());
         for row in &found {
-            match &row.blob {
-                Some(blob) => rows.push(WrappedRow {
+            match (&row.blob, &row.quarantined) {
+                (Some(blob), _) => rows.push(WrappedRow {
                     version: row.version,
                     key: row.key,
                     attributes: row.attributes,
                     blob: blob.clone(),
                 }),
-                None => checked.failures.push(failure(row, "its wrapped key is missing")),
+                (None, Some(reason)) => checked.quarantined.push(failure(row, reason)),
+                (None, None) => checked.failures.push(failure(row, "its wrapped key is missing")),
             }
         }
+        checked.checked = (found.len() - checked.quarantined.len()) as u64;
         let KeyAnswer::Checked { opened_count, unopened } =
             self.asked(&KeyRequest::Check { rows }).await?
         else {

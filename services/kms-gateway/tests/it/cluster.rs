@@ -106,6 +106,7 @@ impl Cluster {
             instance_name: INSTANCE.to_owned(),
             rows_per_page: 100,
             pages_in_flight: 4,
+            cross_check_every: 16,
         };
         let own = open("reencryptor");
         let run = keystore_reencryptor::run(
@@ -210,6 +211,7 @@ impl Cluster {
         let draft = DraftRequest {
             purpose: Purpose::Initialise,
             joining: Vec::new(),
+            quarantined: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s: 0,
             hold_before_clear_s: 0,
@@ -279,6 +281,8 @@ impl Cluster {
             expect_current: None,
             dry_run: false,
             verify_all: false,
+            check_keys: false,
+            plan: None,
             actor: "tests".to_owned(),
             traceparent: None,
         })));

@@ -14,7 +14,7 @@ use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutRow, BinaryCo
 use tokio_postgres::types::{ToSql, Type};
 
 use super::{Hold, PostgresKeystore, begin, database, held, read, table};
-use crate::{ChunkRecord, KeystoreError, WrittenChunk};
+use crate::{ChunkRecord, KeystoreError, NewChunk, WrittenChunk};
 
 pub(super) async fn count_rows(
     tx: &Transaction<'_>,
@@ -62,7 +62,7 @@ pub(super) async fn plan(
     Ok(())
 }
 
-const RECORDS: &str = "SELECT after, upto, done, new_digest, receipt FROM chunks
+const RECORDS: &str = "SELECT after, upto, done, new_digest, receipt, quarantined FROM chunks
     WHERE instance = $1 AND generation = $2";
 
 fn record(row: &Row) -> Result<ChunkRecord, KeystoreError> {
@@ -74,6 +74,7 @@ fn record(row: &Row) -> Result<ChunkRecord, KeystoreError> {
         None => None,
         Some(count) => Some(WrittenChunk {
             count: count as u64,
+            quarantined_count: row.try_get::<_, i64>(5).map_err(database)? as u64,
             new_digest: digest(row.try_get(3).map_err(database)?)?,
             receipt: row.try_get(4).map_err(database)?,
         }),
@@ -86,7 +87,7 @@ fn digest(bytes: &[u8]) -> Result<Digest, KeystoreError> {
     bytes.try_into().map(Digest).map_err(torn)
 }
 
-/// Ranges and counts of the written chunks, in ascending order.
+/// Ranges and counts of the written chunks, those in quarantine counted, in ascending order.
 pub(super) async fn counted(
     tx: &Transaction<'_>,
     instance: InstanceId,
@@ -99,9 +100,35 @@ pub(super) async fn counted(
         .map_err(database)?;
     let written = |row| {
         let chunk = record(row)?;
-        Ok(chunk.done.map(|done| (chunk.range, done.count)))
+        Ok(chunk.done.map(|done| (chunk.range, done.count + done.quarantined_count)))
     };
     found.iter().map(written).filter_map(Result::transpose).collect()
+}
+
+/// How many versions a generation goes without, as they are in quarantine.
+pub(super) async fn count_quarantined(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    number: u32,
+) -> Result<u64, KeystoreError> {
+    let sql = "SELECT count(*) FROM quarantined WHERE instance = $1 AND generation = $2";
+    let bound =
+        [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID), (&i64::from(number), Type::INT8)];
+    let found = tx.query_typed_one(sql, &bound).await.map_err(database)?;
+    Ok(found.try_get::<_, i64>(0).map_err(database)? as u64)
+}
+
+/// A generation is given up: what it would have gone without is in the active one still.
+pub(super) async fn leave_quarantine(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    number: u32,
+) -> Result<(), KeystoreError> {
+    let sql = "DELETE FROM quarantined WHERE instance = $1 AND generation = $2";
+    let bound =
+        [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID), (&i64::from(number), Type::INT8)];
+    tx.execute_typed(sql, &bound).await.map_err(database)?;
+    Ok(())
 }
 
 impl PostgresKeystore {
@@ -157,7 +184,7 @@ impl PostgresKeystore {
         &self,
         instance: InstanceId,
         number: u32,
-        chunks: Vec<(ChunkRange, WrittenChunk, Vec<WrappedRow>)>,
+        chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
         let mut client = self.client().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
@@ -169,7 +196,11 @@ impl PostgresKeystore {
             return Err(GateRefusal::NotOpen.into());
         }
         let claimed = claim(&tx, instance, number, &chunks).await?;
-        copy_in(&tx, instance, number, claimed).await?;
+        let rows = claimed.iter().flat_map(|chunk| &chunk.rows).collect();
+        copy_in(&tx, instance, number, rows).await?;
+        for (row, reason) in claimed.iter().flat_map(|chunk| &chunk.quarantined) {
+            put_into_quarantine(&tx, instance, number, row, reason).await?;
+        }
         tx.commit().await.map_err(database)
     }
 }
@@ -183,26 +214,25 @@ fn wrapped(row: &BinaryCopyOutRow) -> Result<WrappedRow, KeystoreError> {
     })
 }
 
-/// One chunk as a unit has re-wrapped it.
-type Chunk = (ChunkRange, WrittenChunk, Vec<WrappedRow>);
-
-/// Writes the records of chunks and gives back the rows of those that were not written before.
+/// Writes the records of chunks and gives back those that were not written before.
 /// Records are locked in one order, so that two reencryptors with the same chunks do not lock each
 /// other out.
 async fn claim<'a>(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
-    chunks: &'a [Chunk],
-) -> Result<Vec<&'a WrappedRow>, KeystoreError> {
+    chunks: &'a [NewChunk],
+) -> Result<Vec<&'a NewChunk>, KeystoreError> {
     let mut in_order: Vec<_> = chunks.iter().collect();
-    in_order.sort_by_key(|(range, ..)| *range);
+    in_order.sort_by_key(|chunk| chunk.range);
     let mut claimed = Vec::new();
-    for (range, written, rows) in in_order {
+    for chunk in in_order {
+        let NewChunk { range, written, .. } = chunk;
         let changed = tx
             .execute_typed(
-                "UPDATE chunks SET done = $5, new_digest = $6, receipt = $7 WHERE instance = $1
-                 AND generation = $2 AND after = $3 AND upto = $4 AND done IS NULL",
+                "UPDATE chunks SET done = $5, new_digest = $6, receipt = $7, quarantined = $8
+                 WHERE instance = $1 AND generation = $2 AND after = $3 AND upto = $4
+                 AND done IS NULL",
                 &[
                     (&instance.uuid(), Type::UUID),
                     (&i64::from(number), Type::INT8),
@@ -211,15 +241,42 @@ async fn claim<'a>(
                     (&(written.count as i64), Type::INT8),
                     (&&written.new_digest.0[..], Type::BYTEA),
                     (&written.receipt, Type::BYTEA),
+                    (&(written.quarantined_count as i64), Type::INT8),
                 ],
             )
             .await
             .map_err(database)?;
         if changed == 1 {
-            claimed.extend(rows);
+            claimed.push(chunk);
         }
     }
     Ok(claimed)
+}
+
+/// Keeps what no unit opens, and why, beside the generation that goes without it.
+async fn put_into_quarantine(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    number: u32,
+    row: &WrappedRow,
+    reason: &str,
+) -> Result<(), KeystoreError> {
+    tx.execute_typed(
+        "INSERT INTO quarantined (instance, version, key, generation, attributes, blob, reason)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            (&instance.uuid(), Type::UUID),
+            (&row.version.uuid(), Type::UUID),
+            (&row.key.uuid(), Type::UUID),
+            (&i64::from(number), Type::INT8),
+            (&i16::from(row.attributes), Type::INT2),
+            (&row.blob, Type::BYTEA),
+            (&reason, Type::TEXT),
+        ],
+    )
+    .await
+    .map_err(database)?;
+    Ok(())
 }
 
 async fn copy_in(

@@ -79,6 +79,9 @@ impl PostgresKeystore {
         let mut row = held(&tx, instance, Hold::Update).await?;
         let number = row.open.as_ref().map_or(0, |open| open.number);
         let counted = chunks::counted(&tx, instance, number).await?;
+        if let Some(open) = &mut row.open {
+            open.quarantined_count = chunks::count_quarantined(&tx, instance, number).await?;
+        }
         gate::complete(&mut row, &order, &counted)?;
         store(&tx, &row).await?;
         tx.commit().await.map_err(database)?;
@@ -140,6 +143,7 @@ impl PostgresKeystore {
         let mut row = held(&tx, instance, Hold::Update).await?;
         let (change, dropped) = gate::abort(&mut row, &order, from_to, epoch)?;
         if let Some(generation) = dropped {
+            chunks::leave_quarantine(&tx, instance, generation.number).await?;
             housekeeping::let_go(&tx, instance, &generation).await?;
         }
         if change == Change::Now {

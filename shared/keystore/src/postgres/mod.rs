@@ -76,9 +76,11 @@ impl PostgresKeystore {
         // One statement: the row and the counts belong together.
         let sql = "SELECT k.row,
             (SELECT count(*) FROM key_versions v WHERE v.instance = k.instance),
-            (SELECT coalesce(sum(c.done), 0)::bigint FROM chunks c WHERE c.instance = k.instance
-             AND c.generation = (k.row::json -> 'open' ->> 'number')::bigint)
-            FROM keystores k WHERE k.instance = $1";
+            coalesce(c.done, 0), coalesce(c.quarantined, 0) FROM keystores k LEFT JOIN LATERAL
+            (SELECT sum(done + quarantined)::bigint AS done, sum(quarantined)::bigint AS quarantined
+             FROM chunks WHERE done IS NOT NULL AND instance = k.instance
+             AND generation = (k.row::json -> 'open' ->> 'number')::bigint) c ON true
+            WHERE k.instance = $1";
         let found = self
             .client()
             .await?
@@ -90,6 +92,7 @@ impl PostgresKeystore {
         row.version_count = found.try_get::<_, i64>(1).map_err(database)? as u64;
         if let Some(open) = &mut row.open {
             open.done_count = found.try_get::<_, i64>(2).map_err(database)? as u64;
+            open.quarantined_count = found.try_get::<_, i64>(3).map_err(database)? as u64;
         }
         Ok(Some(row))
     }

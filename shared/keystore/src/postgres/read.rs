@@ -128,8 +128,10 @@ impl PostgresKeystore {
         let number = row.active.ok_or(GateRefusal::NotInitialised)?.number;
         // The row is read once more with the blob: only then do the two belong together.
         let sql = format!(
-            "SELECT k.row, w.key, w.attributes, w.blob FROM keystores k
-             LEFT JOIN {} w ON w.version = $2 AND w.key = $3 WHERE k.instance = $1",
+            "SELECT k.row, w.key, w.attributes, w.blob, q.version IS NOT NULL FROM keystores k
+             LEFT JOIN {} w ON w.version = $2 AND w.key = $3
+             LEFT JOIN quarantined q ON q.instance = $1 AND q.version = $2 AND q.key = $3
+             AND q.generation <= {number} WHERE k.instance = $1",
             table(instance, number)
         );
         let found = client
@@ -152,7 +154,12 @@ impl PostgresKeystore {
             return Ok(None);
         };
         let blob: Option<Vec<u8>> = found.try_get(3).map_err(database)?;
-        let Some(blob) = blob else { return Err(KeystoreError::NoKey(key)) };
+        let Some(blob) = blob else {
+            return Err(match found.try_get(4).map_err(database)? {
+                true => KeystoreError::Quarantined(key),
+                false => KeystoreError::NoKey(key),
+            });
+        };
         Ok(Some(StoredBlob {
             version,
             key: KeyId::from_uuid(found.try_get(1).map_err(database)?),
@@ -190,13 +197,15 @@ impl PostgresKeystore {
         let row = saved(tx.client(), instance).await?.ok_or(KeystoreError::NoInstance)?;
         let active = row.active.ok_or(GateRefusal::NotInitialised)?;
         let sql = format!(
-            "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob
+            "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob, q.reason
              FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
-             LEFT JOIN {} w ON w.version = v.version
+             LEFT JOIN {} w ON w.version = v.version LEFT JOIN quarantined q
+             ON q.instance = v.instance AND q.version = v.version AND q.generation <= {}
              WHERE v.instance = $1 AND v.version > $2 AND NOT EXISTS
              (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
              ORDER BY v.version LIMIT $3",
-            table(instance, active.number)
+            table(instance, active.number),
+            active.number
         );
         let found = tx
             .query_typed(
@@ -223,6 +232,7 @@ fn scan_row(row: &Row) -> Result<ScanRow, KeystoreError> {
         name: row.try_get(2).map_err(database)?,
         attributes: attributes_of(row.try_get(3).map_err(database)?)?,
         blob: row.try_get(4).map_err(database)?,
+        quarantined: row.try_get(5).map_err(database)?,
     })
 }
 

@@ -11,7 +11,8 @@ use crate::KeystoreError;
 const MIGRATION_LOCK: i64 = 0x6b65_7973_746f_7265;
 
 /// One entry a version of the schema, in order; what has been released is never changed.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE keystores (instance UUID PRIMARY KEY, row TEXT NOT NULL);
     CREATE TABLE keys (
         instance UUID NOT NULL, key UUID NOT NULL, name TEXT NOT NULL,
@@ -35,7 +36,16 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE tables_to_drop (
         instance UUID NOT NULL, generation BIGINT NOT NULL, PRIMARY KEY (instance, generation)
     );
-"];
+",
+    "
+    ALTER TABLE chunks ADD COLUMN quarantined BIGINT NOT NULL DEFAULT 0;
+    CREATE TABLE quarantined (
+        instance UUID NOT NULL, version UUID NOT NULL, key UUID NOT NULL,
+        generation BIGINT NOT NULL, attributes SMALLINT NOT NULL, blob BYTEA NOT NULL,
+        reason TEXT NOT NULL, PRIMARY KEY (instance, version)
+    );
+",
+];
 
 /// Applies what has not been applied. A database of a newer program is refused.
 pub(super) async fn migrate(client: &mut Object) -> Result<(), KeystoreError> {

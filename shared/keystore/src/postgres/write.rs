@@ -215,7 +215,7 @@ async fn remove(
             )
         })
         .collect();
-    for name in ["key_versions", "keys"] {
+    for name in ["quarantined", "key_versions", "keys"] {
         statements.push(format!(
             "DELETE FROM {name} k USING tombstones s WHERE {condemned}
              AND k.instance = s.instance AND k.key = s.key"

@@ -5,7 +5,7 @@ use protocol::{Digest, InstanceId, KeyId, VersionId};
 use rusqlite::{Row, Transaction, params};
 
 use super::{SqliteKeystore, database, held, table};
-use crate::{ChunkRecord, KeystoreError, WrittenChunk};
+use crate::{ChunkRecord, KeystoreError, NewChunk, WrittenChunk};
 
 pub(super) fn count_rows(
     tx: &Transaction<'_>,
@@ -17,19 +17,21 @@ pub(super) fn count_rows(
     Ok(count as u64)
 }
 
-pub(super) fn done_count(
+/// How many versions have been written, and how many of them into quarantine.
+pub(super) fn done_counts(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
-) -> Result<u64, KeystoreError> {
-    let count: i64 = tx
+) -> Result<(u64, u64), KeystoreError> {
+    let (done, quarantined): (i64, i64) = tx
         .query_row(
-            "SELECT coalesce(sum(done), 0) FROM chunks WHERE instance = ?1 AND generation = ?2",
+            "SELECT coalesce(sum(done + quarantined), 0), coalesce(sum(quarantined), 0)
+             FROM chunks WHERE instance = ?1 AND generation = ?2",
             params![instance.bytes(), number],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .map_err(database)?;
-    Ok(count as u64)
+    Ok((done as u64, quarantined as u64))
 }
 
 /// Cuts the key space at every so many versions of the set, once; an empty set is one chunk.
@@ -76,6 +78,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ChunkRecord> {
         None => None,
         Some(count) => Some(WrittenChunk {
             count: count as u64,
+            quarantined_count: row.get::<_, i64>(5)? as u64,
             new_digest: Digest(row.get(3)?),
             receipt: row.get(4)?,
         }),
@@ -90,7 +93,7 @@ fn all(
 ) -> Result<Vec<ChunkRecord>, KeystoreError> {
     let mut found = tx
         .prepare_cached(
-            "SELECT after, upto, done, new_digest, receipt FROM chunks
+            "SELECT after, upto, done, new_digest, receipt, quarantined FROM chunks
              WHERE instance = ?1 AND generation = ?2 ORDER BY after",
         )
         .map_err(database)?;
@@ -100,14 +103,28 @@ fn all(
         .map_err(database)
 }
 
-/// Ranges and counts of the written chunks, in ascending order.
+/// Ranges and counts of the written chunks, those in quarantine counted, in ascending order.
 pub(super) fn counted(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
 ) -> Result<Vec<(ChunkRange, u64)>, KeystoreError> {
-    let written = |chunk: ChunkRecord| Some((chunk.range, chunk.done?.count));
+    let written = |chunk: ChunkRecord| {
+        let done = chunk.done?;
+        Some((chunk.range, done.count + done.quarantined_count))
+    };
     Ok(all(tx, instance, number)?.into_iter().filter_map(written).collect())
+}
+
+/// A generation is given up: what it would have gone without is in the active one still.
+pub(super) fn leave_quarantine(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    number: u32,
+) -> Result<(), KeystoreError> {
+    let sql = "DELETE FROM quarantined WHERE instance = ?1 AND generation = ?2";
+    tx.execute(sql, params![instance.bytes(), number]).map_err(database)?;
+    Ok(())
 }
 
 impl SqliteKeystore {
@@ -156,7 +173,7 @@ impl SqliteKeystore {
         &self,
         instance: InstanceId,
         number: u32,
-        chunks: Vec<(ChunkRange, WrittenChunk, Vec<WrappedRow>)>,
+        chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
         self.write(move |tx| {
             let row = held(tx, instance)?;
@@ -166,9 +183,10 @@ impl SqliteKeystore {
             if !is_building {
                 return Err(machines::gate::GateRefusal::NotOpen.into());
             }
-            for (range, written, rows) in &chunks {
-                if claim_record(tx, instance, number, *range, written)? {
-                    insert_rows(tx, instance, number, rows)?;
+            for chunk in &chunks {
+                if claim_record(tx, instance, number, chunk.range, &chunk.written)? {
+                    insert_rows(tx, instance, number, &chunk.rows)?;
+                    put_into_quarantine(tx, instance, number, &chunk.quarantined)?;
                 }
             }
             Ok(())
@@ -187,7 +205,7 @@ fn claim_record(
 ) -> Result<bool, KeystoreError> {
     let changed = tx
         .execute(
-            "UPDATE chunks SET done = ?5, new_digest = ?6, receipt = ?7
+            "UPDATE chunks SET done = ?5, new_digest = ?6, receipt = ?7, quarantined = ?8
              WHERE instance = ?1 AND generation = ?2 AND after = ?3 AND upto = ?4
              AND done IS NULL",
             params![
@@ -197,7 +215,8 @@ fn claim_record(
                 range.upto.bytes(),
                 written.count as i64,
                 written.new_digest.0,
-                written.receipt
+                written.receipt,
+                written.quarantined_count as i64
             ],
         )
         .map_err(database)?;
@@ -219,6 +238,33 @@ fn insert_rows(
         insert
             .execute(params![row.version.bytes(), row.key.bytes(), row.attributes, row.blob])
             .map_err(database)?;
+    }
+    Ok(())
+}
+
+/// Keeps what no unit opens, and why, beside the generation that goes without it.
+fn put_into_quarantine(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    number: u32,
+    rows: &[(WrappedRow, String)],
+) -> Result<(), KeystoreError> {
+    for (row, reason) in rows {
+        tx.execute(
+            "INSERT INTO quarantined
+             (instance, version, key, generation, attributes, blob, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                instance.bytes(),
+                row.version.bytes(),
+                row.key.bytes(),
+                number,
+                row.attributes,
+                row.blob,
+                reason
+            ],
+        )
+        .map_err(database)?;
     }
     Ok(())
 }

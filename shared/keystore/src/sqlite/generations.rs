@@ -95,6 +95,9 @@ impl SqliteKeystore {
             let mut row = held(tx, instance)?;
             let number = row.open.as_ref().map_or(0, |open| open.number);
             let counted = chunks::counted(tx, instance, number)?;
+            if let Some(open) = &mut row.open {
+                open.quarantined_count = chunks::done_counts(tx, instance, number)?.1;
+            }
             gate::complete(&mut row, &order, &counted)?;
             store(tx, &row)?;
             Ok(row)
@@ -157,6 +160,7 @@ impl SqliteKeystore {
             let (change, dropped) = gate::abort(&mut row, &order, from_to, epoch)?;
             if let Some(generation) = dropped {
                 drop_table(tx, instance, &generation)?;
+                chunks::leave_quarantine(tx, instance, generation.number)?;
             }
             if change == Change::Now {
                 write::apply_tombstones(tx, &row)?;

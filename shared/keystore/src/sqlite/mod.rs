@@ -59,7 +59,8 @@ impl SqliteKeystore {
             let Some(mut row) = load(tx, instance)? else { return Ok(None) };
             row.version_count = generations::count_versions(tx, instance)?;
             if let Some(open) = &mut row.open {
-                open.done_count = chunks::done_count(tx, instance, open.number)?;
+                (open.done_count, open.quarantined_count) =
+                    chunks::done_counts(tx, instance, open.number)?;
             }
             Ok(Some(row))
         })

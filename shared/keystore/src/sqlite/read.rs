@@ -1,7 +1,7 @@
 //! Reading keys: metadata, the blob in the active generation, and the scan of a check.
 
 use protocol::{InstanceId, KeyId, UnixMillis, VersionId};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{SqliteKeystore, database, held, table};
 use crate::{KeyMeta, KeyState, KeystoreError, ListQuery, ScanRow, StoredBlob};
@@ -91,18 +91,22 @@ impl SqliteKeystore {
                 "SELECT key, attributes, blob FROM {} WHERE version = ?1 AND key = ?2",
                 table(instance, active.number)
             );
-            tx.query_row(&sql, params![version.bytes(), key.bytes()], |found| {
-                Ok(StoredBlob {
-                    version,
-                    key: KeyId::from_bytes(found.get(0)?),
-                    attributes: found.get(1)?,
-                    pattern: active.pattern,
-                    blob: found.get(2)?,
+            let found = tx
+                .query_row(&sql, params![version.bytes(), key.bytes()], |found| {
+                    Ok(StoredBlob {
+                        version,
+                        key: KeyId::from_bytes(found.get(0)?),
+                        attributes: found.get(1)?,
+                        pattern: active.pattern,
+                        blob: found.get(2)?,
+                    })
                 })
-            })
-            .optional()
-            .map_err(database)?
-            .ok_or(KeystoreError::NoKey(key))
+                .optional()
+                .map_err(database)?;
+            match found {
+                Some(found) => Ok(found),
+                None => Err(lacking(tx, instance, key, version, active.number)?),
+            }
         })
         .await
     }
@@ -119,13 +123,15 @@ impl SqliteKeystore {
             let row = held(tx, instance)?;
             let active = row.active.ok_or(machines::gate::GateRefusal::NotInitialised)?;
             let sql = format!(
-                "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob
+                "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob, q.reason
                  FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
-                 LEFT JOIN {} w ON w.version = v.version
+                 LEFT JOIN {} w ON w.version = v.version LEFT JOIN quarantined q
+                 ON q.instance = v.instance AND q.version = v.version AND q.generation <= {}
                  WHERE v.instance = ?1 AND v.version > ?2 AND NOT EXISTS
                  (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
                  ORDER BY v.version LIMIT ?3",
-                table(instance, active.number)
+                table(instance, active.number),
+                active.number
             );
             let mut found = tx.prepare(&sql).map_err(database)?;
             found
@@ -136,6 +142,7 @@ impl SqliteKeystore {
                         name: row.get(2)?,
                         attributes: row.get(3)?,
                         blob: row.get(4)?,
+                        quarantined: row.get(5)?,
                     })
                 })
                 .and_then(Iterator::collect)
@@ -143,4 +150,19 @@ impl SqliteKeystore {
         })
         .await
     }
+}
+
+/// Why there is no blob of a version in the active generation.
+fn lacking(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    key: KeyId,
+    version: VersionId,
+    active: u32,
+) -> Result<KeystoreError, KeystoreError> {
+    let sql = "SELECT 1 FROM quarantined WHERE instance = ?1 AND version = ?2 AND key = ?3
+               AND generation <= ?4";
+    let bound = params![instance.bytes(), version.bytes(), key.bytes(), active];
+    let found = tx.query_row(sql, bound, |_| Ok(())).optional().map_err(database)?;
+    Ok(found.map_or(KeystoreError::NoKey(key), |()| KeystoreError::Quarantined(key)))
 }

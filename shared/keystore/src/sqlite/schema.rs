@@ -9,7 +9,8 @@ use super::database;
 use crate::KeystoreError;
 
 /// One entry a version of the schema, in order; what has been released is never changed.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE keystores (instance BLOB PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE keys (
         instance BLOB NOT NULL, key BLOB NOT NULL, name TEXT NOT NULL, attributes INTEGER NOT NULL,
@@ -29,7 +30,16 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE tombstones (
         instance BLOB NOT NULL, key BLOB NOT NULL, PRIMARY KEY (instance, key)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE chunks ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE quarantined (
+        instance BLOB NOT NULL, version BLOB NOT NULL, key BLOB NOT NULL,
+        generation INTEGER NOT NULL, attributes INTEGER NOT NULL, blob BLOB NOT NULL,
+        reason TEXT NOT NULL, PRIMARY KEY (instance, version)
+    ) WITHOUT ROWID;
+",
+];
 
 /// A connection with the settings that every one of ours has.
 pub(super) fn connect(path: &Path) -> Result<Connection, KeystoreError> {

@@ -162,7 +162,7 @@ fn remove(
 ) -> Result<(), KeystoreError> {
     let instance = row.instance;
     let bound = params![instance.bytes(), key.bytes()];
-    for name in ["keys", "key_versions"] {
+    for name in ["quarantined", "keys", "key_versions"] {
         let sql = format!("DELETE FROM {name} WHERE instance = ?1 AND key = ?2");
         tx.execute(&sql, bound).map_err(database)?;
     }

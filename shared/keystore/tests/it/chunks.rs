@@ -1,6 +1,6 @@
 //! Chunks: what is re-encrypted, each once, and only into the generation that is being built.
 
-use keystore::KeystoreError;
+use keystore::{KeystoreError, NewChunk};
 use machines::gate::{self, GateRefusal};
 use protocol::Pattern;
 use protocol::page::ChunkRange;
@@ -28,7 +28,8 @@ async fn chunks_tile_the_key_space_and_hold_the_set_once(fixture: Fixture) {
     let chunks = fixture.store.chunks(fixture.instance, 2).await.unwrap();
     assert_eq!(chunks.len(), 4);
     assert!(chunks.iter().all(|chunk| chunk.done.is_none()));
-    let counted: Vec<_> = fixture.pages().await.iter().map(|page| (page.0, page.1.count)).collect();
+    let counted: Vec<_> =
+        fixture.pages().await.iter().map(|page| (page.range, page.written.count)).collect();
     gate::tiles(&counted, 10).unwrap();
     assert_eq!(counted.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [3, 3, 3, 1]);
 
@@ -65,18 +66,18 @@ async fn a_chunk_is_written_once(fixture: Fixture) {
     fixture.write(2, pages[..1].to_vec()).await.unwrap();
     assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
     let before = fixture.store.chunks(fixture.instance, 2).await.unwrap();
-    assert_eq!(before[0].done, Some(pages[0].1.clone()));
+    assert_eq!(before[0].done, Some(pages[0].written.clone()));
 
     // Written again, from another unit's answer, and together with one that is new.
     let mut again = pages[..2].to_vec();
-    again[0].1.receipt = vec![8; 100];
-    again[0].2[0].blob[60] ^= 1;
+    again[0].written.receipt = vec![8; 100];
+    again[0].rows[0].blob[60] ^= 1;
     fixture.write(2, again).await.unwrap();
     let after = fixture.store.chunks(fixture.instance, 2).await.unwrap();
     assert_eq!(after[0], before[0]);
-    assert_eq!(after[1].done, Some(pages[1].1.clone()));
-    let rows = fixture.store.rows(fixture.instance, 2, pages[0].0, 2).await.unwrap();
-    assert_eq!(rows, pages[0].2);
+    assert_eq!(after[1].done, Some(pages[1].written.clone()));
+    let rows = fixture.store.rows(fixture.instance, 2, pages[0].range, 2).await.unwrap();
+    assert_eq!(rows, pages[0].rows);
     assert_eq!(fixture.row().await.open.unwrap().done_count, 6);
 }
 
@@ -84,8 +85,10 @@ async fn a_chunk_that_was_not_planned_is_not_written(fixture: Fixture) {
     let fixture = fixture.initialised().await;
     fixture.create_many(7).await;
     fixture.open(&rotation(2)).await.unwrap();
-    let rows = fixture.pages().await.into_iter().flat_map(|page| page.2).collect::<Vec<_>>();
-    fixture.write(2, vec![(ChunkRange::WHOLE, written(rows.len()), rows)]).await.unwrap();
+    let rows = fixture.pages().await.into_iter().flat_map(|page| page.rows).collect::<Vec<_>>();
+    let (range, written) = (ChunkRange::WHOLE, written(rows.len()));
+    let whole = NewChunk { range, written, rows, quarantined: Vec::new() };
+    fixture.write(2, vec![whole]).await.unwrap();
     assert_eq!(fixture.row().await.open.unwrap().done_count, 0);
     let table = fixture.table(2);
     assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 0);
@@ -117,8 +120,8 @@ async fn a_chunk_under_another_pattern_is_refused_whole(fixture: Fixture) {
     fixture.create_many(3).await;
     fixture.open(&rotation(2)).await.unwrap();
     let mut pages = fixture.pages().await;
-    let version = pages[0].2[2].version;
-    pages[0].2[2].blob = blob(Pattern([1; 32]), version);
+    let version = pages[0].rows[2].version;
+    pages[0].rows[2].blob = blob(Pattern([1; 32]), version);
     let refused = fixture.write(2, pages).await;
     assert!(matches!(refused, Err(KeystoreError::PatternCheck)), "{refused:?}");
     let chunks = fixture.store.chunks(fixture.instance, 2).await.unwrap();
@@ -135,7 +138,7 @@ async fn a_version_is_written_once(fixture: Fixture) {
     fixture.create_many(6).await;
     fixture.open(&rotation(2)).await.unwrap();
     let mut pages = fixture.pages().await;
-    pages[1].2[0] = pages[0].2[0].clone();
+    pages[1].rows[0] = pages[0].rows[0].clone();
     let refused = fixture.write(2, pages).await;
     assert!(matches!(refused, Err(KeystoreError::Duplicate)), "{refused:?}");
     assert_eq!(fixture.row().await.open.unwrap().done_count, 0);
@@ -178,7 +181,7 @@ async fn a_restart_goes_on_where_it_was(fixture: Fixture) {
     assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
     let left = fixture.pages().await;
     assert_eq!(left.len(), 2);
-    assert!(left.iter().all(|page| page.0 != first[0].0));
+    assert!(left.iter().all(|page| page.range != first[0].range));
     fixture.fill().await;
     fixture.reopen().await;
     fixture.complete(&next).await.unwrap();

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use keystore::{
-    KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewKey, WrittenChunk,
+    KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewChunk, NewKey, WrittenChunk,
 };
 use machines::gate::OpenRequest;
 use protocol::keystore::{GateMode, Generation, KeystoreRow};
 use protocol::order::OrderRef;
-use protocol::page::{ChunkRange, WrappedRow};
+use protocol::page::ChunkRange;
 use protocol::{
     Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, OrderNumber, Pattern, RotationId,
     UnixMillis, VersionId,
@@ -238,7 +238,7 @@ impl Fixture {
     }
 
     /// The chunks that are not written, as a unit re-wraps them.
-    pub async fn pages(&self) -> Vec<(ChunkRange, WrittenChunk, Vec<WrappedRow>)> {
+    pub async fn pages(&self) -> Vec<NewChunk> {
         let row = self.row().await;
         let open = row.open.unwrap();
         let mut pages = Vec::new();
@@ -257,16 +257,13 @@ impl Fixture {
             for row in &mut rows {
                 row.blob = blob(open.pattern, row.version);
             }
-            pages.push((chunk.range, written(rows.len()), rows));
+            let (written, quarantined) = (written(rows.len()), Vec::new());
+            pages.push(NewChunk { range: chunk.range, written, rows, quarantined });
         }
         pages
     }
 
-    pub async fn write(
-        &self,
-        number: u32,
-        pages: Vec<(ChunkRange, WrittenChunk, Vec<WrappedRow>)>,
-    ) -> Result<(), KeystoreError> {
+    pub async fn write(&self, number: u32, pages: Vec<NewChunk>) -> Result<(), KeystoreError> {
         self.store.write_chunks(self.instance, number, pages).await
     }
 
@@ -368,5 +365,6 @@ pub fn blob(pattern: Pattern, version: VersionId) -> Vec<u8> {
 }
 
 pub fn written(count: usize) -> WrittenChunk {
-    WrittenChunk { count: count as u64, new_digest: Digest([9; 32]), receipt: vec![7; 100] }
+    let (count, new_digest) = (count as u64, Digest([9; 32]));
+    WrittenChunk { count, quarantined_count: 0, new_digest, receipt: vec![7; 100] }
 }

@@ -59,8 +59,8 @@ async fn complete_refuses_a_set_that_is_not_whole(fixture: Fixture) {
     let next = rotation(2);
     fixture.open(&next).await.unwrap();
     let mut pages = fixture.pages().await;
-    pages[1].2.pop();
-    pages[1].1.count -= 1;
+    pages[1].rows.pop();
+    pages[1].written.count -= 1;
     fixture.write(2, pages).await.unwrap();
     assert_not_complete(fixture.complete(&next).await, "hold 6 versions, the set has 7");
 }

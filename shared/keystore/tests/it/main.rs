@@ -10,6 +10,7 @@ mod gate;
 mod keys;
 mod postgres;
 mod purge;
+mod quarantine;
 mod writers;
 
 /// Makes a test of each rule for each store. A rule is an async function of a fixture.

@@ -172,6 +172,7 @@ pub fn record(instance: InstanceId, number: u8) -> Record {
         from: None,
         generator: process(1),
         joining: Vec::new(),
+        quarantined: Vec::new(),
         mode: GateMode::Strict,
         hold_after_commit_s: 0,
         hold_before_clear_s: 0,

@@ -5,7 +5,7 @@ use protocol::keystore::GateMode;
 use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef, SignedHoldEnd, SignedOrder, SignedStandingOrder};
 use protocol::report::Refusal;
-use protocol::{Pattern, RotationId};
+use protocol::{Digest, Pattern, RotationId};
 
 use super::DraftRequest;
 use crate::rotation::precheck::Findings;
@@ -26,6 +26,10 @@ pub struct StartAsk {
     pub dry_run: bool,
     /// Every page is opened by another unit before the decision.
     pub verify_all: bool,
+    /// Every key is opened in the units before anything starts.
+    pub check_keys: bool,
+    /// Starts only if this is still the plan.
+    pub plan: Option<Digest>,
     /// Who asks.
     pub actor: String,
     /// W3C trace context of the rotation's root.

@@ -4,7 +4,7 @@ use crypto::domain;
 use protocol::codec;
 use protocol::keystore::GateMode;
 use protocol::order::{Authority, Order, Purpose, SignedOrder};
-use protocol::{Pattern, ProcessId, RotationId, UnixMillis};
+use protocol::{KeyId, Pattern, ProcessId, RotationId, UnixMillis};
 use rand::CryptoRng;
 
 use super::Conductor;
@@ -17,6 +17,8 @@ pub struct DraftRequest {
     pub purpose: Purpose,
     /// Units that join: their current registers are Empty.
     pub joining: Vec<ProcessId>,
+    /// Keys whose versions that no unit opens are carried in quarantine.
+    pub quarantined: Vec<KeyId>,
     /// What clients may do meanwhile.
     pub mode: GateMode,
     /// Hold after commit, in seconds.
@@ -48,6 +50,7 @@ impl Conductor {
             from,
             generator,
             joining: request.joining.clone(),
+            quarantined: request.quarantined.clone(),
             mode: request.mode,
             hold_after_commit_s: request.hold_after_commit_s,
             hold_before_clear_s: request.hold_before_clear_s,
@@ -69,6 +72,7 @@ impl Conductor {
         let request = DraftRequest {
             purpose: Purpose::Rotate,
             joining: Vec::new(),
+            quarantined: Vec::new(),
             mode,
             hold_after_commit_s: standing.hold_after_commit_s,
             hold_before_clear_s: standing.hold_before_clear_s,

@@ -6,6 +6,8 @@ mod ask;
 mod draft;
 mod heard;
 mod holding;
+mod key_check;
+mod plan;
 mod reading;
 mod receipt;
 mod sealing;
@@ -26,6 +28,7 @@ use rand::CryptoRng;
 pub use self::ask::{Answer, Ask, AskId, StartAsk};
 pub use self::draft::DraftRequest;
 pub use self::heard::{Heard, HeardOf};
+use self::key_check::{Check, Checked};
 use self::survey::Survey;
 use crate::leave::{self, LeaveRefusal};
 use crate::rotation::desired::Wanted;
@@ -107,6 +110,10 @@ pub struct Conductor {
     heard: Heard,
     survey: Option<Survey>,
     waiting: VecDeque<(AskId, Ask)>,
+    /// The check of all keys that runs, else the last one.
+    check: Option<Check>,
+    /// What a check came to, for the starts that asked for it and are gone on with.
+    checked: BTreeMap<AskId, Checked>,
     rotation: Option<Rotation>,
     /// The last message to each unit, and the highest state counter heard of it by then.
     sent: BTreeMap<ProcessId, (MessageId, u64)>,
@@ -133,6 +140,8 @@ impl Conductor {
             heard: Heard::default(),
             survey: None,
             waiting: VecDeque::new(),
+            check: None,
+            checked: BTreeMap::new(),
             rotation: None,
             sent: BTreeMap::new(),
             reminded: BTreeMap::new(),
@@ -191,11 +200,16 @@ impl Conductor {
         self.rotation.as_ref().is_some_and(|rotation| !rotation.is_ended())
     }
 
+    /// Whether a rotation runs of which only a sample is opened by a second unit.
+    fn is_verified_in_part(&self) -> bool {
+        self.rotation.as_ref().is_some_and(|found| !found.is_ended() && !found.record().verify_all)
+    }
+
     /// When to come back without any message.
     pub fn next_tick(&self) -> Option<UnixMillis> {
         let of_survey = self.survey.as_ref().map(|survey| survey.deadline());
         let of_rotation = self.rotation.as_ref().and_then(Rotation::next_tick);
-        of_survey.into_iter().chain(of_rotation).min()
+        of_survey.into_iter().chain(of_rotation).chain(self.check_deadline()).min()
     }
 
     /// Takes in what happened and says what shall be done.
@@ -207,6 +221,7 @@ impl Conductor {
             Input::Tick => self.turn(now, rng, RotationInput::Tick, &mut effects),
         }
         self.judge_survey(now, rng, &mut effects);
+        self.go_on_checking(now, rng, &mut effects);
         self.next_asks(now, rng, &mut effects);
         effects
     }
@@ -272,13 +287,14 @@ impl Conductor {
             Ask::Look => self.survey = Some(Survey::to_look(id)),
             Ask::Draft(request) => self.survey = Some(Survey::to_draft(id, request)),
             Ask::Start(start) => {
-                if start.verify_all && self.is_rotating() {
+                if start.verify_all && self.is_verified_in_part() {
                     let mut findings = Findings::default();
-                    unmet::verify_all(&mut findings);
+                    unmet::verified_in_part(&mut findings);
                     effects.answers.push((id, Answer::Unmet(findings)));
                     return;
                 }
                 if let Some(joined) = self.joined(id) {
+                    self.checked.remove(&id);
                     effects.answers.push(self.unmet_hold(id).unwrap_or(joined));
                     return;
                 }

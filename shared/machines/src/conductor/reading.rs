@@ -80,6 +80,7 @@ impl Conductor {
                 is_about(sender, report.reencryptor)?;
                 self.note_answer(sender, report.answering.as_ref());
                 self.heard.take_keystore(now, &report);
+                self.note_check(now, &report);
                 let is_refusal = refuses(report.answering.as_ref());
                 (is_refusal, RotationInput::Keystore(Box::new(report), bytes.to_vec()))
             }

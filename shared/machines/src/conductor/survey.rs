@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use protocol::api::PlanView;
 use protocol::command::{Command, KeystoreCommand};
 use protocol::order::{Purpose, SignedOrder};
 use protocol::report::Answering;
@@ -12,7 +11,7 @@ use rand::CryptoRng;
 
 use super::taking_up::taken_up;
 use super::{
-    Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, purpose_of, refused, unmet,
+    Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, plan, purpose_of, refused, unmet,
 };
 use crate::leave;
 use crate::rotation::numbers;
@@ -248,11 +247,19 @@ impl Conductor {
         if order.is_none() && self.trust.newest().is_some() && self.standing_order().is_none() {
             unmet::no_standing_order(&mut findings);
         }
-        if start.verify_all {
-            unmet::verify_all(&mut findings);
+        let read = order.as_ref().and_then(|order| order.unverified().ok());
+        if let Some(order) = &read {
+            unmet::unsupported(order, &mut findings);
         }
-        if let Some(Ok(order)) = order.as_ref().map(SignedOrder::unverified) {
-            unmet::unsupported(&order, &mut findings);
+        let wants_check = start.check_keys || start.plan.is_some();
+        match self.checked.get(&id) {
+            Some(checked) => checked.note(read.as_ref(), &mut findings),
+            // Only what can start is worth opening every key.
+            None if wants_check && findings.unmet.is_empty() => {
+                self.check_keys(now, rng, id, start, effects);
+                return;
+            }
+            None => {}
         }
         match order {
             // All differences at once: the order is shown even if something else is unmet.
@@ -262,6 +269,7 @@ impl Conductor {
             }
             None => {
                 findings.sort();
+                self.checked.remove(&id);
                 effects.answers.push((id, Answer::Unmet(findings)));
             }
         }
@@ -275,17 +283,21 @@ impl Conductor {
         effects: &mut Effects,
     ) {
         let Shown { id, start, order, mut findings, asked_at } = shown;
+        let checked = self.checked.remove(&id);
         self.note_refusals(asked_at, &order, &mut findings);
+        let (purpose, joining) = purpose_of(&start);
+        let surveyed = self.look(asked_at, purpose, None, &joining);
+        let from = precheck::reference(&surveyed);
+        let plan = self.plan(&order, &surveyed, from, checked.as_ref());
+        if let Some(wanted) = start.plan {
+            plan::note_moved(wanted, &plan, &mut findings);
+        }
         findings.sort();
         if !findings.unmet.is_empty() {
             effects.answers.push((id, Answer::Unmet(findings)));
             return;
         }
-        let (purpose, joining) = purpose_of(&start);
-        let surveyed = self.look(asked_at, purpose, None, &joining);
-        let (from, units) = (precheck::reference(&surveyed), surveyed.units.len());
         if start.dry_run {
-            let plan = self.plan(&order, from, units);
             effects.answers.push((id, Answer::Planned(plan, findings)));
             return;
         }
@@ -304,19 +316,6 @@ impl Conductor {
             (Ok(()), None) => refused("not-initialised", "there is no manifest".to_owned()),
         };
         effects.answers.push((id, answer));
-    }
-
-    fn plan(&self, order: &SignedOrder, from: Option<Pattern>, units: usize) -> PlanView {
-        let generator = order.unverified().map(|order| order.generator).ok();
-        let name = generator.and_then(|id| self.trust.member(id)).map(|member| member.name.clone());
-        let rows = self.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
-        PlanView {
-            generator: generator.unwrap_or(self.id),
-            generator_name: name.unwrap_or_default(),
-            from,
-            key_versions: rows.map(|row| row.version_count).sum(),
-            units,
-        }
     }
 
     pub(super) fn next_epoch(&self, record: Option<protocol::Epoch>) -> protocol::Epoch {

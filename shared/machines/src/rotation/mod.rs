@@ -341,6 +341,7 @@ impl Rotation {
         };
         if let Some(generation) = row.open.as_ref().or(row.active.as_ref()).filter(is_ours) {
             self.record.keys = (generation.set_count, generation.done_count);
+            self.record.keys_quarantined = generation.quarantined_count;
         }
     }
 

@@ -128,7 +128,12 @@ impl Rotation {
 fn keystore_proof(keystore: KeystoreId, envelope: &[u8]) -> Option<KeystoreProof> {
     let body = Envelope::parse(envelope).ok()?.body;
     let row = codec::decode::<KeystoreReport>(body).ok()?.row?;
-    let key_versions = row.active?.set_count;
-    let key_root = row.rotation?.key_root?;
-    Some(KeystoreProof { keystore, key_versions, key_root, report: envelope.to_vec() })
+    let active = row.active?;
+    Some(KeystoreProof {
+        keystore,
+        key_versions: active.set_count,
+        quarantined_count: active.quarantined_count,
+        key_root: row.rotation?.key_root?,
+        report: envelope.to_vec(),
+    })
 }

@@ -53,6 +53,8 @@ pub struct Record {
     pub receipt: Option<Digest>,
     /// What the administrators have signed to end its holds.
     pub hold_ends: Vec<SignedHoldEnd>,
+    /// Key versions that no unit opened and that are carried in quarantine, as last reported.
+    pub keys_quarantined: u64,
     /// Each unit's report with its highest state counter: a unit whose state is set back is shown it.
     pub latest: Vec<LatestReport>,
 }
@@ -86,6 +88,7 @@ impl Record {
             flipped: Vec::new(),
             receipt: None,
             hold_ends: Vec::new(),
+            keys_quarantined: 0,
             latest: Vec::new(),
         }
     }

@@ -106,6 +106,8 @@ pub fn record_view(record: &Record) -> RotationView {
         phases: record.phases.clone(),
         keys_done: record.keys.1,
         keys_total: record.keys.0,
+        keys_quarantined: record.keys_quarantined,
+        verify_all: record.verify_all,
         units_done: 0,
         units_total: 0,
         gate_closed_ms: gate_closed_ms(record),

@@ -31,6 +31,9 @@ pub struct Keyring {
     pub unit: Option<ProcessId>,
     /// Why the unit serves nothing, if it does not.
     pub not_serving: Option<&'static str>,
+    /// Why the unit opens nothing either to see whether it opens, if it does not. Recovery units,
+    /// which serve no keys, do that.
+    pub not_opening: Option<&'static str>,
     /// Leave to re-wrap, if there is one.
     pub rewrap: Option<RewrapLeave>,
     keys: Vec<Arc<WrapKeys>>,
@@ -61,6 +64,7 @@ impl Unit {
             instance: Some(state.trust.instance()),
             unit: Some(self.id()),
             not_serving: self.not_serving(),
+            not_opening: self.not_opening(),
             rewrap: rewrap_leave(state),
             keys,
         }
@@ -77,10 +81,15 @@ impl Unit {
     }
 
     fn not_serving(&self) -> Option<&'static str> {
+        match self.config().role {
+            Role::OperationalUnit => self.not_opening(),
+            _ => Some("recovery units serve no keys"),
+        }
+    }
+
+    fn not_opening(&self) -> Option<&'static str> {
         let state = self.state();
-        if self.config().role != Role::OperationalUnit {
-            Some("recovery units serve no keys")
-        } else if state.trust.newest().is_none() {
+        if state.trust.newest().is_none() {
             Some("imprint mode")
         } else if state.trust.member(self.id()).is_none() {
             Some("removed from the manifest")

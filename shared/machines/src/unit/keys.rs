@@ -3,7 +3,7 @@
 
 use crypto::blob::{self, BlobHeader, KeyAttributes, OpenedKey, WrapKeys};
 use crypto::data::{self, DataError};
-use protocol::page::{CheckPage, WrappedRow};
+use protocol::page::WrappedRow;
 use protocol::session::{CreateItem, KeyAnswer, KeyRefusal, KeyRequest, SecretBytes};
 use protocol::{InstanceId, Pattern};
 use rand::CryptoRng;
@@ -67,8 +67,7 @@ fn obey<R: CryptoRng>(
                 .map_err(data_refusal)
         }
         KeyRequest::Check { rows } => {
-            let checked = page::check(keyring, &CheckPage { rows, new_blobs: Vec::new() });
-            let (opened_count, unopened) = (checked.opened_count, checked.unopened);
+            let (opened_count, unopened) = page::check_rows(keyring, &rows, &[]);
             Ok(KeyAnswer::Checked { opened_count, unopened })
         }
     }

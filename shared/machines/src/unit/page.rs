@@ -63,18 +63,32 @@ pub fn rewrap<R: CryptoRng>(
     PageAnswer::Rewrapped { blobs, receipt: sign(identity, &receipt) }
 }
 
-/// Opens every row with whichever register its blob's header names; where a second blob is given,
+/// Opens every row with whichever register its blob's header names; where second blobs are given,
 /// both must hold the same key.
 pub fn check(keyring: &Keyring, page: &CheckPage) -> CheckAnswer {
+    if let Some(reason) = keyring.not_opening {
+        return CheckAnswer::Refused(reason.to_owned());
+    }
+    if !page.new_blobs.is_empty() && page.new_blobs.len() != page.rows.len() {
+        return CheckAnswer::Refused("there is not one new blob for each row".to_owned());
+    }
+    let (opened_count, unopened) = check_rows(keyring, &page.rows, &page.new_blobs);
+    CheckAnswer::Checked { opened_count, unopened }
+}
+
+/// How many rows open (and compare equal with their new blob, where there is one), and the others.
+pub fn check_rows(
+    keyring: &Keyring,
+    rows: &[WrappedRow],
+    new_blobs: &[Vec<u8>],
+) -> (u64, Vec<UnopenedRow>) {
     let mut unopened = Vec::new();
-    let mut opened_count = 0;
-    for (index, row) in page.rows.iter().enumerate() {
-        match check_row(keyring, row, page.new_blobs.get(index)) {
-            Ok(()) => opened_count += 1,
-            Err(reason) => unopened.push(named(row, reason)),
+    for (index, row) in rows.iter().enumerate() {
+        if let Err(reason) = check_row(keyring, row, new_blobs.get(index)) {
+            unopened.push(named(row, reason));
         }
     }
-    CheckAnswer { opened_count, unopened }
+    ((rows.len() - unopened.len()) as u64, unopened)
 }
 
 fn check_row(keyring: &Keyring, row: &WrappedRow, second: Option<&Vec<u8>>) -> Result<(), String> {

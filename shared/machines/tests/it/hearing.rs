@@ -48,6 +48,7 @@ fn keystore_report(by: &crypto::identity::Identity) -> KeystoreReport {
         unopened: Vec::new(),
         answering: None,
         clock: NOW,
+        check: None,
     }
 }
 

@@ -11,6 +11,7 @@ mod gate;
 mod hearing;
 mod holds;
 mod joining;
+mod key_checks;
 mod precheck;
 mod receipts;
 mod recovery;

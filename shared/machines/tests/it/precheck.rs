@@ -109,7 +109,7 @@ fn keystore_id(number: usize) -> KeystoreId {
 
 fn generation(pattern: Pattern, state: GenerationState) -> Generation {
     let id = GenerationId::from_bytes([3; 16]);
-    Generation { number: 1, id, pattern, state, set_count: 0, done_count: 0 }
+    Generation { number: 1, id, pattern, state, set_count: 0, done_count: 0, quarantined_count: 0 }
 }
 
 fn keystore_report(row: KeystoreRow) -> KeystoreReport {
@@ -122,6 +122,7 @@ fn keystore_report(row: KeystoreRow) -> KeystoreReport {
         unopened: Vec::new(),
         answering: None,
         clock: NOW,
+        check: None,
     }
 }
 

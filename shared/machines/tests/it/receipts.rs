@@ -315,6 +315,7 @@ const TAMPERINGS: &[Tampering] = &[
         Some("keystores"),
     ),
     ("keystores.key_versions", |it| it.keystores[0].key_versions += 1, Some("keystores")),
+    ("keystores.quarantined_count", |it| it.keystores[0].quarantined_count += 1, Some("keystores")),
     ("keystores.key_root", |it| it.keystores[0].key_root.0[0] ^= 1, Some("keystores")),
     ("keystores.report", |it| it.keystores[0].report[80] ^= 1, Some("keystores")),
     (

@@ -325,6 +325,7 @@ impl World {
             from: self.units[REC_1].state().registers().current,
             generator: unit_id(REC_1),
             joining: Vec::new(),
+            quarantined: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s: 0,
             hold_before_clear_s: 0,
@@ -439,6 +440,7 @@ impl World {
             unopened: Vec::new(),
             answering: None,
             clock: NOW,
+            check: None,
         }
     }
 
@@ -477,6 +479,7 @@ fn flipped_row(instance: InstanceId, run: &Run) -> KeystoreRow {
         state: GenerationState::Active,
         set_count: 0,
         done_count: 0,
+        quarantined_count: 0,
     };
     KeystoreRow {
         active: Some(generation),

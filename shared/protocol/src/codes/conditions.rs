@@ -83,10 +83,28 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm auto-mk-rotate --expect-current-pattern PATTERN",
     ),
     act(
-        "verify-all-unsupported",
-        "This version does not open every page by a second crypto unit.",
+        "key-unopened",
+        "A key version does not open under the current master key, or its wrapped key is missing.",
+        UNCHANGED,
+        "keyhelm auto-mk-rotate --quarantine KEY",
+    ),
+    act(
+        "key-check-failed",
+        "The check of all keys has not come to its end.",
+        UNCHANGED,
+        "keyhelm auto-mk-rotate --check-keys",
+    ),
+    act(
+        "verified-in-part",
+        "The rotation that runs was started without --verify all.",
         UNCHANGED,
         "keyhelm auto-mk-rotate",
+    ),
+    act(
+        "plan-moved",
+        "Something that the plan depends on is not as it was: the plan is another one now.",
+        UNCHANGED,
+        "keyhelm auto-mk-rotate --dry-run",
     ),
     act(
         "order-unsupported",

@@ -24,6 +24,12 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     act("unknown-rotation", "There is no such rotation.", UNCHANGED, "keyhelm rotations"),
     act(
+        "no-key-check",
+        "No key check was asked for since the coordinator's start.",
+        UNCHANGED,
+        "keyhelm auto-mk-rotate --dry-run",
+    ),
+    act(
         "no-receipt",
         "The rotation has no receipt: it was aborted, or a report was missing when it ended.",
         UNCHANGED,

@@ -98,6 +98,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm explain",
     ),
     wait("TOO_BUSY_ERR", "Too many requests are being served.", UNTOUCHED),
+    act(
+        "KEY_IN_QUARANTINE_ERR",
+        "No crypto unit opened the key when the master key was rotated: it is kept, and cannot be used.",
+        UNTOUCHED,
+        "keyhelm keys check",
+    ),
     act("KEY_DOES_NOT_OPEN_ERR", "The wrapped key does not open.", UNTOUCHED, "keyhelm keys check"),
     act(
         "INTERNAL_ERR",

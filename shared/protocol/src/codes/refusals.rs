@@ -159,6 +159,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm keys check",
     ),
     act(
+        "cross-check",
+        "A second crypto unit does not find in re-wrapped keys what the first one says is there.",
+        "Nothing has been switched: the key storage is as it was, and no key has been changed.",
+        "keyhelm cryptounit-compare",
+    ),
+    act(
         "read-back",
         "The new key storage reads back other than the crypto units signed.",
         "The old master key is kept until what is read is what was signed: nothing is cleared before.",

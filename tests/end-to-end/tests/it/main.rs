@@ -7,6 +7,7 @@ mod configuration;
 mod crashes;
 mod gate;
 mod hostile;
+mod key_check;
 mod leaks;
 mod precheck;
 mod rotation;

@@ -1,5 +1,7 @@
 //! Looking at keys, and opening them all.
 
+use comfy_table::Table;
+use protocol::key_api::CheckFailureView;
 use serde_json::Value;
 
 use crate::app::App;
@@ -77,12 +79,28 @@ pub async fn check(app: &App, args: &CheckArgs) -> Outcome {
     app.note("Opening every key version in the crypto units....");
     let found = gateway.check().await?;
     app.object(&found)?;
+    if !found.quarantined.is_empty() {
+        let kept = counted(found.quarantined.len() as u64, "key version");
+        app.line(format!(
+            "{kept} in quarantine: no crypto unit opened them when the master key was rotated"
+        ));
+        app.line(table::text(&failures(&found.quarantined)));
+    }
     if found.failures.is_empty() && found.opened == found.checked {
         app.ok(format!("{} checked, all of them open.", counted(found.checked, "key version")));
         return Ok(());
     }
+    app.line(table::text(&failures(&found.failures)));
+    let lacking = found.checked.saturating_sub(found.opened);
+    let what = format!("{} of {} key versions do not open", count(lacking), count(found.checked));
+    Err(Failure::new(Exit::Failed, "keys-unopened", what)
+        .safe("nothing has changed; do not rotate before this is understood")
+        .next("keyhelm cryptounit-compare"))
+}
+
+fn failures(of: &[CheckFailureView]) -> Table {
     let mut shown = table::wrapped(["KEY ID", "NAME", "VERSION", "REASON"]);
-    for failure in &found.failures {
+    for failure in of {
         shown.add_row([
             failure.id.to_string(),
             failure.name.clone(),
@@ -90,12 +108,7 @@ pub async fn check(app: &App, args: &CheckArgs) -> Outcome {
             failure.reason.clone(),
         ]);
     }
-    app.line(table::text(&shown));
-    let lacking = found.checked.saturating_sub(found.opened);
-    let what = format!("{} of {} key versions do not open", count(lacking), count(found.checked));
-    Err(Failure::new(Exit::Failed, "keys-unopened", what)
-        .safe("nothing has changed; do not rotate before this is understood")
-        .next("keyhelm cryptounit-compare"))
+    shown
 }
 
 fn text(key: &Value, field: &str) -> String {
