@@ -48,11 +48,13 @@ pub fn take(
 
 /// Whether every manifest since this serial amends the rotation.
 pub fn only_amends(trust: &Trust, serial: u64, rotation: RotationId) -> bool {
-    let since = trust.chain().iter().skip(serial as usize);
-    since.map(SignedManifest::unverified).all(|found| {
-        let amendment = found.ok().and_then(|manifest| manifest.amendment);
-        amendment.is_some_and(|amendment| amendment.rotation == rotation)
-    })
+    trust.chain().iter().skip(serial as usize).all(|signed| amends(signed, rotation))
+}
+
+/// Whether a manifest amends this rotation.
+pub fn amends(signed: &SignedManifest, rotation: RotationId) -> bool {
+    let amendment = signed.unverified().ok().and_then(|manifest| manifest.amendment);
+    amendment.is_some_and(|amendment| amendment.rotation == rotation)
 }
 
 fn judge(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<(), ManifestRefusal> {

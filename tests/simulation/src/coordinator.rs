@@ -103,8 +103,7 @@ impl CoordinatorNode {
         let identity = Arc::new(self.identity());
         let mut conductor =
             Conductor::new(identity, self.trust.clone(), self.standing.clone(), times);
-        let open = self.record.clone().filter(|record| record.finished_at.is_none());
-        let effects = conductor.recover(now, rng, open);
+        let effects = conductor.recover(now, rng, self.record.clone());
         self.conductor = Some(conductor);
         effects
     }

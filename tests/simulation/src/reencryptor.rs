@@ -206,7 +206,7 @@ impl ReencryptorNode {
                 store.drop_retired(order, epoch)?;
             }
             KeystoreCommand::Abort { order } => {
-                let (read, reference) = rewrap::judge_order(order, &self.trust)?;
+                let (read, reference) = rewrap::judge_abort(order, &self.trust)?;
                 let to = read.from.unwrap_or(protocol::Pattern([0; 32]));
                 store.abort(&reference, (read.from, to), epoch)?;
                 self.job = None;

@@ -5,6 +5,7 @@ use protocol::manifest::SignedManifest;
 use rand::CryptoRng;
 
 use super::{Conductor, Effects};
+use crate::amendment;
 use crate::rotation::Input as RotationInput;
 use crate::rotation::record::Record;
 
@@ -12,15 +13,16 @@ impl Conductor {
     /// Whether a manifest is an amendment of the rotation that runs.
     pub(super) fn amends_running(&self, signed: &SignedManifest) -> bool {
         let running = self.rotation.as_ref().map(|rotation| rotation.reference().rotation);
-        let amendment = signed.unverified().ok().and_then(|manifest| manifest.amendment);
-        running.is_some() && amendment.map(|amendment| amendment.rotation) == running
+        running.is_some_and(|running| amendment::amends(signed, running))
     }
 
-    /// Manifests since that of the record's order.
+    /// Manifests since that of the record's order, as far as they amend its rotation: no certificate
+    /// with another one in it is taken by a unit that is bound.
     pub(super) fn since_order(&self, record: &Record) -> Vec<SignedManifest> {
-        let serial = record.order().map_or(u64::MAX, |(_, order)| order.number.manifest_serial);
-        let serial = usize::try_from(serial).unwrap_or(usize::MAX);
-        self.trust.chain().iter().skip(serial).cloned().collect()
+        let Ok((_, order)) = record.order() else { return Vec::new() };
+        let serial = usize::try_from(order.number.manifest_serial).unwrap_or(usize::MAX);
+        let since = self.trust.chain().iter().skip(serial);
+        since.take_while(|signed| amendment::amends(signed, order.rotation)).cloned().collect()
     }
 
     /// Tells the running rotation of a manifest that amends it.

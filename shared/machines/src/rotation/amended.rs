@@ -31,6 +31,12 @@ impl Rotation {
         self.manifest.serial
     }
 
+    /// Whether every manifest since the order's amends the rotation.
+    pub(super) fn is_only_amended(&self) -> bool {
+        let amended = self.order.number.manifest_serial + self.amendments.len() as u64;
+        amended == self.manifest.serial
+    }
+
     /// Who has ended the rotation how.
     pub fn sides(&self) -> Sides {
         self.view().sides()

@@ -64,7 +64,7 @@ impl Unit {
                 }
             };
         }
-        let (order, reference) = leave::verify(&signed_order, &self.state.trust)?;
+        let (order, reference) = leave::verify_ended(&signed_order, &self.state.trust)?;
         self.state.rotation = Some(TakenRotation {
             signed_order,
             order,
