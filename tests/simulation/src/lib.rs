@@ -14,6 +14,7 @@ mod events;
 mod founding;
 pub mod reencryptor;
 pub mod rogue;
+mod set_back;
 pub mod store;
 pub mod unit;
 pub mod world;

@@ -13,8 +13,9 @@ use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
 use protocol::page::RewrapPage;
 use protocol::{Digest, InstanceId, Pattern, ProcessId, Role, UnixMillis};
-use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+use crate::set_back::Before;
 
 /// Most snapshots that are kept of a unit's volume.
 const SNAPSHOTS: usize = 24;
@@ -31,22 +32,20 @@ pub struct UnitNode {
     pub clock_ahead_ms: u64,
     /// The newest manifest does not name it any more.
     pub is_removed: bool,
-    /// The highest counter that it had saved when its state was set back, until it is as far again.
-    pub set_back_from: Option<u64>,
-    /// When that was.
+    /// When it was set back, or gone.
     pub set_back_at: UnixMillis,
     /// It will never start again.
     pub is_gone: bool,
     /// Orders in which it was set back: what it forgot of them nobody can know.
     pub forgotten: BTreeSet<Digest>,
     seed: [u8; 32],
-    saved: Vec<u8>,
-    /// What it had saved before it was set back.
-    newest: Option<Vec<u8>>,
+    pub(crate) saved: Vec<u8>,
+    /// What it had saved when it was set back, until it is as far again.
+    pub(crate) before: Option<Before>,
     /// What it had saved before, as a snapshot of its volume may have it.
-    snapshots: VecDeque<Vec<u8>>,
+    pub(crate) snapshots: VecDeque<Vec<u8>>,
     /// What `saved` says, read once a save: the checkers look at it after every event.
-    read: UnitState,
+    pub(crate) read: UnitState,
     unit: Option<Unit>,
     keyring: Keyring,
 }
@@ -72,11 +71,10 @@ impl UnitNode {
             id,
             clock_ahead_ms: 0,
             is_removed: false,
-            set_back_from: None,
             set_back_at: UnixMillis(0),
             is_gone: false,
             forgotten: BTreeSet::new(),
-            newest: None,
+            before: None,
             snapshots: VecDeque::new(),
             seed,
             saved: UnitState::imprint(instance).to_bytes().to_vec(),
@@ -134,7 +132,7 @@ impl UnitNode {
         &self.read
     }
 
-    fn read_saved(&self) -> UnitState {
+    pub(crate) fn read_saved(&self) -> UnitState {
         match UnitState::from_bytes(&self.saved) {
             Ok(state) => state,
             Err(error) => panic!("saved state of {} cannot be read: {error}", self.name),
@@ -171,55 +169,8 @@ impl UnitNode {
             }
             self.keyring = unit.keyring(&self.keyring);
             self.read = self.read_saved();
-            let is_as_far = |from| self.read.counter > from && self.read.reminder.is_none();
-            self.set_back_from = self.set_back_from.filter(|from| !is_as_far(*from));
+            self.note_progress();
         }
-    }
-
-    /// Its volume is brought back as it was some saves ago, and the process started from it. Whether
-    /// there was an older one.
-    pub fn set_back(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> bool {
-        let Some(newest) = self.snapshots.len().checked_sub(1) else { return false };
-        // Mostly a few saves, now and then far behind an earlier rotation.
-        let few = rng.random_range(0..=newest.min(4));
-        let by = if rng.random_bool(0.8) { few } else { rng.random_range(0..=newest) };
-        self.forgotten.extend(self.order());
-        let counter = self.read.counter;
-        if self.set_back_from.is_none() {
-            self.newest = Some(self.saved.clone());
-        }
-        self.snapshots.truncate(newest - by + 1);
-        let Some(older) = self.snapshots.pop_back() else { return false };
-        self.saved = older;
-        self.read = self.read_saved();
-        self.forgotten.extend(self.order());
-        self.set_back_from = self.set_back_from.max(Some(counter));
-        self.set_back_at = now;
-        if self.is_up() {
-            self.start();
-        }
-        true
-    }
-
-    /// Its newest volume is put back, and the process started.
-    pub fn bring_back(&mut self) {
-        if let Some(newest) = self.newest.take().filter(|_| self.set_back_from.is_some()) {
-            self.forgotten.extend(self.order());
-            self.saved = newest;
-            self.read = self.read_saved();
-            self.set_back_from = None;
-        }
-        self.is_gone = false;
-        self.start();
-    }
-
-    fn order(&self) -> Option<Digest> {
-        self.read.rotation.as_ref().map(|taken| taken.reference.digest)
-    }
-
-    /// Whether what it has saved is older than what it had saved before.
-    pub const fn is_set_back(&self) -> bool {
-        self.set_back_from.is_some()
     }
 
     /// Whether it counts: it serves keys with its registers.
