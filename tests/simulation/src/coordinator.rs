@@ -6,7 +6,7 @@ use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Times};
 use machines::receipt::{receipt_hash, verify};
-use machines::rotation::Limits;
+use machines::rotation::{Lacking, Limits};
 use machines::rotation::record::Record;
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
@@ -17,6 +17,14 @@ use rand_chacha::ChaCha8Rng;
 
 /// Most records that a backup may be out of.
 const BACKUPS: usize = 12;
+
+/// What is wrong with a rotation's receipt.
+pub enum ReceiptFault {
+    /// It does not hold.
+    Wrong(String),
+    /// There is none.
+    Lacking(Lacking),
+}
 
 /// The coordinator's process.
 pub struct CoordinatorNode {
@@ -29,7 +37,7 @@ pub struct CoordinatorNode {
     /// The last receipt that it made.
     pub receipt: Option<RotationReceipt>,
     /// What is wrong with it, or why there is none.
-    pub receipt_fault: Option<String>,
+    pub receipt_fault: Option<ReceiptFault>,
     seed: [u8; 32],
     trust: Trust,
     standing: Option<SignedStandingOrder>,
@@ -169,13 +177,13 @@ impl CoordinatorNode {
         let Some(made) = conductor.make_receipt(audit, previous) else { return };
         let receipt = match made {
             Ok(receipt) => receipt,
-            Err(lacking) => return self.receipt_fault = Some(lacking.to_string()),
+            Err(lacking) => return self.receipt_fault = Some(ReceiptFault::Lacking(lacking)),
         };
         // A rotation whose record was lost may have left none: then this one does not follow.
         let former = self.receipt.as_ref().filter(|former| Some(former.to) == receipt.from);
         let checks = verify(&receipt, conductor.trust().chain(), former);
         let wrong = checks.iter().find_map(|check| check.found.as_ref().err());
-        self.receipt_fault = wrong.cloned();
+        self.receipt_fault = wrong.cloned().map(ReceiptFault::Wrong);
         self.receipt = Some(receipt);
     }
 

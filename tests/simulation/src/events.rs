@@ -2,6 +2,7 @@
 //! checkers after it.
 
 use machines::conductor::{Answer, Ask, Effects, StartAsk};
+use machines::rotation::Lacking;
 use machines::rotation::record::Verdict;
 use machines::unit::Message;
 use protocol::audit::Phase;
@@ -12,7 +13,7 @@ use rand::RngExt;
 
 use crate::checkers::Violation;
 use crate::clients;
-use crate::coordinator::answer_note;
+use crate::coordinator::{ReceiptFault, answer_note};
 use crate::reencryptor::Handled;
 use crate::rogue::Sent;
 use crate::world::{Event, World};
@@ -97,14 +98,22 @@ impl World {
             Event::Replace => self.replace(),
         }
         self.sign_draft();
-        // There is none of a rotation after which a unit lost its master key before its end was seen.
-        let is_excused = |text: &String| {
-            self.outcome.replaced > 0 && text.starts_with("there is no cleared report")
-        };
-        if let Some(text) = self.coordinator.receipt_fault.take().filter(|it| !is_excused(it)) {
+        if let Some(text) = self.receipt_fault() {
             return Err(Violation { checker: "receipts", text });
         }
         self.checkers.after_event(self.now, &self.units, &self.store)
+    }
+
+    /// What is wrong with the receipt that was just to be made. There is none of a rotation after which
+    /// a unit lost its master key, or its state, before its end was seen; nor of one that was found
+    /// again after a manifest that does not merely amend it.
+    fn receipt_fault(&mut self) -> Option<String> {
+        match self.coordinator.receipt_fault.take()? {
+            ReceiptFault::Lacking(Lacking::OlderManifest { .. }) => None,
+            ReceiptFault::Lacking(Lacking::Unit(_)) if self.outcome.replaced > 0 => None,
+            ReceiptFault::Lacking(lacking) => Some(lacking.to_string()),
+            ReceiptFault::Wrong(text) => Some(text),
+        }
     }
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.

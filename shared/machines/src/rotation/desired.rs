@@ -173,6 +173,10 @@ impl View<'_> {
         Wanted::Unit(unit, Command::Step { order: *self.reference, step })
     }
 
+    fn inspect(&self, unit: ProcessId) -> Wanted {
+        Wanted::Unit(unit, Command::Inspect { order: self.signed_order.clone() })
+    }
+
     fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
         self.heard(unit)?.in_order(self.reference)?.offer.as_ref()
     }
@@ -245,7 +249,7 @@ impl View<'_> {
 
 fn inspecting(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Bound);
-    let inspect = |unit| Wanted::Unit(unit, Command::Inspect { order: view.signed_order.clone() });
+    let inspect = |unit| view.inspect(unit);
     (!short.is_empty())
         .then(|| Desired::new(Phase::Inspect, short.into_iter().map(inspect).collect()))
 }
@@ -286,6 +290,8 @@ fn installing(view: &View<'_>) -> Option<Desired> {
         let source = sealing_unit(view, &lacking);
         wanted.extend(source.map(|unit| view.step(unit, Step::Generate { offers })));
         if source.is_none() {
+            // Once it is decided, only a volume that is brought back helps: whose, the answers show.
+            wanted.extend(lacking.iter().map(|unit| view.inspect(*unit)));
             let hopeless = Some("no recovery unit holds the new master key any more");
             return Some(Desired { hopeless, ..Desired::new(Phase::Install, wanted) });
         }
