@@ -156,14 +156,13 @@ impl World {
         )
     }
 
-    /// Whether a unit of either role that counts is left without them. Without rare faults nobody is
-    /// removed.
+    /// Whether a unit of either role that counts is left without them.
     fn can_go(&self, whom: &[ProcessId]) -> bool {
         let is_left = |role| {
             let mut left = self.units.iter().filter(|unit| !whom.contains(&unit.id));
             left.any(|unit| unit.role == role && unit.counts() && !unit.is_gone)
         };
-        self.config.has_rare_faults && is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
+        is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
     }
 
     /// Signs the next manifest without these units: an amendment where a rotation runs.

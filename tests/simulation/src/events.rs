@@ -65,7 +65,7 @@ impl World {
             }
             Event::StartCoordinator => {
                 if self.rng.random_bool(self.faults.forget) {
-                    self.outcome.faults += 1;
+                    self.count_fault("forget", "coordinator");
                     self.has_forgotten = true;
                     let what = self.coordinator.forget(&mut self.rng);
                     self.note("coordinator", what);
@@ -192,50 +192,6 @@ impl World {
         if self.config.rules.save_first {
             self.publish_all(handled.messages);
         }
-    }
-
-    /// Counts a fault, by the phase that the rotation is in as far as is saved.
-    fn count_fault(&mut self, fault: &'static str, whom: &'static str) {
-        self.outcome.faults += 1;
-        let record = self.coordinator.record.as_ref();
-        let running = record.filter(|record| record.finished_at.is_none());
-        let phase = running.map_or("none", |record| record.phase().name());
-        *self.outcome.table.entry((fault, phase, whom)).or_default() += 1;
-    }
-
-    /// It comes back as it was; or with an older state, one at a time.
-    fn start_unit(&mut self, index: usize) {
-        let name = self.units[index].name.clone();
-        let is_another = self.units.iter().any(|unit| unit.is_set_back() && !unit.is_removed);
-        let is_whole = !self.units[index].is_lacking() && !self.units[index].is_removed;
-        if is_whole && !is_another && self.rng.random_bool(self.faults.set_back) {
-            let role = self.units[index].role.name();
-            if self.units[index].set_back(self.now, &mut self.rng) {
-                self.count_fault("set-back", role);
-                self.outcome.set_back += 1;
-                self.note(&name, "is set back");
-            }
-        }
-        self.units[index].start();
-        self.note(&name, "starts");
-    }
-
-    fn crash_unit(&mut self, index: usize) {
-        let role = self.units[index].role.name();
-        self.count_fault("crash", role);
-        self.units[index].crash();
-        let name = self.units[index].name.clone();
-        self.note(&name, "crashes");
-        let is_another = self.units.iter().any(|unit| unit.is_gone);
-        if !is_another && self.rng.random_bool(self.faults.gone) {
-            self.count_fault("gone", role);
-            self.note(&name, "is gone for good");
-            self.units[index].is_gone = true;
-            self.units[index].set_back_at = self.now;
-            return;
-        }
-        let pause = self.rng.random_range(50..6_000);
-        self.after(pause, Event::StartUnit(index));
     }
 
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
@@ -395,33 +351,6 @@ impl World {
         if let Some(effects) = self.coordinator.ask(self.now, &mut self.rng, ask) {
             self.coordinate(effects);
         }
-    }
-
-    /// Outside of a rotation a unit loses its master key: only a rotation that it joins gives it
-    /// another one. One at a time, so that somebody is left to rotate.
-    fn replace(&mut self) {
-        let is_quiet = !self.coordinator.is_rotating()
-            && !self.units.iter().any(|unit| unit.saved_state().is_in_rotation())
-            && !self.units.iter().any(|unit| !unit.is_removed && !unit.counts());
-        if self.faults.replace && is_quiet {
-            let index = self.rng.random_range(0..self.units.len());
-            let role = self.units[index].role.name();
-            let is_last = {
-                let of_role = self.units.iter().filter(|unit| unit.role.name() == role);
-                of_role.filter(|unit| !unit.is_removed).count() < 2
-            };
-            if self.units[index].is_removed || is_last {
-                self.after(1_000, Event::Replace);
-                return;
-            }
-            self.units[index].lose_master_key();
-            self.count_fault("replaced", role);
-            self.outcome.replaced += 1;
-            let name = self.units[index].name.clone();
-            self.note(&name, "has lost its master key");
-        }
-        let pause = self.rng.random_range(500..6_000);
-        self.after(pause, Event::Replace);
     }
 
     /// Somebody asks for a rotation, and now and then for its end.

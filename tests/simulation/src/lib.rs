@@ -11,6 +11,7 @@ pub mod checkers;
 pub mod clients;
 pub mod coordinator;
 mod events;
+pub mod faults;
 mod founding;
 pub mod reencryptor;
 pub mod rogue;

@@ -5,15 +5,33 @@ use protocol::manifest::SignedManifest;
 use rand::CryptoRng;
 
 use super::{Conductor, Effects};
-use crate::amendment;
+use crate::amendment::{self, Binding};
 use crate::rotation::Input as RotationInput;
 use crate::rotation::record::Record;
+use crate::trust::ManifestRefusal;
 
 impl Conductor {
     /// Whether a manifest is an amendment of the rotation that runs.
     pub(super) fn amends_running(&self, signed: &SignedManifest) -> bool {
         let running = self.rotation.as_ref().map(|rotation| rotation.reference().rotation);
         running.is_some_and(|running| amendment::amends(signed, running))
+    }
+
+    /// Judges an amendment as the units will: every later manifest follows the one that is taken here,
+    /// so one that units must refuse would shut them out for ever.
+    pub(super) fn judge_amendment(&self, signed: &SignedManifest) -> Result<(), ManifestRefusal> {
+        let running = self.rotation.as_ref().filter(|rotation| !rotation.is_ended());
+        let (Some(rotation), Ok(manifest)) = (running, signed.unverified()) else { return Ok(()) };
+        let mut promoted = rotation.sides().promoted.into_iter();
+        let binding = Binding {
+            order: rotation.order(),
+            reference: rotation.reference(),
+            to: rotation.record().to,
+            is_promoted: promoted.any(|unit| manifest.member(unit).is_some()),
+            who: self.id,
+        };
+        let mut trust = self.trust.clone();
+        amendment::take(&mut trust, std::slice::from_ref(signed), &binding).map(|_| ())
     }
 
     /// Manifests since that of the record's order, as far as they amend its rotation: no certificate

@@ -303,7 +303,8 @@ impl Conductor {
                 return;
             }
             Ask::Manifest(signed) => {
-                let taken = self.take_manifest(now, rng, &signed, effects);
+                let is_sound = self.judge_amendment(&signed);
+                let taken = is_sound.and_then(|()| self.take_manifest(now, rng, &signed, effects));
                 self.amended(now, rng, effects);
                 effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
                 return;

@@ -23,9 +23,6 @@ struct Args {
     /// With --until: goes on after the first, and prints each.
     #[arg(long, requires = "until")]
     all: bool,
-    /// Units are set back to older states or gone for good too, and administrators remove them.
-    #[arg(long)]
-    rare: bool,
 }
 
 fn main() -> ExitCode {
@@ -42,7 +39,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::FAILURE;
     }
-    let outcome = run(Config { keep_trace: true, ..config(args.seed, args.rare) });
+    let outcome = run(Config { keep_trace: true, ..Config::of(args.seed) });
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -59,10 +56,6 @@ fn main() -> ExitCode {
     }
 }
 
-const fn config(seed: u64, has_rare_faults: bool) -> Config {
-    Config { has_rare_faults, ..Config::of(seed) }
-}
-
 /// What seeds find, each in a line; without `--all` only that of the lowest one is sure to be there,
 /// whichever core comes first.
 fn findings(from: u64, until: u64, args: &Args) -> BTreeMap<u64, String> {
@@ -73,7 +66,7 @@ fn findings(from: u64, until: u64, args: &Args) -> BTreeMap<u64, String> {
         if seed >= last.load(Ordering::Relaxed) {
             break;
         }
-        let outcome = run(config(seed, args.rare));
+        let outcome = run(Config::of(seed));
         let Some(Violation { checker, text }) = outcome.violation else { continue };
         if !args.all {
             last.fetch_min(seed, Ordering::Relaxed);
