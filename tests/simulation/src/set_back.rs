@@ -86,6 +86,7 @@ fn is_as_far(now: &UnitState, was: &UnitState) -> bool {
         (Some(taken), Some(before)) if taken.reference == before.reference => {
             match (before.standing, taken.standing) {
                 (Standing::Bound | Standing::Aborted, Standing::Aborted) => has_same_current,
+                (Standing::Aborted, _) => false,
                 _ => reached(now, taken).is_some_and(|far| Some(far) >= reached(was, before)),
             }
         }

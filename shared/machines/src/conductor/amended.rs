@@ -7,6 +7,7 @@ use rand::CryptoRng;
 use super::{Conductor, Effects};
 use crate::amendment::{self, Binding};
 use crate::rotation::Input as RotationInput;
+use crate::rotation::precheck::units;
 use crate::rotation::record::Record;
 use crate::trust::ManifestRefusal;
 
@@ -15,6 +16,22 @@ impl Conductor {
     pub(super) fn amends_running(&self, signed: &SignedManifest) -> bool {
         let running = self.rotation.as_ref().map(|rotation| rotation.reference().rotation);
         running.is_some_and(|running| amendment::amends(signed, running))
+    }
+
+    /// Why a manifest would shut a unit out that stays: it is in a rotation of which this coordinator
+    /// has lost the record, or may be, as it has not been heard since the start.
+    pub(super) fn may_be_bound(&self, signed: &SignedManifest) -> Option<String> {
+        let next = signed.unverified().ok().filter(|_| !self.trust.chain().contains(signed))?;
+        let mut stays = self.trust.newest()?.crypto_units().filter(|it| next.member(it.id).is_some());
+        stays.find_map(|unit| {
+            let name = &unit.name;
+            let Some(heard) = self.heard.units.get(&unit.id) else {
+                return Some(format!("{name} may be in a rotation: start it, or remove it too"));
+            };
+            let found = units::in_rotation(&heard.said)?;
+            let id = found.order.rotation;
+            Some(format!("{name} is in rotation {id}, which comes first: hand it in again"))
+        })
     }
 
     /// Judges an amendment as the units will: every later manifest follows the one that is taken here,

@@ -302,6 +302,12 @@ impl Conductor {
                 effects.answers.push((id, refused("rotation-running", text.to_owned())));
                 return;
             }
+            Ask::Manifest(signed) if !self.is_rotating() && self.may_be_bound(&signed).is_some() => {
+                let text = self.may_be_bound(&signed).unwrap_or_default();
+                effects.answers.push((id, refused("rotation-running", text)));
+                // Whoever is in a rotation is gone on with: the manifest can then amend it.
+                self.survey = Some(Survey::to_recover(None));
+            }
             Ask::Manifest(signed) => {
                 let is_sound = self.judge_amendment(&signed);
                 let taken = is_sound.and_then(|()| self.take_manifest(now, rng, &signed, effects));

@@ -374,10 +374,18 @@ fn aborting(view: &View<'_>) -> Desired {
                 .is_some_and(|found| found.standing == Standing::Aborted)
     };
     let order = || view.signed_order.clone();
+    // One that is bound to an earlier order, which has ended long since, is let go of that first.
+    let first = |unit: ProcessId| {
+        let found = view.heard(unit).and_then(|report| report.rotation.as_ref());
+        let earlier = found.filter(|found| {
+            found.standing == Standing::Bound && found.order.number < view.reference.number
+        });
+        earlier.map_or_else(order, |found| found.signed_order.clone())
+    };
     let units = view
         .unit_ids()
         .filter(|unit| !is_told(unit))
-        .map(|unit| Wanted::Unit(unit, Command::Abort { order: order() }));
+        .map(|unit| Wanted::Unit(unit, Command::Abort { order: first(unit) }));
     // Only at this epoch: an abort of before may have been followed by another generation.
     let is_ended = |id: &ProcessId| {
         let standing = view.keystore_rotation(*id).map(|found| found.standing);

@@ -59,7 +59,16 @@ impl Unit {
         if report.state_counter <= self.state.counter.max(known) {
             return Ok(Done::BEFORE);
         }
-        self.state.reminder = Some(Reminder { envelope: bytes.to_vec(), report });
+        let reminder = Reminder { envelope: bytes.to_vec(), report };
+        if let Some(taken) = &mut self.state.rotation
+            && taken.standing == Standing::Bound
+            && reminder.stood(&taken.reference) == Some(Standing::Aborted)
+        {
+            taken.standing = Standing::Aborted;
+            taken.transport = None;
+            self.state.new = None;
+        }
+        self.state.reminder = Some(reminder);
         Ok(Done::CHANGED)
     }
 
