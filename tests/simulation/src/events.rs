@@ -342,6 +342,8 @@ impl World {
     fn rogue_sends(&mut self, sent: Option<Sent>) {
         if let Some((to, what, bytes)) = sent {
             self.note("rogue", &format!("sends {what}"));
+            let role = self.role_of(to);
+            self.count_fault("rogue", role);
             let delay = self.delay();
             self.after(delay, Event::Deliver(to, bytes));
         }

@@ -1,15 +1,11 @@
 //! What goes wrong: how likely each kind of fault is in a seed, and the faults of units. Which kinds a
 //! seed has at all is drawn too, so that seeds differ in kind and not only in degree.
 
-use std::collections::BTreeMap;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::fault_table::NO_PHASE;
 use crate::world::{Event, World};
-
-/// How often a kind of fault came about, in a phase of the rotation, in a role.
-pub type FaultTable = BTreeMap<(&'static str, &'static str, &'static str), u32>;
 
 /// Likelihood of each fault.
 pub(crate) struct Faults {
@@ -66,7 +62,7 @@ impl World {
         self.outcome.faults += 1;
         let record = self.coordinator.record.as_ref();
         let running = record.filter(|record| record.finished_at.is_none());
-        let phase = running.map_or("none", |record| record.phase().name());
+        let phase = running.map_or(NO_PHASE, |record| record.phase().name());
         *self.outcome.table.entry((fault, phase, whom)).or_default() += 1;
     }
 

@@ -4,7 +4,7 @@ use protocol::UnixMillis;
 use protocol::manifest::SignedManifest;
 use rand::CryptoRng;
 
-use super::{Conductor, Effects};
+use super::{Answer, Conductor, Effects, answer_of};
 use crate::amendment::{self, Binding};
 use crate::rotation::Input as RotationInput;
 use crate::rotation::precheck::units;
@@ -32,6 +32,19 @@ impl Conductor {
             let id = found.order.rotation;
             Some(format!("{name} is in rotation {id}, which comes first: hand it in again"))
         })
+    }
+
+    pub(super) fn admit_manifest<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        signed: &SignedManifest,
+        effects: &mut Effects,
+    ) -> Answer {
+        let is_sound = self.judge_amendment(signed);
+        let taken = is_sound.and_then(|()| self.take_manifest(now, rng, signed, effects));
+        self.amended(now, rng, effects);
+        answer_of(taken.map_err(|error| error.to_string()))
     }
 
     /// Judges an amendment as the units will: every later manifest follows the one that is taken here,

@@ -303,16 +303,11 @@ impl Conductor {
                 return;
             }
             Ask::Manifest(signed) if !self.is_rotating() && self.may_be_bound(&signed).is_some() => {
-                let text = self.may_be_bound(&signed).unwrap_or_default();
-                effects.answers.push((id, refused("rotation-running", text)));
-                // Whoever is in a rotation is gone on with: the manifest can then amend it.
-                self.survey = Some(Survey::to_recover(None));
+                self.survey = Some(Survey::to_admit(id, signed));
             }
             Ask::Manifest(signed) => {
-                let is_sound = self.judge_amendment(&signed);
-                let taken = is_sound.and_then(|()| self.take_manifest(now, rng, &signed, effects));
-                self.amended(now, rng, effects);
-                effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                let answer = self.admit_manifest(now, rng, &signed, effects);
+                effects.answers.push((id, answer));
                 return;
             }
             Ask::HoldEnd(statement) => {

@@ -3,10 +3,16 @@
 //! rules inside the machines are worth is shown by `scripts/mutate`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use simulation::fault_table::{self, FaultTable};
 use simulation::{Config, Outcome, Rules, run};
 
+/// As many as two cores run in about two minutes.
+const SEEDS: u64 = 2_000;
+/// With fewer than these the rarest faults need not have hit everybody in every phase.
+const SEEDS_FOR_EVERY_CELL: usize = 2_000;
+
 fn seeds() -> u64 {
-    std::env::var("KEYHELM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500)
+    std::env::var("KEYHELM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
 }
 
 /// Runs the seeds on as many threads as there are cores, in the order of the seeds.
@@ -52,7 +58,14 @@ fn no_checker_fires() {
         sum(|it| it.removed),
         sum(|it| it.holds),
     );
-    assert!(with_both * 100 >= outcomes.len() * 80, "the world is too kind, or too cruel");
+    assert!(with_both * 100 >= outcomes.len() * 95, "the world is too kind, or too cruel");
+    let mut table = FaultTable::new();
+    for (cell, count) in outcomes.iter().flat_map(|outcome| &outcome.table) {
+        *table.entry(*cell).or_default() += count;
+    }
+    println!("{}", fault_table::shown(&table));
+    let empty = fault_table::empty_cells(&table);
+    assert!(outcomes.len() < SEEDS_FOR_EVERY_CELL || empty.is_empty(), "never: {empty:?}");
 }
 
 #[test]
