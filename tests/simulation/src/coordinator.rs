@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
-use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Times};
+use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Message, Times};
 use machines::receipt::{receipt_hash, verify};
 use machines::rotation::{Lacking, Limits};
 use machines::rotation::record::Record;
@@ -42,6 +42,8 @@ pub struct CoordinatorNode {
     trust: Trust,
     standing: Option<SignedStandingOrder>,
     conductor: Option<Conductor>,
+    /// One of before, which has not noticed that it is none any more.
+    zombie: Option<Conductor>,
     next_ask: u64,
 }
 
@@ -60,6 +62,7 @@ impl CoordinatorNode {
             trust,
             standing: None,
             conductor: None,
+            zombie: None,
             next_ask: 1,
         }
     }
@@ -119,6 +122,39 @@ impl CoordinatorNode {
     /// Ends the process: what was not saved is gone.
     pub fn crash(&mut self) {
         self.conductor = None;
+    }
+
+    /// Somebody else takes the lease, and the process goes on.
+    pub fn become_zombie(&mut self) {
+        self.zombie = self.conductor.take().or(self.zombie.take());
+    }
+
+    /// Whether there is one that goes on under an old epoch.
+    pub const fn has_zombie(&self) -> bool {
+        self.zombie.is_some()
+    }
+
+    /// Hands something to the zombie. It ends when it wants to save, which needs the lease, or learns
+    /// of a higher epoch; else it sends.
+    pub fn zombie_acts(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        input: Input,
+    ) -> Vec<Message> {
+        let Some(zombie) = &mut self.zombie else { return Vec::new() };
+        let effects = zombie.handle(now, rng, input);
+        let wants_to_save = effects.save || effects.save_documents || effects.closed.is_some();
+        if wants_to_save || effects.is_fenced {
+            self.zombie = None;
+            return Vec::new();
+        }
+        effects.send
+    }
+
+    /// Ends the zombie.
+    pub fn bury_zombie(&mut self) {
+        self.zombie = None;
     }
 
     /// Hands a message in.

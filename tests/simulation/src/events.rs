@@ -1,14 +1,14 @@
 //! What happens: one event after the other, each with its faults, its line in the trace, and the
 //! checkers after it.
 
-use machines::conductor::{Answer, Ask, Effects, StartAsk};
+use machines::conductor::{Answer, Ask, Effects, Input, StartAsk};
 use machines::rotation::Lacking;
 use machines::rotation::record::Verdict;
 use machines::unit::Message;
 use protocol::audit::Phase;
 use protocol::keystore::GateMode;
 use protocol::order::{Purpose, SignedOrder};
-use protocol::{ProcessId, UnixMillis};
+use protocol::{ProcessId, Role, UnixMillis};
 use rand::RngExt;
 
 use crate::checkers::Violation;
@@ -65,7 +65,7 @@ impl World {
             }
             Event::StartCoordinator => {
                 if self.rng.random_bool(self.faults.forget) {
-                    self.count_fault("forget", "coordinator");
+                    self.count_fault("forget", Role::Coordinator);
                     self.has_forgotten = true;
                     let what = self.coordinator.forget(&mut self.rng);
                     self.note("coordinator", what);
@@ -82,7 +82,8 @@ impl World {
             }
             Event::Client(index) => self.client(index),
             Event::Purge => {
-                if let Some(version) = clients::purge(&mut self.rng, &mut self.store) {
+                if !self.backups.is_foreign()
+                    && let Some(version) = clients::purge(&mut self.rng, &mut self.store) {
                     self.note("client", &format!("purged {version}"));
                 }
                 let pause = self.rng.random_range(100..1_500);
@@ -96,10 +97,16 @@ impl World {
             }
             Event::Request => self.requests(),
             Event::Replace => self.replace(),
+            Event::TickZombie => self.tick_zombie(),
+            Event::BackUp => self.back_up(),
+            Event::Restore => self.restore(),
         }
         self.sign_draft();
         if let Some(text) = self.receipt_fault() {
             return Err(Violation { checker: "receipts", text });
+        }
+        if self.backups.is_foreign() {
+            return self.check_foreign();
         }
         self.checkers.after_event(self.now, &self.units, &self.store)
     }
@@ -117,7 +124,7 @@ impl World {
     }
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.
-    fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
+    pub(crate) fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
         if self.has_rogue {
             self.rogue.see(to, &bytes);
             if self.faults.rogue && self.rogue.is_tempted() {
@@ -155,6 +162,11 @@ impl World {
 
     fn deliver(&mut self, to: ProcessId, bytes: Vec<u8>) {
         if to == self.coordinator.id {
+            // Both consume from the queue.
+            if self.coordinator.has_zombie() && self.rng.random_bool(0.4) {
+                self.zombie_acts(Input::Message(bytes));
+                return;
+            }
             let effects = self.coordinator.message(self.now, &mut self.rng, bytes);
             if let Some(effects) = effects {
                 self.coordinate(effects);
@@ -168,8 +180,12 @@ impl World {
 
     fn deliver_unit(&mut self, index: usize, bytes: &[u8]) {
         let highest = self.units[index].saved_state().epoch;
+        self.units[index].wrong_page = self.faults.wrong_page;
         let handled = self.units[index].handle(self.now, &mut self.rng, bytes);
         let name = self.units[index].name.clone();
+        if handled.is_wrong {
+            self.count_fault("wrong-page", self.units[index].role);
+        }
         if handled.is_changed {
             self.checkers.changed(&name, highest, bytes);
         }
@@ -177,7 +193,8 @@ impl World {
         if !self.config.rules.save_first {
             self.publish_all(handled.messages.clone());
         }
-        if self.units[index].is_up() && self.rng.random_bool(self.faults.crash) {
+        let crash = self.in_worst_phase(self.faults.crash, 0.3);
+        if self.units[index].is_up() && self.rng.random_bool(crash) {
             // Before the save, in the middle of it (the temporary file is torn, the old one
             // stands), or after it but before anything was published.
             if handled.is_changed && self.rng.random_bool(0.5) {
@@ -196,7 +213,9 @@ impl World {
 
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
         let before = self.store.row.clone();
+        self.reencryptor.lost_commit = self.faults.lost_commit;
         let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
+        self.note_lost_commits();
         if self.store.row != before {
             self.checkers.changed("the keystore", before.epoch, &bytes);
         }
@@ -205,6 +224,7 @@ impl World {
 
     fn read_back(&mut self) {
         let handled = self.reencryptor.read_back(self.now, &mut self.rng, &mut self.store);
+        self.note_lost_commits();
         self.after_reencryptor(handled, Event::ReadBack);
     }
 
@@ -228,7 +248,7 @@ impl World {
             }
         }
         if is_crash {
-            self.count_fault("crash", "reencryptor");
+            self.count_fault("crash", Role::Reencryptor);
             self.reencryptor.crash();
             self.note("reencryptor", "crashes");
             let pause = self.rng.random_range(50..4_000);
@@ -245,9 +265,8 @@ impl World {
                 self.note_removed();
                 self.count(&effects);
             }
-            self.count_fault("crash", "coordinator");
-            self.coordinator.crash();
-            self.note("coordinator", "crashes");
+            self.count_fault("crash", Role::Coordinator);
+            self.coordinator_ends();
             let pause = self.rng.random_range(50..5_000);
             self.after(pause, Event::StartCoordinator);
             return;
@@ -262,6 +281,7 @@ impl World {
         }
         for (_, answer) in effects.answers {
             self.note("coordinator", &answer_note(&answer));
+            self.note_foreign(&answer);
             if let Answer::Drafted(_, bytes, _) = answer {
                 self.drafted = Some(bytes);
             }
@@ -287,12 +307,12 @@ impl World {
         }
     }
 
-    fn role_of(&self, who: ProcessId) -> &'static str {
+    fn role_of(&self, who: ProcessId) -> Role {
         let unit = self.units.iter().find(|unit| unit.id == who);
         match unit {
-            Some(unit) => unit.role.name(),
-            None if who == self.reencryptor.id => "reencryptor",
-            None => "coordinator",
+            Some(unit) => unit.role,
+            None if who == self.reencryptor.id => Role::Reencryptor,
+            None => Role::Coordinator,
         }
     }
 

@@ -15,11 +15,13 @@ pub mod fault_table;
 mod faults;
 mod founding;
 pub mod reencryptor;
+mod restore;
 pub mod rogue;
 mod set_back;
 pub mod store;
 pub mod unit;
 pub mod world;
+mod zombie;
 
 pub use store::Rules;
 pub use world::{Config, Outcome, run};

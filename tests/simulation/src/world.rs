@@ -18,6 +18,7 @@ use crate::fault_table::FaultTable;
 use crate::faults::Faults;
 use crate::founding::manifest;
 use crate::reencryptor::ReencryptorNode;
+use crate::restore::Backups;
 use crate::rogue::Rogue;
 use crate::store::{Rules, Store};
 use crate::unit::UnitNode;
@@ -71,6 +72,10 @@ pub struct Outcome {
     pub set_back: u32,
     /// Units that the administrators removed.
     pub removed: u32,
+    /// Keystores that were restored in a hold.
+    pub restored: u32,
+    /// How often precheck named a keystore from before a cleared rotation.
+    pub foreign_named: u32,
     /// Rotations that held.
     pub holds: u32,
     /// How often each fault came about.
@@ -92,6 +97,9 @@ pub(crate) enum Event {
     Seize,
     Request,
     Replace,
+    TickZombie,
+    BackUp,
+    Restore,
 }
 
 pub(crate) struct World {
@@ -115,6 +123,10 @@ pub(crate) struct World {
     pub(crate) drafted: Option<Vec<u8>>,
     pub(crate) has_rogue: bool,
     pub(crate) has_forgotten: bool,
+    /// When the administrators last signed a manifest.
+    pub(crate) amended_at: UnixMillis,
+    /// Copies of the keystore's database.
+    pub(crate) backups: Backups,
     /// Seconds of the two holds of every order.
     pub(crate) holds: (u32, u32),
 }
@@ -197,6 +209,8 @@ impl World {
             drafted: None,
             has_rogue,
             has_forgotten: false,
+            amended_at: UnixMillis(0),
+            backups: Backups::default(),
             holds,
         }
     }
@@ -214,6 +228,8 @@ impl World {
         self.after(700, Event::Purge);
         self.after(4_000, Event::Replace);
         self.after(300, Event::Rogue);
+        self.after(500, Event::BackUp);
+        self.after(1_000, Event::Restore);
         self.after(500, Event::Request);
         if self.config.is_damaged {
             self.store.damage_in = Some(self.rng.random_range(0..60));
@@ -235,6 +251,8 @@ impl World {
     /// Faults stop; whoever is down comes back.
     fn calm_down(&mut self) {
         self.faults = Faults::NONE;
+        self.coordinator.bury_zombie();
+        self.bring_back_keystore();
         self.note("world", "faults stop");
     }
 

@@ -13,7 +13,7 @@ use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{Epoch, Pattern, ProcessId, UnixMillis};
 
 use super::record::Verdict;
-use super::{holding, mixed};
+use super::{amended, holding, mixed};
 use crate::certificate::{Reached, reached};
 
 /// A report and the envelope that it came in, for certificates.
@@ -121,8 +121,9 @@ pub fn desired(view: &View<'_>) -> Desired {
         return aborting(view);
     }
     let is_decided = *view.verdict == Verdict::Decided;
-    let steps: [fn(&View<'_>) -> Option<Desired>; 6] = [
+    let steps: [fn(&View<'_>) -> Option<Desired>; 7] = [
         inspecting,
+        amended::amending,
         generating,
         installing,
         committing,
