@@ -109,11 +109,7 @@ fn changes_no_more(old: &Manifest, new: &Manifest) -> Result<(), &'static str> {
 
 /// Somebody who stays holds the master keys that are still needed, and says so himself: a recovery
 /// unit; in an order with units that join an operational one is enough.
-fn holder(
-    before: &Trust,
-    after: &Trust,
-    binding: &Binding<'_>,
-) -> Result<(), ManifestRefusal> {
+fn holder(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<(), ManifestRefusal> {
     let Some(new) = after.newest() else { return Ok(()) };
     let Some(amendment) = &new.amendment else { return Ok(()) };
     judge_holder(before, new, amendment, binding).map_err(|reason| {

@@ -150,7 +150,9 @@ fn judge_units(
         }
         if report.registers.current != Some(receipt.to) {
             let to = receipt.to.short();
-            return Err(format!("the current master key of {name} has another pattern than {to}..."));
+            return Err(format!(
+                "the current master key of {name} has another pattern than {to}..."
+            ));
         }
         if report.registers.new.is_some() || report.registers.retiring.is_some() {
             return Err(format!("{name} holds another master key beside the current one"));

@@ -1,11 +1,8 @@
 //! What happens: one event after the other, each with its faults, its line in the trace, and the
 //! checkers after it.
 
-use machines::conductor::{Answer, Ask, Effects, Input, StartAsk};
-use machines::rotation::Lacking;
-use machines::rotation::record::Verdict;
+use machines::conductor::{Ask, Input, StartAsk};
 use machines::unit::Message;
-use protocol::audit::Phase;
 use protocol::keystore::GateMode;
 use protocol::order::{Purpose, SignedOrder};
 use protocol::{ProcessId, Role, UnixMillis};
@@ -13,7 +10,6 @@ use rand::RngExt;
 
 use crate::checkers::Violation;
 use crate::clients;
-use crate::coordinator::{ReceiptFault, answer_note};
 use crate::reencryptor::Handled;
 use crate::rogue::Sent;
 use crate::world::{Event, World};
@@ -36,7 +32,7 @@ impl World {
         self.at(self.now.plus_ms(ms), event);
     }
 
-    fn at(&mut self, when: UnixMillis, event: Event) {
+    pub(crate) fn at(&mut self, when: UnixMillis, event: Event) {
         self.next_event += 1;
         self.queue.insert((when.max(self.now), self.next_event), event);
     }
@@ -83,7 +79,8 @@ impl World {
             Event::Client(index) => self.client(index),
             Event::Purge => {
                 if !self.backups.is_foreign()
-                    && let Some(version) = clients::purge(&mut self.rng, &mut self.store) {
+                    && let Some(version) = clients::purge(&mut self.rng, &mut self.store)
+                {
                     self.note("client", &format!("purged {version}"));
                 }
                 let pause = self.rng.random_range(100..1_500);
@@ -108,23 +105,12 @@ impl World {
         if self.backups.is_foreign() {
             return self.check_foreign();
         }
-        self.checkers.after_event(self.now, &self.units, &self.store)
-    }
-
-    /// What is wrong with the receipt that was just to be made. There is none of a rotation after which
-    /// a unit lost its master key, or its state, before its end was seen; nor of one that was found
-    /// again after a manifest that does not merely amend it.
-    fn receipt_fault(&mut self) -> Option<String> {
-        match self.coordinator.receipt_fault.take()? {
-            ReceiptFault::Lacking(Lacking::OlderManifest { .. }) => None,
-            ReceiptFault::Lacking(Lacking::Unit(_)) if self.outcome.replaced > 0 => None,
-            ReceiptFault::Lacking(lacking) => Some(lacking.to_string()),
-            ReceiptFault::Wrong(text) => Some(text),
-        }
+        self.checkers.after_event(self.now, &self.units, &self.store, self.queue.len())
     }
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.
     pub(crate) fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        self.checkers.told(&self.units, &bytes);
         if self.has_rogue {
             self.rogue.see(to, &bytes);
             if self.faults.rogue && self.rogue.is_tempted() {
@@ -256,90 +242,12 @@ impl World {
         }
     }
 
-    /// The coordinator's shell: save, send, answer, tell.
-    pub(crate) fn coordinate(&mut self, effects: Effects) {
-        let is_saved = effects.save || effects.save_documents || effects.closed.is_some();
-        if self.rng.random_bool(self.faults.crash) {
-            if is_saved && self.rng.random_bool(0.5) {
-                self.coordinator.save(effects.closed.as_ref());
-                self.note_removed();
-                self.count(&effects);
-            }
-            self.count_fault("crash", Role::Coordinator);
-            self.coordinator_ends();
-            let pause = self.rng.random_range(50..5_000);
-            self.after(pause, Event::StartCoordinator);
-            return;
-        }
-        if is_saved {
-            self.coordinator.save(effects.closed.as_ref());
-            self.note_removed();
-        }
-        self.count(&effects);
-        for message in effects.send {
-            self.publish(message.to, message.bytes);
-        }
-        for (_, answer) in effects.answers {
-            self.note("coordinator", &answer_note(&answer));
-            self.note_foreign(&answer);
-            if let Answer::Drafted(_, bytes, _) = answer {
-                self.drafted = Some(bytes);
-            }
-        }
-        if effects.is_fenced
-            && let Some(effects) = self.coordinator.lease_renewed(self.now, &mut self.rng)
-        {
-            self.note("coordinator", "is fenced and takes the lease anew");
-            self.coordinate(effects);
-            return;
-        }
-        self.schedule_tick();
-    }
-
-    /// Whoever the saved manifest does not name serves nothing from now on.
-    fn note_removed(&mut self) {
-        let trust = self.coordinator.trust();
-        for unit in &mut self.units {
-            if trust.member(unit.id).is_none() && !unit.is_removed {
-                unit.is_removed = true;
-                self.outcome.removed += 1;
-            }
-        }
-    }
-
     fn role_of(&self, who: ProcessId) -> Role {
         let unit = self.units.iter().find(|unit| unit.id == who);
         match unit {
             Some(unit) => unit.role,
             None if who == self.reencryptor.id => Role::Reencryptor,
             None => Role::Coordinator,
-        }
-    }
-
-    fn count(&mut self, effects: &Effects) {
-        for event in &effects.events {
-            let text = format!("{}: {}", event.phase, event.text);
-            self.note("coordinator", &text);
-            let is_aborted = self
-                .coordinator
-                .record
-                .as_ref()
-                .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
-            match event.phase {
-                Phase::Done => self.outcome.rotations_done += 1,
-                Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
-                Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,
-                _ => {}
-            }
-        }
-    }
-
-    fn schedule_tick(&mut self) {
-        let Some(due) = self.coordinator.next_tick() else { return };
-        let due = due.max(self.now.plus_ms(1));
-        if self.next_tick.is_none_or(|next| due < next) {
-            self.next_tick = Some(due);
-            self.at(due, Event::TickCoordinator);
         }
     }
 

@@ -154,12 +154,14 @@ impl World {
         let is_another = self.units.iter().any(|unit| unit.is_set_back() && !unit.is_removed);
         let is_whole = !self.units[index].is_lacking() && !self.units[index].is_removed;
         let set_back = self.in_worst_phase(self.faults.set_back, 0.3);
-        if is_whole && !is_another && self.rng.random_bool(set_back) {
-            if self.units[index].set_back(self.now, &mut self.rng) {
-                self.count_fault("set-back", role);
-                self.outcome.set_back += 1;
-                self.note(&name, "is set back");
-            }
+        if is_whole
+            && !is_another
+            && self.rng.random_bool(set_back)
+            && self.units[index].set_back(self.now, &mut self.rng)
+        {
+            self.count_fault("set-back", role);
+            self.outcome.set_back += 1;
+            self.note(&name, "is set back");
         }
         let pause = self.rng.random_range(50..6_000);
         self.after(pause, Event::StartUnit(index));

@@ -10,6 +10,7 @@ mod administrators;
 pub mod checkers;
 pub mod clients;
 pub mod coordinator;
+mod driving;
 mod events;
 pub mod fault_table;
 mod faults;

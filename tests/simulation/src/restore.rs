@@ -78,8 +78,9 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        let is_at_rest =
-            |unit: &UnitNode| unit.is_removed || (unit.counts() && !unit.saved_state().is_in_rotation());
+        let is_at_rest = |unit: &UnitNode| {
+            unit.is_removed || (unit.counts() && !unit.saved_state().is_in_rotation())
+        };
         let is_done = self.store.row.open.is_none() && self.store.row.retired.is_empty();
         is_done && !self.coordinator.is_rotating() && self.units.iter().all(is_at_rest)
     }
@@ -149,7 +150,8 @@ impl World {
         match self.store.is_same_content(foreign) {
             true => Ok(()),
             false => {
-                let text = "something was written to a keystore that no unit has the key of".to_owned();
+                let text =
+                    "something was written to a keystore that no unit has the key of".to_owned();
                 Err(Violation { checker: "restored", text })
             }
         }

@@ -41,13 +41,7 @@ pub struct Config {
 impl Config {
     /// The usual run of a seed.
     pub const fn of(seed: u64) -> Self {
-        Self {
-            seed,
-            rules: Rules::ALL,
-            is_damaged: false,
-            faulty_ms: 45_000,
-            keep_trace: false,
-        }
+        Self { seed, rules: Rules::ALL, is_damaged: false, faulty_ms: 45_000, keep_trace: false }
     }
 }
 

@@ -22,7 +22,8 @@ impl Conductor {
     /// has lost the record, or may be, as it has not been heard since the start.
     pub(super) fn may_be_bound(&self, signed: &SignedManifest) -> Option<String> {
         let next = signed.unverified().ok().filter(|_| !self.trust.chain().contains(signed))?;
-        let mut stays = self.trust.newest()?.crypto_units().filter(|it| next.member(it.id).is_some());
+        let mut stays =
+            self.trust.newest()?.crypto_units().filter(|it| next.member(it.id).is_some());
         stays.find_map(|unit| {
             let name = &unit.name;
             let Some(heard) = self.heard.units.get(&unit.id) else {

@@ -302,7 +302,9 @@ impl Conductor {
                 effects.answers.push((id, refused("rotation-running", text.to_owned())));
                 return;
             }
-            Ask::Manifest(signed) if !self.is_rotating() && self.may_be_bound(&signed).is_some() => {
+            Ask::Manifest(signed)
+                if !self.is_rotating() && self.may_be_bound(&signed).is_some() =>
+            {
                 self.survey = Some(Survey::to_admit(id, signed));
             }
             Ask::Manifest(signed) => {

@@ -46,7 +46,9 @@ impl Conductor {
         if is_reminded || report.set_back_from >= Some(self.heard.highest_counter(unit)) {
             return;
         }
-        let Some(before) = self.heard.highest(unit).map(|(_, report)| report.to_vec()) else { return };
+        let Some(before) = self.heard.highest(unit).map(|(_, report)| report.to_vec()) else {
+            return;
+        };
         let message = self.seal_unit(now, rng, unit, &Command::Remind { report: before });
         self.note_sent(&message);
         self.reminded.insert(unit, message.id);
