@@ -55,7 +55,7 @@ impl Reencryptor {
                 dropped.map(|_| ()).map_err(refusal_of)
             }
             KeystoreCommand::Abort { order } => {
-                let (order, reference) = rewrap::judge_order(order, &self.trust)?;
+                let (order, reference) = rewrap::judge_abort(order, &self.trust)?;
                 self.job = None;
                 // What it would have led to was never known to whoever aborts before a generation.
                 let from_to = (order.from, Pattern([0; 32]));

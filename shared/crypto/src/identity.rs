@@ -6,6 +6,7 @@ use rand::CryptoRng;
 
 use crate::digest::sha256;
 use crate::domain;
+use crate::remembered;
 use crate::secret::Secret;
 
 /// A signing key, of a process or of an administrator.
@@ -50,6 +51,11 @@ impl Identity {
 
 /// Whether the signature is the key's, in this domain. Weak keys and malleable signatures are not.
 pub fn verify(key: &PublicKey, domain: &str, message: &[u8], signature: &Signature) -> bool {
+    let now = || verify_now(key, domain, message, signature);
+    remembered::or_verify(key, domain, message, signature, now)
+}
+
+fn verify_now(key: &PublicKey, domain: &str, message: &[u8], signature: &Signature) -> bool {
     let Ok(key) = VerifyingKey::from_bytes(&key.0) else { return false };
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
     key.verify_strict(&framed(domain, message), &signature).is_ok()

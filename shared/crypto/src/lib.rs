@@ -16,6 +16,7 @@ pub mod master_key;
 pub mod merkle;
 pub mod quorum;
 pub mod random;
+pub mod remembered;
 pub mod sealed_state;
 pub mod secret;
 pub mod session;

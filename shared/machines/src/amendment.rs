@@ -28,18 +28,31 @@ pub struct Binding<'a> {
 }
 
 /// Takes what is new of a chain in which every new manifest must amend this rotation. `Ok(false)` if
-/// nothing is new.
+/// nothing is new. A later amendment mends the holder's report of one before: what that showed may
+/// have been too little by the time it came.
 pub fn take(
     trust: &mut Trust,
     chain: &[SignedManifest],
     binding: &Binding<'_>,
 ) -> Result<bool, ManifestRefusal> {
     let mut next = trust.clone();
+    // Removals for which no holder's report has been good yet, with what is wrong with the last one.
+    let mut open: Vec<ManifestRefusal> = Vec::new();
     for signed in chain {
         let before = next.clone();
         if next.take(std::slice::from_ref(signed), None, &[])? {
-            judge(&before, &next, binding)?;
+            let removes = judge(&before, &next, binding)?;
+            if removes || !open.is_empty() {
+                match holder(&before, &next, binding) {
+                    Ok(()) => open.clear(),
+                    Err(refusal) if removes => open.push(refusal),
+                    Err(_) => {}
+                }
+            }
         }
+    }
+    if let Some(refusal) = open.pop() {
+        return Err(refusal);
     }
     let is_new = next.serial() > trust.serial();
     *trust = next;
@@ -48,15 +61,18 @@ pub fn take(
 
 /// Whether every manifest since this serial amends the rotation.
 pub fn only_amends(trust: &Trust, serial: u64, rotation: RotationId) -> bool {
-    let since = trust.chain().iter().skip(serial as usize);
-    since.map(SignedManifest::unverified).all(|found| {
-        let amendment = found.ok().and_then(|manifest| manifest.amendment);
-        amendment.is_some_and(|amendment| amendment.rotation == rotation)
-    })
+    trust.chain().iter().skip(serial as usize).all(|signed| amends(signed, rotation))
 }
 
-fn judge(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<(), ManifestRefusal> {
-    let (Some(old), Some(new)) = (before.newest(), after.newest()) else { return Ok(()) };
+/// Whether a manifest amends this rotation.
+pub fn amends(signed: &SignedManifest, rotation: RotationId) -> bool {
+    let amendment = signed.unverified().ok().and_then(|manifest| manifest.amendment);
+    amendment.is_some_and(|amendment| amendment.rotation == rotation)
+}
+
+/// Whether it takes crypto units out of the rotation of those who are bound to it.
+fn judge(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<bool, ManifestRefusal> {
+    let (Some(old), Some(new)) = (before.newest(), after.newest()) else { return Ok(false) };
     let refuse = |reason: String| Err(ManifestRefusal::NoAmendment { serial: new.serial, reason });
     let Some(amendment) = &new.amendment else {
         return refuse("it is none, and a rotation is under way".to_owned());
@@ -70,13 +86,7 @@ fn judge(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<(), Man
     let is_kept = |id| new.crypto_units().any(|kept| kept.id == id);
     let is_for_others = is_kept(binding.who) || !old.crypto_units().any(|it| it.id == binding.who);
     let has_removed = old.crypto_units().any(|unit| !is_kept(unit.id));
-    if !has_removed || !is_for_others {
-        return Ok(());
-    }
-    match holder(before, new, amendment, binding) {
-        Ok(()) => Ok(()),
-        Err(reason) => refuse(reason.to_owned()),
-    }
+    Ok(has_removed && is_for_others)
 }
 
 /// Crypto units may only go; administrators, thresholds and keystores stay.
@@ -99,7 +109,16 @@ fn changes_no_more(old: &Manifest, new: &Manifest) -> Result<(), &'static str> {
 
 /// Somebody who stays holds the master keys that are still needed, and says so himself: a recovery
 /// unit; in an order with units that join an operational one is enough.
-fn holder(
+fn holder(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<(), ManifestRefusal> {
+    let Some(new) = after.newest() else { return Ok(()) };
+    let Some(amendment) = &new.amendment else { return Ok(()) };
+    judge_holder(before, new, amendment, binding).map_err(|reason| {
+        let (serial, reason) = (new.serial, reason.to_owned());
+        ManifestRefusal::NoAmendment { serial, reason }
+    })
+}
+
+fn judge_holder(
     before: &Trust,
     new: &Manifest,
     amendment: &Amendment,

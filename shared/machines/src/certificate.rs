@@ -106,8 +106,8 @@ impl<'a> Judge<'a> {
 }
 
 /// Wants exactly one report of each crypto unit of the newest manifest, each of them at least
-/// `needed` in this very order with the pattern `to`. Reports of removed units are ignored. Answers
-/// with the state counters that the reports show.
+/// `needed` in this very order with the pattern `to`; once cleared it may have lost that one. Reports
+/// of removed units are ignored. Answers with the state counters that the reports show.
 pub fn verify_units(
     certificate: &Certificate,
     order: &OrderRef,
@@ -138,8 +138,11 @@ pub fn verify_units(
     for unit in manifest.crypto_units() {
         let report =
             seen.get(&unit.id).ok_or_else(|| CertificateRefusal::Missing(unit.name.clone()))?;
-        let holds = reached(report, order)
-            .is_some_and(|(reached, pattern)| reached >= needed && pattern == Some(to));
+        // Whoever has cleared and lost its master key since is rid of the old one all the same.
+        let is_rid = |pattern: Option<Pattern>| needed == Reached::Cleared && pattern.is_none();
+        let holds = reached(report, order).is_some_and(|(reached, pattern)| {
+            reached >= needed && (pattern == Some(to) || is_rid(pattern))
+        });
         if !holds || report.manifest_serial < order.number.manifest_serial {
             let needed = needed.name();
             return Err(CertificateRefusal::NotReached { who: unit.name.clone(), needed });

@@ -103,13 +103,31 @@ pub fn read(signed: &SignedOrder) -> Result<(Order, OrderRef), LeaveRefusal> {
     Ok((order, reference))
 }
 
-/// Checks the leave, but no time: for orders that have been taken before, and for aborts.
+/// Checks the leave, but no time: for orders that have been taken before.
 pub fn verify(signed: &SignedOrder, trust: &Trust) -> Result<(Order, OrderRef), LeaveRefusal> {
+    verify_by(signed, trust, manifest_of)
+}
+
+/// Checks the leave of an order that is to be remembered as ended, by the manifest that it was
+/// drafted under: whoever has taken a later one since must not be left open to a late inspect, and
+/// must not keep the abort from its end.
+pub fn verify_ended(
+    signed: &SignedOrder,
+    trust: &Trust,
+) -> Result<(Order, OrderRef), LeaveRefusal> {
+    verify_by(signed, trust, named_by)
+}
+
+fn verify_by(
+    signed: &SignedOrder,
+    trust: &Trust,
+    ruler: fn(&Order, &Trust) -> Result<Manifest, LeaveRefusal>,
+) -> Result<(Order, OrderRef), LeaveRefusal> {
     let (order, reference) = read(signed)?;
     if order.instance != trust.instance() {
         return Err(LeaveRefusal::OtherInstance);
     }
-    let manifest = manifest_of(&order, trust)?;
+    let manifest = ruler(&order, trust)?;
     match &signed.authority {
         Authority::Quorum(signatures) => {
             let threshold = manifest.signature_threshold;
@@ -136,9 +154,16 @@ pub fn verify(signed: &SignedOrder, trust: &Trust) -> Result<(Order, OrderRef), 
 /// for this very rotation since.
 pub fn manifest_of(order: &Order, trust: &Trust) -> Result<Manifest, LeaveRefusal> {
     let (named, newest) = (order.number.manifest_serial, trust.serial());
-    let found = trust.manifest_at(named);
-    let is_valid = |_: &Manifest| amendment::only_amends(trust, named, order.rotation);
-    found.filter(is_valid).ok_or(LeaveRefusal::OtherManifest { named, newest })
+    match amendment::only_amends(trust, named, order.rotation) {
+        true => named_by(order, trust),
+        false => Err(LeaveRefusal::OtherManifest { named, newest }),
+    }
+}
+
+/// The manifest that an order was drafted under, whatever has followed it.
+fn named_by(order: &Order, trust: &Trust) -> Result<Manifest, LeaveRefusal> {
+    let (named, newest) = (order.number.manifest_serial, trust.serial());
+    trust.manifest_at(named).ok_or(LeaveRefusal::OtherManifest { named, newest })
 }
 
 /// Judges time, once, when a unit takes the order.

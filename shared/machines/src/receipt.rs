@@ -148,6 +148,12 @@ fn judge_units(
         if opened.header.sender != proof.unit {
             return Err(format!("the report of {name} is signed by somebody else"));
         }
+        if report.registers.current != Some(receipt.to) {
+            let to = receipt.to.short();
+            return Err(format!(
+                "the current master key of {name} has another pattern than {to}..."
+            ));
+        }
         if report.registers.new.is_some() || report.registers.retiring.is_some() {
             return Err(format!("{name} holds another master key beside the current one"));
         }

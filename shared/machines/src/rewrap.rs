@@ -134,12 +134,20 @@ pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRef
     }
 }
 
-/// The order of a re-encryption or abort, whose leave the reencryptor checks itself.
+/// The order of a re-encryption, whose leave the reencryptor checks itself.
 pub fn judge_order(
     signed: &protocol::order::SignedOrder,
     trust: &Trust,
 ) -> Result<(Order, OrderRef), KeystoreRefusal> {
     Ok(leave::verify(signed, trust)?)
+}
+
+/// The order of an abort: a manifest that came later does not keep it from its end.
+pub fn judge_abort(
+    signed: &protocol::order::SignedOrder,
+    trust: &Trust,
+) -> Result<(Order, OrderRef), KeystoreRefusal> {
+    Ok(leave::verify_ended(signed, trust)?)
 }
 
 /// A flip needs a promoted report of every crypto unit of the manifest.

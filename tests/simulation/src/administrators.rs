@@ -92,8 +92,22 @@ impl World {
                 self.remove(&whom);
                 true
             }
+            None if self.is_amendment_refused() => {
+                self.remove(&[]);
+                true
+            }
             None => self.bring_back(),
         }
+    }
+
+    /// A unit has not taken the newest amendment for long: the next one has a newer report of a holder.
+    fn is_amendment_refused(&self) -> bool {
+        let newest = self.coordinator.trust().serial();
+        let lacks = |unit: &UnitNode| {
+            !unit.is_removed && unit.is_up() && unit.saved_state().trust.serial() < newest
+        };
+        let is_due = self.amended_at.plus_ms(PATIENCE_MS) <= self.now;
+        is_due && self.coordinator.running().is_some() && self.units.iter().any(lacks)
     }
 
     /// Nobody can do without a unit: its device is found, or its newest volume put back.
@@ -157,14 +171,13 @@ impl World {
         )
     }
 
-    /// Whether a unit of either role that counts is left without them. Without rare faults nobody is
-    /// removed.
+    /// Whether a unit of either role that counts is left without them.
     fn can_go(&self, whom: &[ProcessId]) -> bool {
         let is_left = |role| {
             let mut left = self.units.iter().filter(|unit| !whom.contains(&unit.id));
             left.any(|unit| unit.role == role && unit.counts() && !unit.is_gone)
         };
-        self.config.has_rare_faults && is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
+        is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
     }
 
     /// Signs the next manifest without these units: an amendment where a rotation runs.
@@ -174,6 +187,7 @@ impl World {
             return;
         };
         let previous = Some(machines::trust::manifest_digest(&last.bytes));
+        self.amended_at = self.now;
         let running = self.coordinator.running();
         let holder_report = match running {
             Some(_) => self.holder_report(whom),

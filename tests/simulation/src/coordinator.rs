@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
-use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Times};
+use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Message, Times};
 use machines::receipt::{receipt_hash, verify};
-use machines::rotation::Limits;
 use machines::rotation::record::Record;
+use machines::rotation::{Lacking, Limits};
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
 use protocol::receipt::{AuditHead, RotationReceipt};
@@ -17,6 +17,14 @@ use rand_chacha::ChaCha8Rng;
 
 /// Most records that a backup may be out of.
 const BACKUPS: usize = 12;
+
+/// What is wrong with a rotation's receipt.
+pub enum ReceiptFault {
+    /// It does not hold.
+    Wrong(String),
+    /// There is none.
+    Lacking(Lacking),
+}
 
 /// The coordinator's process.
 pub struct CoordinatorNode {
@@ -29,11 +37,13 @@ pub struct CoordinatorNode {
     /// The last receipt that it made.
     pub receipt: Option<RotationReceipt>,
     /// What is wrong with it, or why there is none.
-    pub receipt_fault: Option<String>,
+    pub receipt_fault: Option<ReceiptFault>,
     seed: [u8; 32],
     trust: Trust,
     standing: Option<SignedStandingOrder>,
     conductor: Option<Conductor>,
+    /// One of before, which has not noticed that it is none any more.
+    zombie: Option<Conductor>,
     next_ask: u64,
 }
 
@@ -52,6 +62,7 @@ impl CoordinatorNode {
             trust,
             standing: None,
             conductor: None,
+            zombie: None,
             next_ask: 1,
         }
     }
@@ -103,8 +114,7 @@ impl CoordinatorNode {
         let identity = Arc::new(self.identity());
         let mut conductor =
             Conductor::new(identity, self.trust.clone(), self.standing.clone(), times);
-        let open = self.record.clone().filter(|record| record.finished_at.is_none());
-        let effects = conductor.recover(now, rng, open);
+        let effects = conductor.recover(now, rng, self.record.clone());
         self.conductor = Some(conductor);
         effects
     }
@@ -112,6 +122,39 @@ impl CoordinatorNode {
     /// Ends the process: what was not saved is gone.
     pub fn crash(&mut self) {
         self.conductor = None;
+    }
+
+    /// Somebody else takes the lease, and the process goes on.
+    pub fn become_zombie(&mut self) {
+        self.zombie = self.conductor.take().or(self.zombie.take());
+    }
+
+    /// Whether there is one that goes on under an old epoch.
+    pub const fn has_zombie(&self) -> bool {
+        self.zombie.is_some()
+    }
+
+    /// Hands something to the zombie. It ends when it wants to save, which needs the lease, or learns
+    /// of a higher epoch; else it sends.
+    pub fn zombie_acts(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        input: Input,
+    ) -> Vec<Message> {
+        let Some(zombie) = &mut self.zombie else { return Vec::new() };
+        let effects = zombie.handle(now, rng, input);
+        let wants_to_save = effects.save || effects.save_documents || effects.closed.is_some();
+        if wants_to_save || effects.is_fenced {
+            self.zombie = None;
+            return Vec::new();
+        }
+        effects.send
+    }
+
+    /// Ends the zombie.
+    pub fn bury_zombie(&mut self) {
+        self.zombie = None;
     }
 
     /// Hands a message in.
@@ -170,13 +213,13 @@ impl CoordinatorNode {
         let Some(made) = conductor.make_receipt(audit, previous) else { return };
         let receipt = match made {
             Ok(receipt) => receipt,
-            Err(lacking) => return self.receipt_fault = Some(lacking.to_string()),
+            Err(lacking) => return self.receipt_fault = Some(ReceiptFault::Lacking(lacking)),
         };
         // A rotation whose record was lost may have left none: then this one does not follow.
         let former = self.receipt.as_ref().filter(|former| Some(former.to) == receipt.from);
         let checks = verify(&receipt, conductor.trust().chain(), former);
         let wrong = checks.iter().find_map(|check| check.found.as_ref().err());
-        self.receipt_fault = wrong.cloned();
+        self.receipt_fault = wrong.cloned().map(ReceiptFault::Wrong);
         self.receipt = Some(receipt);
     }
 

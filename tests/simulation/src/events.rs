@@ -1,18 +1,15 @@
 //! What happens: one event after the other, each with its faults, its line in the trace, and the
 //! checkers after it.
 
-use machines::conductor::{Answer, Ask, Effects, StartAsk};
-use machines::rotation::record::Verdict;
+use machines::conductor::{Ask, Input, StartAsk};
 use machines::unit::Message;
-use protocol::audit::Phase;
 use protocol::keystore::GateMode;
 use protocol::order::{Purpose, SignedOrder};
-use protocol::{ProcessId, UnixMillis};
+use protocol::{ProcessId, Role, UnixMillis};
 use rand::RngExt;
 
 use crate::checkers::Violation;
 use crate::clients;
-use crate::coordinator::answer_note;
 use crate::reencryptor::Handled;
 use crate::rogue::Sent;
 use crate::world::{Event, World};
@@ -37,7 +34,7 @@ impl World {
         self.at(self.now.plus_ms(ms), event);
     }
 
-    fn at(&mut self, when: UnixMillis, event: Event) {
+    pub(crate) fn at(&mut self, when: UnixMillis, event: Event) {
         self.next_event += 1;
         self.queue.insert((when.max(self.now), self.next_event), event);
     }
@@ -66,7 +63,7 @@ impl World {
             }
             Event::StartCoordinator => {
                 if self.rng.random_bool(self.faults.forget) {
-                    self.outcome.faults += 1;
+                    self.count_fault("forget", Role::Coordinator);
                     self.has_forgotten = true;
                     let what = self.coordinator.forget(&mut self.rng);
                     self.note("coordinator", what);
@@ -83,7 +80,9 @@ impl World {
             }
             Event::Client(index) => self.client(index),
             Event::Purge => {
-                if let Some(version) = clients::purge(&mut self.rng, &mut self.store) {
+                if !self.backups.is_foreign()
+                    && let Some(version) = clients::purge(&mut self.rng, &mut self.store)
+                {
                     self.note("client", &format!("purged {version}"));
                 }
                 let pause = self.rng.random_range(100..1_500);
@@ -97,20 +96,23 @@ impl World {
             }
             Event::Request => self.requests(),
             Event::Replace => self.replace(),
+            Event::TickZombie => self.tick_zombie(),
+            Event::BackUp => self.back_up(),
+            Event::Restore => self.restore(),
         }
         self.sign_draft();
-        // There is none of a rotation after which a unit lost its master key before its end was seen.
-        let is_excused = |text: &String| {
-            self.outcome.replaced > 0 && text.starts_with("there is no cleared report")
-        };
-        if let Some(text) = self.coordinator.receipt_fault.take().filter(|it| !is_excused(it)) {
+        if let Some(text) = self.receipt_fault() {
             return Err(Violation { checker: "receipts", text });
         }
-        self.checkers.after_event(self.now, &self.units, &self.store)
+        if self.backups.is_foreign() {
+            return self.check_foreign();
+        }
+        self.checkers.after_event(self.now, &self.units, &self.store, self.queue.len())
     }
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.
-    fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
+    pub(crate) fn publish(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        self.checkers.told(&self.units, &bytes);
         if self.has_rogue {
             self.rogue.see(to, &bytes);
             if self.faults.rogue && self.rogue.is_tempted() {
@@ -148,6 +150,11 @@ impl World {
 
     fn deliver(&mut self, to: ProcessId, bytes: Vec<u8>) {
         if to == self.coordinator.id {
+            // Both consume from the queue.
+            if self.coordinator.has_zombie() && self.rng.random_bool(0.4) {
+                self.zombie_acts(Input::Message(bytes));
+                return;
+            }
             let effects = self.coordinator.message(self.now, &mut self.rng, bytes);
             if let Some(effects) = effects {
                 self.coordinate(effects);
@@ -161,8 +168,12 @@ impl World {
 
     fn deliver_unit(&mut self, index: usize, bytes: &[u8]) {
         let highest = self.units[index].saved_state().epoch;
+        self.units[index].wrong_page = self.faults.wrong_page;
         let handled = self.units[index].handle(self.now, &mut self.rng, bytes);
         let name = self.units[index].name.clone();
+        if handled.is_wrong {
+            self.count_fault("wrong-page", self.units[index].role);
+        }
         if handled.is_changed {
             self.checkers.changed(&name, highest, bytes);
         }
@@ -170,7 +181,8 @@ impl World {
         if !self.config.rules.save_first {
             self.publish_all(handled.messages.clone());
         }
-        if self.units[index].is_up() && self.rng.random_bool(self.faults.crash) {
+        let crash = self.in_worst_phase(self.faults.crash, 0.3);
+        if self.units[index].is_up() && self.rng.random_bool(crash) {
             // Before the save, in the middle of it (the temporary file is torn, the old one
             // stands), or after it but before anything was published.
             if handled.is_changed && self.rng.random_bool(0.5) {
@@ -187,53 +199,11 @@ impl World {
         }
     }
 
-    /// Counts a fault, by the phase that the rotation is in as far as is saved.
-    fn count_fault(&mut self, fault: &'static str, whom: &'static str) {
-        self.outcome.faults += 1;
-        let record = self.coordinator.record.as_ref();
-        let running = record.filter(|record| record.finished_at.is_none());
-        let phase = running.map_or("none", |record| record.phase().name());
-        *self.outcome.table.entry((fault, phase, whom)).or_default() += 1;
-    }
-
-    /// It comes back as it was; or with an older state, one at a time.
-    fn start_unit(&mut self, index: usize) {
-        let name = self.units[index].name.clone();
-        let is_another = self.units.iter().any(|unit| unit.is_set_back() && !unit.is_removed);
-        let is_whole = !self.units[index].is_lacking() && !self.units[index].is_removed;
-        if is_whole && !is_another && self.rng.random_bool(self.faults.set_back) {
-            let role = self.units[index].role.name();
-            if self.units[index].set_back(self.now, &mut self.rng) {
-                self.count_fault("set-back", role);
-                self.outcome.set_back += 1;
-                self.note(&name, "is set back");
-            }
-        }
-        self.units[index].start();
-        self.note(&name, "starts");
-    }
-
-    fn crash_unit(&mut self, index: usize) {
-        let role = self.units[index].role.name();
-        self.count_fault("crash", role);
-        self.units[index].crash();
-        let name = self.units[index].name.clone();
-        self.note(&name, "crashes");
-        let is_another = self.units.iter().any(|unit| unit.is_gone);
-        if !is_another && self.rng.random_bool(self.faults.gone) {
-            self.count_fault("gone", role);
-            self.note(&name, "is gone for good");
-            self.units[index].is_gone = true;
-            self.units[index].set_back_at = self.now;
-            return;
-        }
-        let pause = self.rng.random_range(50..6_000);
-        self.after(pause, Event::StartUnit(index));
-    }
-
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
         let before = self.store.row.clone();
+        self.reencryptor.lost_commit = self.faults.lost_commit;
         let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
+        self.note_lost_commits();
         if self.store.row != before {
             self.checkers.changed("the keystore", before.epoch, &bytes);
         }
@@ -242,6 +212,7 @@ impl World {
 
     fn read_back(&mut self) {
         let handled = self.reencryptor.read_back(self.now, &mut self.rng, &mut self.store);
+        self.note_lost_commits();
         self.after_reencryptor(handled, Event::ReadBack);
     }
 
@@ -265,7 +236,7 @@ impl World {
             }
         }
         if is_crash {
-            self.count_fault("crash", "reencryptor");
+            self.count_fault("crash", Role::Reencryptor);
             self.reencryptor.crash();
             self.note("reencryptor", "crashes");
             let pause = self.rng.random_range(50..4_000);
@@ -273,90 +244,12 @@ impl World {
         }
     }
 
-    /// The coordinator's shell: save, send, answer, tell.
-    pub(crate) fn coordinate(&mut self, effects: Effects) {
-        let is_saved = effects.save || effects.save_documents || effects.closed.is_some();
-        if self.rng.random_bool(self.faults.crash) {
-            if is_saved && self.rng.random_bool(0.5) {
-                self.coordinator.save(effects.closed.as_ref());
-                self.note_removed();
-                self.count(&effects);
-            }
-            self.count_fault("crash", "coordinator");
-            self.coordinator.crash();
-            self.note("coordinator", "crashes");
-            let pause = self.rng.random_range(50..5_000);
-            self.after(pause, Event::StartCoordinator);
-            return;
-        }
-        if is_saved {
-            self.coordinator.save(effects.closed.as_ref());
-            self.note_removed();
-        }
-        self.count(&effects);
-        for message in effects.send {
-            self.publish(message.to, message.bytes);
-        }
-        for (_, answer) in effects.answers {
-            self.note("coordinator", &answer_note(&answer));
-            if let Answer::Drafted(_, bytes, _) = answer {
-                self.drafted = Some(bytes);
-            }
-        }
-        if effects.is_fenced
-            && let Some(effects) = self.coordinator.lease_renewed(self.now, &mut self.rng)
-        {
-            self.note("coordinator", "is fenced and takes the lease anew");
-            self.coordinate(effects);
-            return;
-        }
-        self.schedule_tick();
-    }
-
-    /// Whoever the saved manifest does not name serves nothing from now on.
-    fn note_removed(&mut self) {
-        let trust = self.coordinator.trust();
-        for unit in &mut self.units {
-            if trust.member(unit.id).is_none() && !unit.is_removed {
-                unit.is_removed = true;
-                self.outcome.removed += 1;
-            }
-        }
-    }
-
-    fn role_of(&self, who: ProcessId) -> &'static str {
+    fn role_of(&self, who: ProcessId) -> Role {
         let unit = self.units.iter().find(|unit| unit.id == who);
         match unit {
-            Some(unit) => unit.role.name(),
-            None if who == self.reencryptor.id => "reencryptor",
-            None => "coordinator",
-        }
-    }
-
-    fn count(&mut self, effects: &Effects) {
-        for event in &effects.events {
-            let text = format!("{}: {}", event.phase, event.text);
-            self.note("coordinator", &text);
-            let is_aborted = self
-                .coordinator
-                .record
-                .as_ref()
-                .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
-            match event.phase {
-                Phase::Done => self.outcome.rotations_done += 1,
-                Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
-                Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,
-                _ => {}
-            }
-        }
-    }
-
-    fn schedule_tick(&mut self) {
-        let Some(due) = self.coordinator.next_tick() else { return };
-        let due = due.max(self.now.plus_ms(1));
-        if self.next_tick.is_none_or(|next| due < next) {
-            self.next_tick = Some(due);
-            self.at(due, Event::TickCoordinator);
+            Some(unit) => unit.role,
+            None if who == self.reencryptor.id => Role::Reencryptor,
+            None => Role::Coordinator,
         }
     }
 
@@ -379,6 +272,8 @@ impl World {
     fn rogue_sends(&mut self, sent: Option<Sent>) {
         if let Some((to, what, bytes)) = sent {
             self.note("rogue", &format!("sends {what}"));
+            let role = self.role_of(to);
+            self.count_fault("rogue", role);
             let delay = self.delay();
             self.after(delay, Event::Deliver(to, bytes));
         }
@@ -388,33 +283,6 @@ impl World {
         if let Some(effects) = self.coordinator.ask(self.now, &mut self.rng, ask) {
             self.coordinate(effects);
         }
-    }
-
-    /// Outside of a rotation a unit loses its master key: only a rotation that it joins gives it
-    /// another one. One at a time, so that somebody is left to rotate.
-    fn replace(&mut self) {
-        let is_quiet = !self.coordinator.is_rotating()
-            && !self.units.iter().any(|unit| unit.saved_state().is_in_rotation())
-            && !self.units.iter().any(|unit| !unit.is_removed && !unit.counts());
-        if self.faults.replace && is_quiet {
-            let index = self.rng.random_range(0..self.units.len());
-            let role = self.units[index].role.name();
-            let is_last = {
-                let of_role = self.units.iter().filter(|unit| unit.role.name() == role);
-                of_role.filter(|unit| !unit.is_removed).count() < 2
-            };
-            if self.units[index].is_removed || is_last {
-                self.after(1_000, Event::Replace);
-                return;
-            }
-            self.units[index].lose_master_key();
-            self.count_fault("replaced", role);
-            self.outcome.replaced += 1;
-            let name = self.units[index].name.clone();
-            self.note(&name, "has lost its master key");
-        }
-        let pause = self.rng.random_range(500..6_000);
-        self.after(pause, Event::Replace);
     }
 
     /// Somebody asks for a rotation, and now and then for its end.

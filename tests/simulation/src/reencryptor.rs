@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::envelope::{self, Outgoing, Reader};
-use machines::gate::OpenRequest;
+use machines::gate::{Change, OpenRequest};
 use machines::leave;
 use machines::rewrap::{self, KeystoreRefusal, PageFault, Received};
 use machines::trust::Trust;
@@ -49,6 +49,10 @@ pub struct ReencryptorNode {
     last_clock: UnixMillis,
     /// The flip that has been done and not been read back, and who asked for it.
     to_read_back: Option<(OrderRef, Header)>,
+    /// How likely a transaction takes place and its answer is lost.
+    pub lost_commit: f64,
+    /// How often that has happened.
+    pub lost_commits: u32,
     /// What the next report names: it restates *flipped*.
     hold_ends: Vec<(ProcessId, u64)>,
 }
@@ -80,8 +84,18 @@ impl ReencryptorNode {
             job: None,
             last_clock,
             to_read_back: None,
+            lost_commit: 0.0,
+            lost_commits: 0,
             hold_ends: Vec::new(),
         }
+    }
+
+    /// Whether the answer to a transaction that has just taken place is lost: the caller sees an
+    /// error, and has to find out by asking again.
+    fn is_answer_lost(&mut self, rng: &mut ChaCha8Rng) -> bool {
+        let is_lost = rng.random_bool(self.lost_commit);
+        self.lost_commits += u32::from(is_lost);
+        is_lost
     }
 
     /// Its identity.
@@ -124,7 +138,12 @@ impl ReencryptorNode {
             return Handled::Waits;
         }
         let name = received.command.name();
+        let before = store.row.clone();
         let (done, mut messages) = match self.obey(now, rng, store, &received) {
+            Ok(_) if store.row != before && self.is_answer_lost(rng) => {
+                (self.job, self.to_read_back) = (None, None);
+                (Some(KeystoreRefusal::Busy("the connection is lost".to_owned())), Vec::new())
+            }
             Ok(messages) => (None, messages),
             Err(refusal) => (Some(refusal), Vec::new()),
         };
@@ -153,7 +172,12 @@ impl ReencryptorNode {
             return Handled::Sent(Vec::new(), "read-back forgotten".to_owned());
         };
         let refusal = match store.read_back() {
-            Some(root) => store.mark_flipped(&order, root).err().map(KeystoreRefusal::from),
+            Some(root) => match store.mark_flipped(&order, root) {
+                Ok(Change::Now) if self.is_answer_lost(rng) => {
+                    Some(KeystoreRefusal::Busy("the connection is lost".to_owned()))
+                }
+                marked => marked.err().map(KeystoreRefusal::from),
+            },
             None => Some(KeystoreRefusal::ReadBack("a chunk differs".to_owned())),
         };
         let note = match &refusal {
@@ -207,7 +231,7 @@ impl ReencryptorNode {
                 store.drop_retired(order, epoch)?;
             }
             KeystoreCommand::Abort { order } => {
-                let (read, reference) = rewrap::judge_order(order, &self.trust)?;
+                let (read, reference) = rewrap::judge_abort(order, &self.trust)?;
                 let to = read.from.unwrap_or(protocol::Pattern([0; 32]));
                 store.abort(&reference, (read.from, to), epoch)?;
                 self.job = None;
@@ -295,6 +319,10 @@ impl ReencryptorNode {
         let note = match rewrap::judge_answer(out.page, answer, &self.trust) {
             Ok(done) => {
                 store.write_chunk(&done);
+                if rng.random_bool(self.lost_commit) {
+                    self.lost_commits += 1;
+                    return nothing("page written, its answer lost");
+                }
                 "page written".to_owned()
             }
             Err(PageFault::Refused(reason)) => format!("page refused: {reason}"),

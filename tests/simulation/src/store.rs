@@ -157,6 +157,15 @@ impl Store {
         }
     }
 
+    /// Whether both have the same keys, generation by generation, and none that is open.
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        let rows = |store: &Self| -> Vec<_> {
+            let tables = store.tables.iter();
+            tables.flat_map(|(number, table)| table.keys().map(|it| (*number, *it))).collect()
+        };
+        self.row.open == other.row.open && rows(self) == rows(other)
+    }
+
     fn remove(&mut self, version: VersionId) {
         self.versions.remove(&version);
         for table in self.tables.values_mut() {

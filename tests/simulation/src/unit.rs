@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crypto::blob::{BlobBinding, WrapKeys, seal_blob};
+use crypto::domain;
 use crypto::identity::Identity;
 use crypto::secret::Secret;
 use machines::envelope;
@@ -11,10 +12,12 @@ use machines::unit::state::UnitState;
 use machines::unit::{Message, Unit, UnitConfig, page};
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
-use protocol::page::RewrapPage;
+use protocol::page::{ChunkReceipt, PageAnswer, RewrapPage};
 use protocol::{Digest, InstanceId, Pattern, ProcessId, Role, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+
+use crate::set_back::Before;
 
 /// Most snapshots that are kept of a unit's volume.
 const SNAPSHOTS: usize = 24;
@@ -31,22 +34,22 @@ pub struct UnitNode {
     pub clock_ahead_ms: u64,
     /// The newest manifest does not name it any more.
     pub is_removed: bool,
-    /// The highest counter that it had saved when its state was set back, until it is as far again.
-    pub set_back_from: Option<u64>,
-    /// When that was.
+    /// How likely it answers a page wrongly.
+    pub wrong_page: f64,
+    /// When it was set back, or gone.
     pub set_back_at: UnixMillis,
     /// It will never start again.
     pub is_gone: bool,
     /// Orders in which it was set back: what it forgot of them nobody can know.
     pub forgotten: BTreeSet<Digest>,
     seed: [u8; 32],
-    saved: Vec<u8>,
-    /// What it had saved before it was set back.
-    newest: Option<Vec<u8>>,
+    pub(crate) saved: Vec<u8>,
+    /// What it had saved when it was set back, until it is as far again.
+    pub(crate) before: Option<Before>,
     /// What it had saved before, as a snapshot of its volume may have it.
-    snapshots: VecDeque<Vec<u8>>,
+    pub(crate) snapshots: VecDeque<Vec<u8>>,
     /// What `saved` says, read once a save: the checkers look at it after every event.
-    read: UnitState,
+    pub(crate) read: UnitState,
     unit: Option<Unit>,
     keyring: Keyring,
 }
@@ -59,6 +62,8 @@ pub struct Handled {
     pub messages: Vec<Message>,
     /// For the trace.
     pub note: String,
+    /// The answer is not what an honest unit would have said.
+    pub is_wrong: bool,
 }
 
 impl UnitNode {
@@ -72,11 +77,11 @@ impl UnitNode {
             id,
             clock_ahead_ms: 0,
             is_removed: false,
-            set_back_from: None,
+            wrong_page: 0.0,
             set_back_at: UnixMillis(0),
             is_gone: false,
             forgotten: BTreeSet::new(),
-            newest: None,
+            before: None,
             snapshots: VecDeque::new(),
             seed,
             saved: UnitState::imprint(instance).to_bytes().to_vec(),
@@ -134,7 +139,7 @@ impl UnitNode {
         &self.read
     }
 
-    fn read_saved(&self) -> UnitState {
+    pub(crate) fn read_saved(&self) -> UnitState {
         match UnitState::from_bytes(&self.saved) {
             Ok(state) => state,
             Err(error) => panic!("saved state of {} cannot be read: {error}", self.name),
@@ -171,55 +176,8 @@ impl UnitNode {
             }
             self.keyring = unit.keyring(&self.keyring);
             self.read = self.read_saved();
-            let is_as_far = |from| self.read.counter > from && self.read.reminder.is_none();
-            self.set_back_from = self.set_back_from.filter(|from| !is_as_far(*from));
+            self.note_progress();
         }
-    }
-
-    /// Its volume is brought back as it was some saves ago, and the process started from it. Whether
-    /// there was an older one.
-    pub fn set_back(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> bool {
-        let Some(newest) = self.snapshots.len().checked_sub(1) else { return false };
-        // Mostly a few saves, now and then far behind an earlier rotation.
-        let few = rng.random_range(0..=newest.min(4));
-        let by = if rng.random_bool(0.8) { few } else { rng.random_range(0..=newest) };
-        self.forgotten.extend(self.order());
-        let counter = self.read.counter;
-        if self.set_back_from.is_none() {
-            self.newest = Some(self.saved.clone());
-        }
-        self.snapshots.truncate(newest - by + 1);
-        let Some(older) = self.snapshots.pop_back() else { return false };
-        self.saved = older;
-        self.read = self.read_saved();
-        self.forgotten.extend(self.order());
-        self.set_back_from = self.set_back_from.max(Some(counter));
-        self.set_back_at = now;
-        if self.is_up() {
-            self.start();
-        }
-        true
-    }
-
-    /// Its newest volume is put back, and the process started.
-    pub fn bring_back(&mut self) {
-        if let Some(newest) = self.newest.take().filter(|_| self.set_back_from.is_some()) {
-            self.forgotten.extend(self.order());
-            self.saved = newest;
-            self.read = self.read_saved();
-            self.set_back_from = None;
-        }
-        self.is_gone = false;
-        self.start();
-    }
-
-    fn order(&self) -> Option<Digest> {
-        self.read.rotation.as_ref().map(|taken| taken.reference.digest)
-    }
-
-    /// Whether what it has saved is older than what it had saved before.
-    pub const fn is_set_back(&self) -> bool {
-        self.set_back_from.is_some()
     }
 
     /// Whether it counts: it serves keys with its registers.
@@ -237,14 +195,19 @@ impl UnitNode {
     /// Handles a message; nothing is saved yet.
     pub fn handle(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng, bytes: &[u8]) -> Handled {
         let now = now.plus_ms(self.clock_ahead_ms);
-        let nothing = |note: String| Handled { is_changed: false, messages: Vec::new(), note };
+        let (wrong_page, is_wrong) = (self.wrong_page, false);
+        let nothing =
+            |note: String| Handled { is_changed: false, messages: Vec::new(), note, is_wrong };
         let Some(unit) = &mut self.unit else { return nothing("is down".to_owned()) };
         let kind = Envelope::parse(bytes).map(|envelope| envelope.header.kind);
         if kind == Ok(Kind::RewrapPage) {
-            return match page_answer(unit, &self.keyring, now, rng, bytes) {
-                Some(message) => {
-                    Handled { is_changed: false, messages: vec![message], note: "page".to_owned() }
-                }
+            let is_wrong = rng.random_bool(wrong_page);
+            return match page_answer(unit, &self.keyring, now, rng, bytes, is_wrong) {
+                Some((message, is_wrong)) => Handled {
+                    is_wrong,
+                    messages: vec![message],
+                    ..nothing(if is_wrong { "page, wrongly" } else { "page" }.to_owned())
+                },
                 None => nothing("page refused".to_owned()),
             };
         }
@@ -254,7 +217,7 @@ impl UnitNode {
             (Some((name, Some(refusal))), _) => format!("{name} refused: {}", refusal.code()),
             (None, dead) => format!("dead: {}", dead.unwrap_or("?")),
         };
-        Handled { is_changed: outcome.is_changed, messages: outcome.messages, note }
+        Handled { is_changed: outcome.is_changed, messages: outcome.messages, note, is_wrong }
     }
 
     /// Makes blobs for a new key, as a unit answers a gateway; none if it lacks a pattern.
@@ -284,13 +247,39 @@ fn page_answer(
     now: UnixMillis,
     rng: &mut ChaCha8Rng,
     bytes: &[u8],
-) -> Option<Message> {
+    is_wrong: bool,
+) -> Option<(Message, bool)> {
     let opened = envelope::open(bytes, unit.reader(), &unit.state().trust).ok()?;
     if opened.sender_role != Some(Role::Reencryptor) {
         return None;
     }
     let asked: RewrapPage = codec::decode(opened.body).ok()?;
-    let answer = page::rewrap(keyring, unit.identity(), &asked, rng);
+    let mut answer = page::rewrap(keyring, unit.identity(), &asked, rng);
+    let is_wrong = is_wrong && spoil(&mut answer, unit.identity(), rng);
     let body = codec::encode(&answer);
-    Some(unit.message(now, rng, Some(&opened.header), Kind::PageAnswer, &body))
+    Some((unit.message(now, rng, Some(&opened.header), Kind::PageAnswer, &body), is_wrong))
+}
+
+/// One blob in many is damaged after it was signed for, or the digests that are signed are others.
+/// Whether there was anything to spoil.
+fn spoil(answer: &mut PageAnswer, identity: &Identity, rng: &mut ChaCha8Rng) -> bool {
+    let PageAnswer::Rewrapped { blobs, receipt } = answer else { return false };
+    if blobs.is_empty() {
+        return false;
+    }
+    if rng.random_bool(0.5) {
+        let at = rng.random_range(0..blobs.len());
+        if let Some(byte) = blobs[at].last_mut() {
+            *byte ^= 1;
+        }
+        return true;
+    }
+    let Ok(mut signed) = codec::decode::<ChunkReceipt>(&receipt.bytes) else { return false };
+    match rng.random_bool(0.5) {
+        true => signed.old_digest.0[0] ^= 1,
+        false => signed.new_digest.0[0] ^= 1,
+    }
+    receipt.bytes = codec::encode(&signed);
+    receipt.signature = identity.sign(domain::RECEIPT, &receipt.bytes);
+    true
 }

@@ -14,8 +14,11 @@ use rand_chacha::ChaCha8Rng;
 use crate::checkers::{Checkers, Violation};
 use crate::clients::Writer;
 use crate::coordinator::CoordinatorNode;
+use crate::fault_table::FaultTable;
+use crate::faults::Faults;
 use crate::founding::manifest;
 use crate::reencryptor::ReencryptorNode;
+use crate::restore::Backups;
 use crate::rogue::Rogue;
 use crate::store::{Rules, Store};
 use crate::unit::UnitNode;
@@ -33,21 +36,12 @@ pub struct Config {
     pub faulty_ms: u64,
     /// Whether the trace is kept.
     pub keep_trace: bool,
-    /// Whether units are set back to older states, or gone for good, and administrators remove them.
-    pub has_rare_faults: bool,
 }
 
 impl Config {
     /// The usual run of a seed.
     pub const fn of(seed: u64) -> Self {
-        Self {
-            seed,
-            rules: Rules::ALL,
-            is_damaged: false,
-            faulty_ms: 45_000,
-            keep_trace: false,
-            has_rare_faults: false,
-        }
+        Self { seed, rules: Rules::ALL, is_damaged: false, faulty_ms: 45_000, keep_trace: false }
     }
 }
 
@@ -72,10 +66,14 @@ pub struct Outcome {
     pub set_back: u32,
     /// Units that the administrators removed.
     pub removed: u32,
+    /// Keystores that were restored in a hold.
+    pub restored: u32,
+    /// How often precheck named a keystore from before a cleared rotation.
+    pub foreign_named: u32,
     /// Rotations that held.
     pub holds: u32,
-    /// How often each fault came about, by the phase of the rotation and the role that it hit.
-    pub table: BTreeMap<(&'static str, &'static str, &'static str), u32>,
+    /// How often each fault came about.
+    pub table: FaultTable,
     /// Events handled.
     pub events: u32,
 }
@@ -93,37 +91,9 @@ pub(crate) enum Event {
     Seize,
     Request,
     Replace,
-}
-
-/// Likelihood of each fault, drawn from the seed, so that seeds differ in kind.
-pub(crate) struct Faults {
-    pub(crate) drop: f64,
-    pub(crate) double: f64,
-    pub(crate) crash: f64,
-    pub(crate) slow: f64,
-    pub(crate) rogue: bool,
-    /// A coordinator that starts finds its record gone, or an old one.
-    pub(crate) forget: f64,
-    /// Units are replaced: their master key is gone.
-    pub(crate) replace: bool,
-    /// A unit that crashes comes back with an older state.
-    pub(crate) set_back: f64,
-    /// A unit that crashes never comes back.
-    pub(crate) gone: f64,
-}
-
-impl Faults {
-    const NONE: Self = Self {
-        drop: 0.0,
-        double: 0.0,
-        crash: 0.0,
-        slow: 0.0,
-        rogue: false,
-        forget: 0.0,
-        replace: false,
-        set_back: 0.0,
-        gone: 0.0,
-    };
+    TickZombie,
+    BackUp,
+    Restore,
 }
 
 pub(crate) struct World {
@@ -147,12 +117,17 @@ pub(crate) struct World {
     pub(crate) drafted: Option<Vec<u8>>,
     pub(crate) has_rogue: bool,
     pub(crate) has_forgotten: bool,
+    /// When the administrators last signed a manifest.
+    pub(crate) amended_at: UnixMillis,
+    /// Copies of the keystore's database.
+    pub(crate) backups: Backups,
     /// Seconds of the two holds of every order.
     pub(crate) holds: (u32, u32),
 }
 
 /// Runs one seed to its end.
 pub fn run(config: Config) -> Outcome {
+    crypto::remembered::remember_signatures();
     let mut world = World::new(config);
     if let Err(violation) = world.live() {
         let line = format!("{} FIRED {}: {}", world.now.0, violation.checker, violation.text);
@@ -201,25 +176,7 @@ impl World {
         let coordinator = CoordinatorNode::new(coordinator_seed, trust);
         let ids = units.iter().map(|unit| unit.id).collect();
         let rogue = Rogue::new(coordinator.identity(), instance, ids, reencryptor.id);
-        let faults = Faults {
-            drop: rng.random_range(0.0..0.12),
-            double: rng.random_range(0.0..0.15),
-            crash: rng.random_range(0.0..0.05),
-            slow: rng.random_range(0.0..0.2),
-            rogue: rng.random_bool(0.5),
-            forget: if rng.random_bool(0.5) { rng.random_range(0.0..0.5) } else { 0.0 },
-            replace: rng.random_bool(0.4),
-            set_back: if config.has_rare_faults && rng.random_bool(0.5) {
-                rng.random_range(0.0..0.4)
-            } else {
-                0.0
-            },
-            gone: if config.has_rare_faults && rng.random_bool(0.3) {
-                rng.random_range(0.0..0.1)
-            } else {
-                0.0
-            },
-        };
+        let faults = Faults::drawn(&mut rng);
         let mut hold_s = || if rng.random_bool(0.3) { rng.random_range(1..5) } else { 0 };
         let holds = (hold_s(), hold_s());
 
@@ -246,6 +203,8 @@ impl World {
             drafted: None,
             has_rogue,
             has_forgotten: false,
+            amended_at: UnixMillis(0),
+            backups: Backups::default(),
             holds,
         }
     }
@@ -263,6 +222,8 @@ impl World {
         self.after(700, Event::Purge);
         self.after(4_000, Event::Replace);
         self.after(300, Event::Rogue);
+        self.after(500, Event::BackUp);
+        self.after(1_000, Event::Restore);
         self.after(500, Event::Request);
         if self.config.is_damaged {
             self.store.damage_in = Some(self.rng.random_range(0..60));
@@ -284,6 +245,8 @@ impl World {
     /// Faults stop; whoever is down comes back.
     fn calm_down(&mut self) {
         self.faults = Faults::NONE;
+        self.coordinator.bury_zombie();
+        self.bring_back_keystore();
         self.note("world", "faults stop");
     }
 
@@ -303,7 +266,7 @@ impl World {
             world.is_stuck()
                 || (world.outcome.rotations_done > before
                     && !world.coordinator.is_rotating()
-                    && world.all_members_caught_up())
+                    && world.all_members_count())
         })?;
         if self.is_stuck() {
             self.outcome.mixed_ends += 1;
@@ -347,8 +310,8 @@ impl World {
             })
     }
 
-    fn all_members_caught_up(&self) -> bool {
-        self.units.iter().all(|unit| unit.is_removed || !unit.is_set_back())
+    fn all_members_count(&self) -> bool {
+        self.units.iter().all(|unit| unit.is_removed || unit.counts())
     }
 
     fn all_up(&self) -> bool {

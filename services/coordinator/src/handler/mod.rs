@@ -137,10 +137,9 @@ impl Coordinator {
             let ended = newest.as_ref().filter(|record| record.finished_at.is_some());
             let told = ended
                 .and_then(|record| Some(Told::all_of(record.order().ok()?.1.rotation, record)));
-            let record = newest.filter(|record| record.finished_at.is_none());
             let times = self.config.times;
             let mut conductor = Conductor::new(self.identity.clone(), trust, standing, times);
-            let effects = conductor.recover(service::now(), &mut self.rng, record);
+            let effects = conductor.recover(service::now(), &mut self.rng, newest);
             let mut instance = Instance::new(name, conductor, journal);
             instance.told = told.unwrap_or_default();
             instance.before = Before::load(&self.records, id).await?;

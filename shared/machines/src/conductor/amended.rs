@@ -4,23 +4,74 @@ use protocol::UnixMillis;
 use protocol::manifest::SignedManifest;
 use rand::CryptoRng;
 
-use super::{Conductor, Effects};
+use super::{Answer, Conductor, Effects, answer_of};
+use crate::amendment::{self, Binding};
 use crate::rotation::Input as RotationInput;
+use crate::rotation::precheck::units;
 use crate::rotation::record::Record;
+use crate::trust::ManifestRefusal;
 
 impl Conductor {
     /// Whether a manifest is an amendment of the rotation that runs.
     pub(super) fn amends_running(&self, signed: &SignedManifest) -> bool {
         let running = self.rotation.as_ref().map(|rotation| rotation.reference().rotation);
-        let amendment = signed.unverified().ok().and_then(|manifest| manifest.amendment);
-        running.is_some() && amendment.map(|amendment| amendment.rotation) == running
+        running.is_some_and(|running| amendment::amends(signed, running))
     }
 
-    /// Manifests since that of the record's order.
+    /// Why a manifest would shut a unit out that stays: it is in a rotation of which this coordinator
+    /// has lost the record, or may be, as it has not been heard since the start.
+    pub(super) fn may_be_bound(&self, signed: &SignedManifest) -> Option<String> {
+        let next = signed.unverified().ok().filter(|_| !self.trust.chain().contains(signed))?;
+        let mut stays =
+            self.trust.newest()?.crypto_units().filter(|it| next.member(it.id).is_some());
+        stays.find_map(|unit| {
+            let name = &unit.name;
+            let Some(heard) = self.heard.units.get(&unit.id) else {
+                return Some(format!("{name} may be in a rotation: start it, or remove it too"));
+            };
+            let found = units::in_rotation(&heard.said)?;
+            let id = found.order.rotation;
+            Some(format!("{name} is in rotation {id}, which comes first: hand it in again"))
+        })
+    }
+
+    pub(super) fn admit_manifest<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        signed: &SignedManifest,
+        effects: &mut Effects,
+    ) -> Answer {
+        let is_sound = self.judge_amendment(signed);
+        let taken = is_sound.and_then(|()| self.take_manifest(now, rng, signed, effects));
+        self.amended(now, rng, effects);
+        answer_of(taken.map_err(|error| error.to_string()))
+    }
+
+    /// Judges an amendment as the units will: every later manifest follows the one that is taken here,
+    /// so one that units must refuse would shut them out for ever.
+    pub(super) fn judge_amendment(&self, signed: &SignedManifest) -> Result<(), ManifestRefusal> {
+        let running = self.rotation.as_ref().filter(|rotation| !rotation.is_ended());
+        let (Some(rotation), Ok(manifest)) = (running, signed.unverified()) else { return Ok(()) };
+        let mut promoted = rotation.sides().promoted.into_iter();
+        let binding = Binding {
+            order: rotation.order(),
+            reference: rotation.reference(),
+            to: rotation.record().to,
+            is_promoted: promoted.any(|unit| manifest.member(unit).is_some()),
+            who: self.id,
+        };
+        let mut trust = self.trust.clone();
+        amendment::take(&mut trust, std::slice::from_ref(signed), &binding).map(|_| ())
+    }
+
+    /// Manifests since that of the record's order, as far as they amend its rotation: no certificate
+    /// with another one in it is taken by a unit that is bound.
     pub(super) fn since_order(&self, record: &Record) -> Vec<SignedManifest> {
-        let serial = record.order().map_or(u64::MAX, |(_, order)| order.number.manifest_serial);
-        let serial = usize::try_from(serial).unwrap_or(usize::MAX);
-        self.trust.chain().iter().skip(serial).cloned().collect()
+        let Ok((_, order)) = record.order() else { return Vec::new() };
+        let serial = usize::try_from(order.number.manifest_serial).unwrap_or(usize::MAX);
+        let since = self.trust.chain().iter().skip(serial);
+        since.take_while(|signed| amendment::amends(signed, order.rotation)).cloned().collect()
     }
 
     /// Tells the running rotation of a manifest that amends it.

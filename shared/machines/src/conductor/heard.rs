@@ -81,12 +81,12 @@ impl Heard {
     /// The highest state counter that a unit has ever reported: one that reports a lower one today
     /// has been given an older state.
     pub fn highest_counter(&self, unit: ProcessId) -> u64 {
-        self.highest.get(&unit).map(|(counter, _)| *counter).unwrap_or_default()
+        self.highest(unit).map(|(counter, _)| counter).unwrap_or_default()
     }
 
-    /// Envelope of the unit's report with its highest state counter.
-    pub fn highest_report(&self, unit: ProcessId) -> Option<&[u8]> {
-        self.highest.get(&unit).map(|(_, envelope)| envelope.as_slice())
+    /// The same, and the envelope of the report that says so.
+    pub fn highest(&self, unit: ProcessId) -> Option<(u64, &[u8])> {
+        self.highest.get(&unit).map(|(counter, envelope)| (*counter, envelope.as_slice()))
     }
 
     /// Keeps what was heard, or what a record has kept, where it counts higher.

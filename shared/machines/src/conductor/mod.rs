@@ -148,7 +148,8 @@ impl Conductor {
         }
     }
 
-    /// Goes on after a start: with the open record, if there is one, else with what units say.
+    /// Goes on after a start: with the newest record, if it is open, else with what units say. One
+    /// that has ended still says how far units had come.
     pub fn recover<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
@@ -158,7 +159,8 @@ impl Conductor {
         let mut effects = Effects::default();
         self.remember(record.as_ref());
         if self.trust.newest().is_some() {
-            self.survey = Some(Survey::to_recover(record));
+            let open = record.filter(|record| record.finished_at.is_none());
+            self.survey = Some(Survey::to_recover(open));
             self.send_survey(now, rng, &mut effects);
         }
         effects
@@ -264,7 +266,8 @@ impl Conductor {
 
     /// After the lease was taken anew: surveys everybody and goes on under a higher epoch.
     pub fn lease_renewed<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R) -> Effects {
-        let record = self.rotation.take().map(|rotation| rotation.record().clone());
+        let record = self.rotation.as_ref().map(|rotation| rotation.record().clone());
+        self.rotation = self.rotation.take().filter(Rotation::is_ended);
         self.recover(now, rng, record)
     }
 
@@ -315,10 +318,14 @@ impl Conductor {
                 effects.answers.push((id, refused("rotation-running", text.to_owned())));
                 return;
             }
+            Ask::Manifest(signed)
+                if !self.is_rotating() && self.may_be_bound(&signed).is_some() =>
+            {
+                self.survey = Some(Survey::to_admit(id, signed));
+            }
             Ask::Manifest(signed) => {
-                let taken = self.take_manifest(now, rng, &signed, effects);
-                self.amended(now, rng, effects);
-                effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
+                let answer = self.admit_manifest(now, rng, &signed, effects);
+                effects.answers.push((id, answer));
                 return;
             }
             Ask::HoldEnd(statement) => {
@@ -404,9 +411,10 @@ impl Conductor {
         &mut self,
         now: UnixMillis,
         rng: &mut R,
-        record: Record,
+        mut record: Record,
         effects: &mut Effects,
     ) -> Result<(), LeaveRefusal> {
+        self.note_highest(&mut record);
         let Some(manifest) = self.trust.newest().cloned() else { return Ok(()) };
         let since = self.since_order(&record);
         let rotation = Rotation::new(record, manifest, self.times.rotation)?;

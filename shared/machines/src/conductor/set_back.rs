@@ -6,7 +6,7 @@ use protocol::{MessageId, ProcessId, UnixMillis};
 use rand::CryptoRng;
 
 use super::{Conductor, Effects, Message};
-use crate::rotation::record::Record;
+use crate::rotation::record::{LatestReport, Record};
 
 impl Conductor {
     /// Notes what is sent to a unit, and how far the unit had come as far as it has said until then.
@@ -46,11 +46,24 @@ impl Conductor {
         if is_reminded || report.set_back_from >= Some(self.heard.highest_counter(unit)) {
             return;
         }
-        let Some(before) = self.heard.highest_report(unit).map(<[u8]>::to_vec) else { return };
+        let Some(before) = self.heard.highest(unit).map(|(_, report)| report.to_vec()) else {
+            return;
+        };
         let message = self.seal_unit(now, rng, unit, &Command::Remind { report: before });
         self.note_sent(&message);
         self.reminded.insert(unit, message.id);
         effects.send.push(message);
+    }
+
+    /// The record goes on with the highest counters that were ever heard: they outlive the rotation
+    /// that they were heard in.
+    pub(super) fn note_highest(&self, record: &mut Record) {
+        let units = self.trust.newest().into_iter().flat_map(|manifest| manifest.crypto_units());
+        let latest = units.filter_map(|unit| {
+            let (state_counter, envelope) = self.heard.highest(unit.id)?;
+            Some(LatestReport { unit: unit.id, state_counter, envelope: envelope.to_vec() })
+        });
+        record.latest = latest.collect();
     }
 
     /// What the record has kept counts as heard.

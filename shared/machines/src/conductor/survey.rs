@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use protocol::command::{Command, KeystoreCommand};
+use protocol::manifest::SignedManifest;
 use protocol::order::{Purpose, SignedOrder};
 use protocol::report::Answering;
 use protocol::{MessageId, Pattern, ProcessId, UnixMillis};
@@ -27,6 +28,8 @@ enum Goal {
     /// The order is there and has been shown.
     Show(AskId, StartAsk, SignedOrder, Findings),
     Recover(Option<Record>),
+    /// Whether units that stay are in a rotation.
+    Admit(AskId, SignedManifest),
 }
 
 /// A survey under way.
@@ -59,6 +62,10 @@ impl Survey {
 
     pub(super) const fn to_recover(record: Option<Record>) -> Self {
         Self::new(Goal::Recover(record))
+    }
+
+    pub(super) const fn to_admit(id: AskId, signed: SignedManifest) -> Self {
+        Self::new(Goal::Admit(id, signed))
     }
 
     /// When it stops waiting.
@@ -159,6 +166,17 @@ impl Conductor {
                 self.judge_shown(now, rng, shown, effects);
             }
             Goal::Recover(record) => self.recovered(now, rng, record, effects),
+            Goal::Admit(id, signed) => {
+                let answer = match self.may_be_bound(&signed) {
+                    None => self.admit_manifest(now, rng, &signed, effects),
+                    Some(text) => refused("rotation-running", text),
+                };
+                effects.answers.push((id, answer));
+                // Whoever is in a rotation is gone on with: the manifest can then amend it.
+                if !self.is_rotating() {
+                    self.recovered(now, rng, None, effects);
+                }
+            }
         }
     }
 

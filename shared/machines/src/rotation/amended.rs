@@ -1,10 +1,29 @@
 //! A manifest that was amended while the rotation runs.
 
+use protocol::ProcessId;
 use protocol::audit::Phase;
+use protocol::command::Command;
 use protocol::manifest::{Manifest, SignedManifest};
 
+use super::desired::{Desired, View, Wanted};
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, Sides};
+
+/// Before a master key is drawn, everybody takes the amendments: the holder's report in them shows
+/// none yet, and whoever holds one wants to see it there.
+pub(super) fn amending(view: &View<'_>) -> Option<Desired> {
+    if view.amendments.is_empty() || view.to_pattern().is_some() {
+        return None;
+    }
+    let serial = view.manifest.serial;
+    let lacks = |unit: &ProcessId| view.heard(*unit).is_some_and(|it| it.manifest_serial < serial);
+    let take = |unit| {
+        let chain = view.amendments.to_vec();
+        Wanted::Unit(unit, Command::TakeManifest { chain })
+    };
+    let wanted: Vec<_> = view.unit_ids().filter(lacks).map(take).collect();
+    (!wanted.is_empty()).then(|| Desired::new(Phase::Inspect, wanted))
+}
 
 impl Rotation {
     /// Goes on with whoever is left.
@@ -29,6 +48,12 @@ impl Rotation {
     /// Serial of the manifest that it goes by.
     pub const fn manifest_serial(&self) -> u64 {
         self.manifest.serial
+    }
+
+    /// Whether every manifest since the order's amends the rotation.
+    pub(super) fn is_only_amended(&self) -> bool {
+        let amended = self.order.number.manifest_serial + self.amendments.len() as u64;
+        amended == self.manifest.serial
     }
 
     /// Who has ended the rotation how.

@@ -13,7 +13,7 @@ use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{Epoch, Pattern, ProcessId, UnixMillis};
 
 use super::record::Verdict;
-use super::{holding, mixed};
+use super::{amended, holding, mixed};
 use crate::certificate::{Reached, reached};
 
 /// A report and the envelope that it came in, for certificates.
@@ -121,8 +121,9 @@ pub fn desired(view: &View<'_>) -> Desired {
         return aborting(view);
     }
     let is_decided = *view.verdict == Verdict::Decided;
-    let steps: [fn(&View<'_>) -> Option<Desired>; 6] = [
+    let steps: [fn(&View<'_>) -> Option<Desired>; 7] = [
         inspecting,
+        amended::amending,
         generating,
         installing,
         committing,
@@ -171,6 +172,10 @@ impl View<'_> {
 
     pub(super) fn step(&self, unit: ProcessId, step: Step) -> Wanted {
         Wanted::Unit(unit, Command::Step { order: *self.reference, step })
+    }
+
+    fn inspect(&self, unit: ProcessId) -> Wanted {
+        Wanted::Unit(unit, Command::Inspect { order: self.signed_order.clone() })
     }
 
     fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
@@ -245,7 +250,7 @@ impl View<'_> {
 
 fn inspecting(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Bound);
-    let inspect = |unit| Wanted::Unit(unit, Command::Inspect { order: view.signed_order.clone() });
+    let inspect = |unit| view.inspect(unit);
     (!short.is_empty())
         .then(|| Desired::new(Phase::Inspect, short.into_iter().map(inspect).collect()))
 }
@@ -286,6 +291,8 @@ fn installing(view: &View<'_>) -> Option<Desired> {
         let source = sealing_unit(view, &lacking);
         wanted.extend(source.map(|unit| view.step(unit, Step::Generate { offers })));
         if source.is_none() {
+            // Once it is decided, only a volume that is brought back helps: whose, the answers show.
+            wanted.extend(lacking.iter().map(|unit| view.inspect(*unit)));
             let hopeless = Some("no recovery unit holds the new master key any more");
             return Some(Desired { hopeless, ..Desired::new(Phase::Install, wanted) });
         }
@@ -368,10 +375,18 @@ fn aborting(view: &View<'_>) -> Desired {
                 .is_some_and(|found| found.standing == Standing::Aborted)
     };
     let order = || view.signed_order.clone();
+    // One that is bound to an earlier order, which has ended long since, is let go of that first.
+    let first = |unit: ProcessId| {
+        let found = view.heard(unit).and_then(|report| report.rotation.as_ref());
+        let earlier = found.filter(|found| {
+            found.standing == Standing::Bound && found.order.number < view.reference.number
+        });
+        earlier.map_or_else(order, |found| found.signed_order.clone())
+    };
     let units = view
         .unit_ids()
         .filter(|unit| !is_told(unit))
-        .map(|unit| Wanted::Unit(unit, Command::Abort { order: order() }));
+        .map(|unit| Wanted::Unit(unit, Command::Abort { order: first(unit) }));
     // Only at this epoch: an abort of before may have been followed by another generation.
     let is_ended = |id: &ProcessId| {
         let standing = view.keystore_rotation(*id).map(|found| found.standing);

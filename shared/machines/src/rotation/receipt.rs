@@ -20,6 +20,13 @@ pub enum Lacking {
     /// The rotation runs, or was aborted.
     #[error("the rotation has not ended well")]
     NotDone,
+    /// Another manifest came between, which does not merely amend the rotation: the order holds under
+    /// the older one, the units that are left are those of the newer one.
+    #[error("manifest {newest} came during the rotation and does not merely amend it")]
+    OlderManifest {
+        /// Its serial.
+        newest: u64,
+    },
     /// A unit's cleared report is not at hand.
     #[error("there is no cleared report of {0} at hand")]
     Unit(String),
@@ -71,6 +78,9 @@ impl Rotation {
         else {
             return Err(Lacking::NotDone);
         };
+        if !self.is_only_amended() {
+            return Err(Lacking::OlderManifest { newest: self.manifest.serial });
+        }
         let units = self.unit_proofs()?;
         let keystores = self.keystore_proofs()?;
         Ok(RotationReceipt {

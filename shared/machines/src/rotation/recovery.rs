@@ -73,9 +73,16 @@ impl<'a> Reports<'a> {
             .any(|found| found.rotation == order.rotation)
     }
 
-    /// The newest order that some unit is bound to, or that a keystore is still open in.
+    /// The newest order that some unit is bound to, or that a keystore is still open in. One below the
+    /// highest has ended: a unit that has promoted it, or knows that it had come further, was set back
+    /// and is not brought up by it any more; one that is bound is let go of.
     fn open_order(&self) -> Option<(OrderRef, &'a SignedOrder)> {
-        let rotations = self.units.iter().filter_map(|report| report.rotation.as_ref());
+        let highest = self.highest();
+        let rotations = self.units.iter().filter_map(|report| {
+            let found = report.rotation.as_ref()?;
+            let can_abort = found.standing == Standing::Bound && report.set_back_from.is_none();
+            (found.order.number == highest || can_abort).then_some(found)
+        });
         let open = rotations.filter(|found| {
             matches!(found.standing, Standing::Bound | Standing::Promoted)
                 || self.is_open_in_keystore(&found.order)

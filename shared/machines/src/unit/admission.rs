@@ -39,10 +39,11 @@ pub fn admit(
     }
     let (order, reference) = leave::verify(signed, &state.trust)?;
     supported(&order)?;
-    // A unit whose state was set back had taken it in time.
-    let is_retaken = state.reminder.as_ref().is_some_and(|held| held.has_taken(&reference));
-    if !is_retaken {
-        leave::judge_time(signed, &order, state.history, now)?;
+    // A unit whose state was set back had taken it in time, or had ended it.
+    match state.reminder.as_ref().and_then(|held| held.stood(&reference)) {
+        Some(Standing::Aborted) => return Err(UnitRefusal::Aborted),
+        Some(_) => {}
+        None => leave::judge_time(signed, &order, state.history, now)?,
     }
     let manifest = leave::manifest_of(&order, &state.trust)?;
     let generator = manifest.member(order.generator).map(|member| member.role);

@@ -30,9 +30,9 @@ impl Reminder {
         Some(Self { envelope, report })
     }
 
-    /// Whether the unit had taken this order before.
-    pub fn has_taken(&self, order: &OrderRef) -> bool {
-        self.report.in_order(order).is_some()
+    /// How the unit stood in this order, if it had taken it.
+    pub fn stood(&self, order: &OrderRef) -> Option<Standing> {
+        self.report.in_order(order).map(|found| found.standing)
     }
 
     /// Whether a new master key had been drawn or installed in this order.
@@ -59,8 +59,23 @@ impl Unit {
         if report.state_counter <= self.state.counter.max(known) {
             return Ok(Done::BEFORE);
         }
-        self.state.reminder = Some(Reminder { envelope: bytes.to_vec(), report });
+        let reminder = Reminder { envelope: bytes.to_vec(), report };
+        if let Some(taken) = &mut self.state.rotation
+            && taken.standing == Standing::Bound
+            && reminder.stood(&taken.reference) == Some(Standing::Aborted)
+        {
+            taken.standing = Standing::Aborted;
+            taken.transport = None;
+            self.state.new = None;
+        }
+        self.state.reminder = Some(reminder);
         Ok(Done::CHANGED)
+    }
+
+    /// How the unit stood in this order before its state was set back, as far as it knows: a unit does
+    /// at most one of promote and abort in a rotation, whatever it has forgotten of it.
+    pub(super) fn had_stood(&self, order: &OrderRef) -> Option<Standing> {
+        self.state.reminder.as_ref().and_then(|reminder| reminder.stood(order))
     }
 
     /// Lets go of the reminder once the unit is as far as the report in it shows. Its counter goes on
@@ -87,21 +102,23 @@ impl Unit {
         };
         let Some(taken) = &state.rotation else { return false };
         if taken.reference != had_taken.order {
-            // A later order is taken only by whoever holds the master key that it goes from.
-            return taken.reference.number > had_taken.order.number;
+            // A later order is taken only by whoever holds the master key that it goes from, but
+            // remembered as ended by anybody.
+            let is_taken =
+                taken.standing != Standing::Aborted || registers.current == then.registers.current;
+            return taken.reference.number > had_taken.order.number && is_taken;
         }
         let now = self.report(then.facts.clock, None);
-        match had_taken.standing {
-            Standing::Aborted => {
-                taken.standing == Standing::Aborted && registers.current == then.registers.current
+        match (had_taken.standing, taken.standing) {
+            // An abort may have come since; where it had been promoted, it came too late.
+            (Standing::Bound | Standing::Aborted, Standing::Aborted) => {
+                registers.current == then.registers.current
             }
             _ => {
                 let (far, was) = (reached(&now, &taken.reference), reached(then, &taken.reference));
-                let is_far = far.zip(was).is_some_and(|((far, pattern), (was, before))| {
+                far.zip(was).is_some_and(|((far, pattern), (was, before))| {
                     far >= was && (before.is_none() || pattern == before)
-                });
-                // An abort may have come since.
-                is_far || taken.standing == Standing::Aborted
+                })
             }
         }
     }

@@ -35,6 +35,9 @@ impl Unit {
         if taken.standing == Standing::Aborted {
             return Err(UnitRefusal::Aborted);
         }
+        if self.had_stood(order) == Some(Standing::Aborted) {
+            return Err(UnitRefusal::Aborted);
+        }
         match step {
             Step::Generate { offers } => self.generate(rng, &offers),
             Step::Install { transfer } => self.install(&transfer),
@@ -49,6 +52,11 @@ impl Unit {
     pub(super) fn abort(&mut self, signed_order: SignedOrder) -> Result<Done, UnitRefusal> {
         let (_, given) = leave::read(&signed_order)?;
         admission::not_spent(&self.state, &given)?;
+        match self.had_stood(&given) {
+            Some(Standing::Promoted) => return Err(UnitRefusal::Promoted),
+            Some(Standing::Cleared) => return Err(UnitRefusal::Cleared),
+            _ => {}
+        }
         if let Some(taken) = &mut self.state.rotation
             && taken.reference == given
         {
@@ -64,7 +72,7 @@ impl Unit {
                 }
             };
         }
-        let (order, reference) = leave::verify(&signed_order, &self.state.trust)?;
+        let (order, reference) = leave::verify_ended(&signed_order, &self.state.trust)?;
         self.state.rotation = Some(TakenRotation {
             signed_order,
             order,

@@ -167,3 +167,34 @@ fn who_is_removed_serves_nothing_and_obeys_nobody() {
     world.refuses(OP_2, Command::Step { order: run.reference, step: commit }, "removed");
     assert_eq!(OTHERS.len(), 3);
 }
+
+/// Goal: an order whose manifest has been followed by another one cannot be taken any more, but must be
+/// remembered as ended, or its abort never comes to an end.
+#[test]
+fn an_abort_is_judged_by_the_manifest_of_its_own_order() {
+    let mut world = World::initialised();
+    let run = world.signed(world.order(Purpose::Rotate, 2));
+    world.next_manifest(&ALL);
+    world.take_manifests(OP_2);
+    world.refuses(OP_2, Command::Inspect { order: run.signed.clone() }, "other-manifest");
+    assert_eq!(world.abort(OP_2, &run).code(), "taken");
+    let mut forged = run.signed.clone();
+    forged.bytes[0] ^= 1;
+    assert!(world.command(OP_1, Command::Abort { order: forged }).report.answering.is_some());
+}
+
+/// Goal: what a holder's report showed when it was signed may be too little when it comes; the next
+/// amendment mends it. Method: the amendment overtakes no key, the key overtakes the amendment.
+#[test]
+fn a_later_amendment_mends_the_report_of_a_holder() {
+    let mut world = World::initialised();
+    let run = world.inspected(Purpose::Rotate, 2);
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let offers = vec![world.offer(OP_1)];
+    assert_eq!(world.step(REC_1, &run, Step::Generate { offers }).code(), "taken");
+    let command = take(&world);
+    world.refuses(REC_1, command, "manifest-refused");
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let command = take(&world);
+    assert_eq!(world.command(REC_1, command).code(), "taken");
+}

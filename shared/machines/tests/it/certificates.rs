@@ -5,6 +5,7 @@
 use crypto::identity::Identity;
 use machines::certificate::{self, CertificateRefusal, Judge, Reached};
 use machines::rewrap;
+use machines::trust::Trust;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, Step};
 use protocol::envelope::{Kind, Recipient};
@@ -376,4 +377,21 @@ fn certificates_of_an_earlier_rotation_are_worth_nothing() {
         world.promote(unit, &second);
     }
     world.refuses(OP_1, clear(&second, vec![flipped]), "certificate-refused");
+}
+
+/// A unit that has cleared and lost its master key since keeps no keystore from dropping what is under
+/// the old one, which nobody holds any more.
+#[test]
+fn who_has_cleared_and_lost_its_master_key_since_is_rid_of_the_old_one() {
+    let mut world = World::initialised();
+    let run = world.whole_rotation(Purpose::Rotate, 2);
+    world.restart_with(OP_2, |state| state.current = None);
+    let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
+    let certificate = world.unit_certificate();
+    let judged = |needed| {
+        let judge = Judge::by(&trust);
+        certificate::verify_units(&certificate, &run.reference, run.to, needed, judge)
+    };
+    assert!(judged(Reached::Cleared).is_ok());
+    assert!(judged(Reached::Promoted).is_err(), "it does not hold the new one");
 }

@@ -89,3 +89,18 @@ fn an_older_record_is_closed_as_it_must_have_ended_and_the_newer_rotation_gone_o
     assert!(matches!(closed.verdict, Verdict::Aborted { .. }), "{:?}", closed.verdict);
     assert_eq!(closed.phases.last().unwrap().0, Phase::Aborted);
 }
+
+/// A unit that stands in an earlier rotation was set back: where it had promoted, that rotation cannot
+/// be gone on with, as the others have ended it long since.
+#[test]
+fn an_order_below_the_highest_is_not_gone_on_with_for_a_unit_that_was_set_back() {
+    let mut world = World::initialised();
+    let first = world.promoted(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_1);
+    world.all_clear(first);
+    world.whole_rotation(Purpose::Rotate, 3);
+    let state = machines::unit::state::UnitState::from_bytes(&before).unwrap();
+    let (config, identity) = (crate::world::config(OP_1), crate::world::identity(OP_1 as u8));
+    world.units[OP_1] = machines::unit::Unit::new(config, identity, state);
+    assert_eq!(recovered(&world, None), Recovered::default());
+}

@@ -148,3 +148,38 @@ fn one_that_was_set_back_to_before_an_earlier_rotation_never_serves_again() {
     world.restart_with(OP_2, |_| {});
     assert!(!serves(&world, OP_2));
 }
+
+#[test]
+fn one_that_was_set_back_ends_no_rotation_otherwise_than_it_had() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_2);
+    let run = world.promoted(Purpose::Rotate, 2);
+    let own = survey(&mut world, OP_2);
+    put_back(&mut world, OP_2, &before);
+    world.command(OP_2, Command::Remind { report: own });
+    assert_eq!(world.inspect(OP_2, &run).code(), "taken");
+    world.refuses(OP_2, Command::Abort { order: run.signed.clone() }, "promoted");
+    // One that had aborted finds it so, and is as far again at once.
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_2);
+    assert_eq!(world.abort(OP_2, &run).code(), "taken");
+    let own = survey(&mut world, OP_2);
+    put_back(&mut world, OP_2, &before);
+    let answer = world.command(OP_2, Command::Remind { report: own });
+    assert_eq!(answer.report.rotation.unwrap().standing, Standing::Aborted);
+    assert!(answer.report.set_back_from.is_none() && serves(&world, OP_2));
+}
+
+#[test]
+fn one_that_aborts_a_later_order_is_not_as_far_again_without_the_master_key_that_it_had() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_2);
+    world.whole_rotation(Purpose::Rotate, 2);
+    let own = survey(&mut world, OP_2);
+    put_back(&mut world, OP_2, &before);
+    world.command(OP_2, Command::Remind { report: own });
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    assert_eq!(world.abort(OP_2, &later).code(), "taken");
+    assert!(!serves(&world, OP_2));
+}

@@ -427,3 +427,41 @@ fn a_unit_that_is_removed_learns_of_it_at_once_or_when_it_speaks_again() {
     stage.handle(Input::Message(sealed));
     assert_eq!(serial(&stage), 2);
 }
+
+/// Goal: no manifest is taken that a unit which stays would be shut out by for ever.
+#[test]
+fn a_manifest_waits_for_units_that_are_in_a_rotation_of_which_there_is_no_record() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.world.next_manifest(&[OP_1, REC_1, REC_2]);
+    let second = stage.world.manifests[1].clone();
+    let answer = stage.ask(Ask::Manifest(second.clone()));
+    assert!(matches!(&answer, Answer::Refused(it) if it.code == "rotation-running"), "{answer:?}");
+    assert_eq!(stage.conductor.trust().serial(), 1);
+    // The rotation was ended with it.
+    assert!(!stage.conductor.is_rotating() && stage.row.open.is_none());
+    assert!(matches!(stage.ask(Ask::Manifest(second)), Answer::Taken));
+}
+
+/// An amendment that units must refuse would be followed by every later one.
+#[test]
+fn an_amendment_without_a_holders_report_is_refused_before_anybody_takes_it() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    assert_eq!(world.promote(OP_1, &run).code(), "taken");
+    let mut stage = Stage::of(world);
+    restarted(&mut stage);
+    assert!(stage.conductor.is_rotating());
+    stage.world.sign_manifest(&[OP_1, REC_1, REC_2], |manifest| {
+        let (rotation, holder_report) = (run.reference.rotation, Vec::new());
+        manifest.amendment = Some(protocol::manifest::Amendment { rotation, holder_report });
+    });
+    let signed = stage.world.manifests.pop().unwrap();
+    let answer = stage.ask(Ask::Manifest(signed));
+    assert!(matches!(&answer, Answer::Refused(it) if it.code == "not-taken"), "{answer:?}");
+    stage.world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let signed = stage.world.manifests[1].clone();
+    assert!(matches!(stage.ask(Ask::Manifest(signed)), Answer::Taken));
+}

@@ -1,11 +1,14 @@
-//! Runs one seed and prints its whole trace; or looks for the first seed of many at which a
-//! checker fires.
+//! Runs one seed and prints its whole trace; or looks for the first seed of many, or for all of
+//! them, at which a checker fires.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use clap::Parser;
+use simulation::checkers::Violation;
 use simulation::{Config, run};
 
 /// Replays one seed of the simulation.
@@ -17,29 +20,26 @@ struct Args {
     /// which a checker fires.
     #[arg(long)]
     until: Option<u64>,
-    /// Units are set back to older states or gone for good too, and administrators remove them.
-    #[arg(long)]
-    rare: bool,
+    /// With --until: goes on after the first, and prints each.
+    #[arg(long, requires = "until")]
+    all: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let seed = match args.until.map(|until| first_finding(args.seed, until, args.rare)) {
-        None => args.seed,
-        Some(None) => {
+    if let Some(until) = args.until {
+        let found = findings(args.seed, until, &args);
+        let shown = if args.all { found.len() } else { 1 };
+        for line in found.values().take(shown) {
+            println!("{line}");
+        }
+        if found.is_empty() {
             println!("no checker fires");
             return ExitCode::SUCCESS;
         }
-        Some(Some(seed)) => {
-            let outcome = run(config(seed, args.rare));
-            if let Some(violation) = outcome.violation {
-                let (checker, events) = (violation.checker, outcome.events);
-                println!("seed {seed}, {events} events, {checker}: {}", violation.text);
-            }
-            return ExitCode::FAILURE;
-        }
-    };
-    let outcome = run(Config { keep_trace: true, ..config(seed, args.rare) });
+        return ExitCode::FAILURE;
+    }
+    let outcome = run(Config { keep_trace: true, ..Config::of(args.seed) });
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -56,20 +56,24 @@ fn main() -> ExitCode {
     }
 }
 
-const fn config(seed: u64, has_rare_faults: bool) -> Config {
-    Config { has_rare_faults, ..Config::of(seed) }
-}
-
-/// The lowest seed that finds something, whichever core comes first.
-fn first_finding(from: u64, until: u64, rare: bool) -> Option<u64> {
-    let (next, lowest) = (AtomicU64::new(from), AtomicU64::new(until));
+/// What seeds find, each in a line; without `--all` only that of the lowest one is sure to be there,
+/// whichever core comes first.
+fn findings(from: u64, until: u64, args: &Args) -> BTreeMap<u64, String> {
+    let (next, last) = (AtomicU64::new(from), AtomicU64::new(until));
+    let found = Mutex::new(BTreeMap::new());
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= lowest.load(Ordering::Relaxed) {
+        if seed >= last.load(Ordering::Relaxed) {
             break;
         }
-        if run(config(seed, rare)).violation.is_some() {
-            lowest.fetch_min(seed, Ordering::Relaxed);
+        let outcome = run(Config::of(seed));
+        let Some(Violation { checker, text }) = outcome.violation else { continue };
+        if !args.all {
+            last.fetch_min(seed, Ordering::Relaxed);
+        }
+        let line = format!("seed {seed}, {} events, {checker}: {text}", outcome.events);
+        if let Ok(mut found) = found.lock() {
+            found.insert(seed, line);
         }
     };
     thread::scope(|scope| {
@@ -77,5 +81,5 @@ fn first_finding(from: u64, until: u64, rare: bool) -> Option<u64> {
             scope.spawn(work);
         }
     });
-    Some(lowest.into_inner()).filter(|seed| *seed < until)
+    found.into_inner().unwrap_or_default()
 }

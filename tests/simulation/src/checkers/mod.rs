@@ -1,8 +1,11 @@
-//! The invariants of DESIGN.md section 8, one a file, looked at after every event.
+//! The invariants of DESIGN.md section 8, one a file, looked at after every event. The fourth, that all
+//! comes to an end once faults stop, is the world's own.
 
+mod bounded;
 mod fencing;
 mod holds;
 mod no_key_lost;
+mod no_secret_told;
 mod one_end;
 mod one_key_per_order;
 mod order_of_steps;
@@ -38,6 +41,7 @@ pub struct Saved<'a> {
 pub struct Checkers {
     fencing: fencing::Memory,
     holds: holds::Memory,
+    no_secret_told: no_secret_told::Memory,
     one_key_per_order: one_key_per_order::Memory,
     registers: registers::Memory,
 }
@@ -53,13 +57,21 @@ impl Checkers {
         self.holds.ended(order);
     }
 
-    /// Looks at everything after an event.
+    /// Something is published.
+    pub fn told(&mut self, units: &[UnitNode], bytes: &[u8]) {
+        self.no_secret_told.told(units, bytes);
+    }
+
+    /// Looks at everything after an event; so many wait.
     pub fn after_event(
         &mut self,
         now: UnixMillis,
         units: &[UnitNode],
         store: &Store,
+        waiting: usize,
     ) -> Result<(), Violation> {
+        bounded::check(waiting)?;
+        self.no_secret_told.check()?;
         let saved: Vec<_> =
             units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
         self.fencing.check()?;

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machines::certificate::Reached;
-use protocol::report::Standing;
 use protocol::{Digest, ProcessId};
 
 use super::{Saved, Violation, every_key_opens};
+use crate::set_back;
 use crate::store::Store;
 
 /// What has been seen.
@@ -62,18 +62,8 @@ impl Memory {
     }
 }
 
-/// How far a unit has come in the rotation that it took last; none if it has ended it.
+/// How far a unit has come in the rotation that it took last.
 fn reached(unit: &Saved<'_>) -> Option<(Digest, Reached)> {
     let taken = unit.state.rotation.as_ref()?;
-    let reached = match taken.standing {
-        Standing::Aborted => return None,
-        Standing::Promoted => Reached::Promoted,
-        Standing::Cleared => Reached::Cleared,
-        Standing::Bound => match &unit.state.new {
-            None => Reached::Bound,
-            Some(new) if new.is_committed => Reached::Committed,
-            Some(_) => Reached::Installed,
-        },
-    };
-    Some((taken.reference.digest, reached))
+    Some((taken.reference.digest, set_back::reached(unit.state, taken)?))
 }

@@ -1,0 +1,104 @@
+//! The shell around the coordinator's machine: what it wants saved, sent, answered and told, and the
+//! crashes in between.
+
+use machines::conductor::{Answer, Effects};
+use machines::rotation::Lacking;
+use machines::rotation::record::Verdict;
+use protocol::Role;
+use protocol::audit::Phase;
+use rand::RngExt;
+
+use crate::coordinator::{ReceiptFault, answer_note};
+use crate::world::{Event, World};
+
+impl World {
+    /// The coordinator's shell: save, send, answer, tell.
+    pub(crate) fn coordinate(&mut self, effects: Effects) {
+        let is_saved = effects.save || effects.save_documents || effects.closed.is_some();
+        if self.rng.random_bool(self.faults.crash) {
+            if is_saved && self.rng.random_bool(0.5) {
+                self.coordinator.save(effects.closed.as_ref());
+                self.note_removed();
+                self.count(&effects);
+            }
+            self.count_fault("crash", Role::Coordinator);
+            self.coordinator_ends();
+            let pause = self.rng.random_range(50..5_000);
+            self.after(pause, Event::StartCoordinator);
+            return;
+        }
+        if is_saved {
+            self.coordinator.save(effects.closed.as_ref());
+            self.note_removed();
+        }
+        self.count(&effects);
+        for message in effects.send {
+            self.publish(message.to, message.bytes);
+        }
+        for (_, answer) in effects.answers {
+            self.note("coordinator", &answer_note(&answer));
+            self.note_foreign(&answer);
+            if let Answer::Drafted(_, bytes, _) = answer {
+                self.drafted = Some(bytes);
+            }
+        }
+        if effects.is_fenced
+            && let Some(effects) = self.coordinator.lease_renewed(self.now, &mut self.rng)
+        {
+            self.note("coordinator", "is fenced and takes the lease anew");
+            self.coordinate(effects);
+            return;
+        }
+        self.schedule_tick();
+    }
+
+    /// Whoever the saved manifest does not name serves nothing from now on.
+    fn note_removed(&mut self) {
+        let trust = self.coordinator.trust();
+        for unit in &mut self.units {
+            if trust.member(unit.id).is_none() && !unit.is_removed {
+                unit.is_removed = true;
+                self.outcome.removed += 1;
+            }
+        }
+    }
+
+    fn count(&mut self, effects: &Effects) {
+        for event in &effects.events {
+            let text = format!("{}: {}", event.phase, event.text);
+            self.note("coordinator", &text);
+            let is_aborted = self
+                .coordinator
+                .record
+                .as_ref()
+                .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
+            match event.phase {
+                Phase::Done => self.outcome.rotations_done += 1,
+                Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
+                Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn schedule_tick(&mut self) {
+        let Some(due) = self.coordinator.next_tick() else { return };
+        let due = due.max(self.now.plus_ms(1));
+        if self.next_tick.is_none_or(|next| due < next) {
+            self.next_tick = Some(due);
+            self.at(due, Event::TickCoordinator);
+        }
+    }
+
+    /// What is wrong with the receipt that was just to be made. There is none of a rotation after which
+    /// a unit lost its master key, or its state, before its end was seen; nor of one that was found
+    /// again after a manifest that does not merely amend it.
+    pub(crate) fn receipt_fault(&mut self) -> Option<String> {
+        match self.coordinator.receipt_fault.take()? {
+            ReceiptFault::Lacking(Lacking::OlderManifest { .. }) => None,
+            ReceiptFault::Lacking(Lacking::Unit(_)) if self.outcome.replaced > 0 => None,
+            ReceiptFault::Lacking(lacking) => Some(lacking.to_string()),
+            ReceiptFault::Wrong(text) => Some(text),
+        }
+    }
+}

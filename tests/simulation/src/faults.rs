@@ -1,0 +1,196 @@
+//! What goes wrong: how likely each kind of fault is in a seed, and the faults of units. Which kinds a
+//! seed has at all is drawn too, so that seeds differ in kind and not only in degree.
+
+use protocol::Role;
+use protocol::audit::Phase;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::fault_table::NO_PHASE;
+use crate::world::{Event, World};
+
+/// Phases in one of which the units of a seed fare worst: the shorter it is, the more seeds it needs.
+const WORST: [Phase; 20] = [
+    Phase::Inspect,
+    Phase::Generate,
+    Phase::Generate,
+    Phase::Install,
+    Phase::Commit,
+    Phase::HoldAfterCommit,
+    Phase::HoldAfterCommit,
+    Phase::Reencrypt,
+    Phase::Promote,
+    Phase::Promote,
+    Phase::Flip,
+    Phase::Flip,
+    Phase::Flip,
+    Phase::HoldBeforeClear,
+    Phase::HoldBeforeClear,
+    Phase::Clear,
+    Phase::Drop,
+    Phase::Drop,
+    Phase::Drop,
+    Phase::Aborting,
+];
+
+/// Likelihood of each fault.
+pub(crate) struct Faults {
+    pub(crate) drop: f64,
+    pub(crate) double: f64,
+    pub(crate) crash: f64,
+    pub(crate) slow: f64,
+    pub(crate) rogue: bool,
+    /// A coordinator that starts finds its record gone, or an old one.
+    pub(crate) forget: f64,
+    /// Units are replaced: their master key is gone.
+    pub(crate) replace: bool,
+    /// A unit that crashes comes back with an older state.
+    pub(crate) set_back: f64,
+    /// A unit that crashes never comes back.
+    pub(crate) gone: f64,
+    /// A transaction takes place, and whoever has begun it sees an error.
+    pub(crate) lost_commit: f64,
+    /// A coordinator that crashes goes on under its old epoch besides the next one.
+    pub(crate) zombie: f64,
+    /// A unit's answer to a page has a damaged blob, or a receipt over other digests.
+    pub(crate) wrong_page: f64,
+    /// The keystore is restored from a backup.
+    pub(crate) restore: bool,
+    /// In this phase units fare worst.
+    pub(crate) worst: Option<&'static str>,
+}
+
+impl Faults {
+    pub(crate) const NONE: Self = Self {
+        drop: 0.0,
+        double: 0.0,
+        crash: 0.0,
+        slow: 0.0,
+        rogue: false,
+        forget: 0.0,
+        replace: false,
+        set_back: 0.0,
+        gone: 0.0,
+        lost_commit: 0.0,
+        zombie: 0.0,
+        wrong_page: 0.0,
+        restore: false,
+        worst: None,
+    };
+
+    /// Messages are lost in every seed, the rest is there or not.
+    pub(crate) fn drawn(rng: &mut ChaCha8Rng) -> Self {
+        let mut of = |presence: f64, most: f64| {
+            if rng.random_bool(presence) { rng.random_range(0.0..most) } else { 0.0 }
+        };
+        let kinds = Self {
+            drop: of(1.0, 0.12),
+            double: of(0.8, 0.15),
+            crash: of(0.9, 0.05),
+            slow: of(0.8, 0.2),
+            rogue: of(0.5, 1.0) > 0.0,
+            forget: of(0.4, 0.5),
+            replace: of(0.4, 1.0) > 0.0,
+            set_back: of(0.5, 0.4),
+            gone: of(0.3, 0.1),
+            lost_commit: of(0.4, 0.2),
+            zombie: of(0.4, 0.7),
+            wrong_page: of(0.4, 0.2),
+            restore: of(0.4, 1.0) > 0.0,
+            worst: None,
+        };
+        let worst = WORST.get(rng.random_range(0..WORST.len() + 4)).map(|phase| phase.name());
+        Self { worst, ..kinds }
+    }
+}
+
+impl World {
+    /// Counts a fault, by the phase that the rotation is in as far as is saved.
+    pub(crate) fn count_fault(&mut self, fault: &'static str, whom: Role) {
+        self.outcome.faults += 1;
+        let cell = (fault, self.phase(), whom.name());
+        *self.outcome.table.entry(cell).or_default() += 1;
+    }
+
+    fn phase(&self) -> &'static str {
+        let record = self.coordinator.record.as_ref();
+        let running = record.filter(|record| record.finished_at.is_none());
+        running.map_or(NO_PHASE, |record| record.phase().name())
+    }
+
+    /// A likelihood, which is at least `worst` in the phase in which the seed's units fare worst.
+    pub(crate) fn in_worst_phase(&self, usual: f64, worst: f64) -> f64 {
+        if self.faults.worst == Some(self.phase()) { usual.max(worst) } else { usual }
+    }
+
+    pub(crate) fn note_lost_commits(&mut self) {
+        for _ in 0..std::mem::take(&mut self.reencryptor.lost_commits) {
+            self.count_fault("lost-commit", Role::Reencryptor);
+        }
+    }
+
+    pub(crate) fn start_unit(&mut self, index: usize) {
+        let name = self.units[index].name.clone();
+        self.units[index].start();
+        self.note(&name, "starts");
+    }
+
+    /// It will come back as it was; or with an older state, or never, one at a time.
+    pub(crate) fn crash_unit(&mut self, index: usize) {
+        let role = self.units[index].role;
+        self.count_fault("crash", role);
+        self.units[index].crash();
+        let name = self.units[index].name.clone();
+        self.note(&name, "crashes");
+        let is_another = self.units.iter().any(|unit| unit.is_gone);
+        let gone = self.in_worst_phase(self.faults.gone, 0.3);
+        if !is_another && self.rng.random_bool(gone) {
+            self.count_fault("gone", role);
+            self.note(&name, "is gone for good");
+            self.units[index].is_gone = true;
+            self.units[index].set_back_at = self.now;
+            return;
+        }
+        let is_another = self.units.iter().any(|unit| unit.is_set_back() && !unit.is_removed);
+        let is_whole = !self.units[index].is_lacking() && !self.units[index].is_removed;
+        let set_back = self.in_worst_phase(self.faults.set_back, 0.3);
+        if is_whole
+            && !is_another
+            && self.rng.random_bool(set_back)
+            && self.units[index].set_back(self.now, &mut self.rng)
+        {
+            self.count_fault("set-back", role);
+            self.outcome.set_back += 1;
+            self.note(&name, "is set back");
+        }
+        let pause = self.rng.random_range(50..6_000);
+        self.after(pause, Event::StartUnit(index));
+    }
+
+    /// Outside of a rotation a unit loses its master key: only a rotation that it joins gives it
+    /// another one. One at a time, so that somebody is left to rotate.
+    pub(crate) fn replace(&mut self) {
+        let is_quiet = !self.coordinator.is_rotating()
+            && !self.units.iter().any(|unit| unit.saved_state().is_in_rotation())
+            && !self.units.iter().any(|unit| !unit.is_removed && !unit.counts());
+        if self.faults.replace && is_quiet {
+            let index = self.rng.random_range(0..self.units.len());
+            let role = self.units[index].role;
+            let is_last = {
+                let of_role = self.units.iter().filter(|unit| unit.role == role);
+                of_role.filter(|unit| !unit.is_removed).count() < 2
+            };
+            if self.units[index].is_removed || is_last {
+                self.after(1_000, Event::Replace);
+                return;
+            }
+            self.units[index].lose_master_key();
+            self.count_fault("replaced", role);
+            self.outcome.replaced += 1;
+            let name = self.units[index].name.clone();
+            self.note(&name, "has lost its master key");
+        }
+        let pause = self.rng.random_range(500..6_000);
+        self.after(pause, Event::Replace);
+    }
+}

@@ -1,0 +1,159 @@
+//! Copies of the keystore's database that are brought back. During the hold before clear that loses no
+//! key: it is re-encrypted and flipped again, and the hold starts anew. A copy from before a rotation
+//! that has been cleared is under a master key that nobody holds any more: precheck names it, and
+//! nothing is written to it until the right one is back.
+
+use std::collections::VecDeque;
+
+use machines::conductor::Answer;
+use protocol::Role;
+use protocol::keystore::KeystoreStanding;
+use protocol::report::Standing;
+use rand::RngExt;
+
+use crate::checkers::Violation;
+use crate::clients::Writer;
+use crate::store::Store;
+use crate::unit::UnitNode;
+use crate::world::{Event, World};
+
+/// Most copies that are kept.
+const COPIES: usize = 8;
+
+/// Copies of the database, oldest first.
+#[derive(Default)]
+pub(crate) struct Backups {
+    copies: VecDeque<Store>,
+    /// The right one, while a foreign one stands in its place.
+    right: Option<Box<Store>>,
+    /// What the foreign one held when it was brought back.
+    foreign: Option<Box<Store>>,
+}
+
+impl Backups {
+    pub(crate) const fn is_foreign(&self) -> bool {
+        self.right.is_some()
+    }
+}
+
+impl World {
+    pub(crate) fn back_up(&mut self) {
+        if self.faults.restore && !self.backups.is_foreign() {
+            self.backups.copies.push_back(self.store.clone());
+            if self.backups.copies.len() > COPIES {
+                self.backups.copies.pop_front();
+            }
+        }
+        let pause = self.rng.random_range(300..4_000);
+        self.after(pause, Event::BackUp);
+    }
+
+    pub(crate) fn restore(&mut self) {
+        if self.backups.is_foreign() {
+            self.bring_back_keystore();
+        } else if self.faults.restore && self.is_holding_before_clear() {
+            self.restore_in_hold();
+        } else if self.faults.restore && self.is_quiet() && self.rng.random_bool(0.3) {
+            self.restore_foreign();
+        }
+        let pause = self.rng.random_range(200..2_500);
+        self.after(pause, Event::Restore);
+    }
+
+    /// Every unit has promoted and none has seen the end of its hold.
+    fn is_holding_before_clear(&self) -> bool {
+        let is_holding = |unit: &UnitNode| {
+            let state = unit.saved_state();
+            state.rotation.as_ref().is_some_and(|taken| {
+                let seen = taken.holds.flipped.as_ref();
+                taken.standing == Standing::Promoted
+                    && taken.order.hold_before_clear_s > 0
+                    && seen.is_none_or(|seen| seen.end_counter.is_none())
+            })
+        };
+        let mut members = self.units.iter().filter(|unit| !unit.is_removed);
+        let rotation = self.store.row.rotation.as_ref();
+        let is_flipped = rotation.is_some_and(|it| it.standing == KeystoreStanding::Flipped);
+        is_flipped && members.all(|unit| unit.counts() && is_holding(unit))
+    }
+
+    fn is_quiet(&self) -> bool {
+        let is_at_rest = |unit: &UnitNode| {
+            unit.is_removed || (unit.counts() && !unit.saved_state().is_in_rotation())
+        };
+        let is_done = self.store.row.open.is_none() && self.store.row.retired.is_empty();
+        is_done && !self.coordinator.is_rotating() && self.units.iter().all(is_at_rest)
+    }
+
+    /// The newest copy under the old master key, which is still kept.
+    fn restore_in_hold(&mut self) {
+        let from = self.store.row.rotation.as_ref().and_then(|rotation| rotation.from);
+        let is_under = |copy: &&Store| copy.row.active.as_ref().map(|it| it.pattern) == from;
+        let Some(copy) = self.backups.copies.iter().rfind(is_under).cloned() else { return };
+        if from.is_none() {
+            return;
+        }
+        self.note("keystore", "is restored from before the flip");
+        self.count_fault("restored", Role::Reencryptor);
+        self.outcome.restored += 1;
+        self.put_in_place(copy);
+    }
+
+    /// A copy under a master key that no unit holds.
+    fn restore_foreign(&mut self) {
+        let is_foreign = |copy: &&Store| {
+            let Some(active) = &copy.row.active else { return false };
+            let holds = |unit: &UnitNode| unit.saved_state().registers().hold(active.pattern);
+            // With a generation for today's master key in it, it could still be flipped.
+            copy.row.open.is_none() && !self.units.iter().any(holds)
+        };
+        let Some(copy) = self.backups.copies.iter().rfind(is_foreign).cloned() else { return };
+        self.note("keystore", "is restored from before a cleared rotation");
+        self.count_fault("restored", Role::Reencryptor);
+        self.backups.foreign = Some(Box::new(copy.clone()));
+        let right = self.put_in_place(copy);
+        self.backups.right = Some(Box::new(right));
+    }
+
+    /// The right copy is found.
+    pub(crate) fn bring_back_keystore(&mut self) {
+        if let Some(right) = self.backups.right.take() {
+            self.note("keystore", "is brought back as it was last");
+            self.backups.foreign = None;
+            self.put_in_place(*right);
+        }
+    }
+
+    /// Whoever was connected to the database is not any more.
+    fn put_in_place(&mut self, mut copy: Store) -> Store {
+        copy.shared_locks = 0;
+        copy.damage_in = None;
+        let count = self.writers.len();
+        self.writers = (0..count).map(|index| Writer::new(index == 3)).collect();
+        self.reencryptor.crash();
+        let pause = self.rng.random_range(20..1_000);
+        self.after(pause, Event::StartReencryptor);
+        std::mem::replace(&mut self.store, copy)
+    }
+
+    /// What a coordinator answers while a foreign copy stands in the place of the right one.
+    pub(crate) fn note_foreign(&mut self, answer: &Answer) {
+        if let (true, Answer::Unmet(findings)) = (self.backups.is_foreign(), answer) {
+            let is_named = findings.unmet.iter().any(|unmet| unmet.code == "keystore-differs");
+            self.outcome.foreign_named += u32::from(is_named);
+        }
+    }
+
+    /// Nothing is written to a foreign copy.
+    pub(crate) fn check_foreign(&self) -> Result<(), Violation> {
+        let Some(foreign) = &self.backups.foreign else { return Ok(()) };
+        match self.store.is_same_content(foreign) {
+            true => Ok(()),
+            false => {
+                let text =
+                    "something was written to a keystore that no unit has the key of".to_owned();
+                Err(Violation { checker: "restored", text })
+            }
+        }
+    }
+}

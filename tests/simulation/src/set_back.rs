@@ -1,0 +1,112 @@
+//! Volumes that are brought back as they were some saves ago, and when a unit that this has happened
+//! to is as far again: the world knows, whatever the machines have noticed.
+
+use machines::certificate::Reached;
+use machines::unit::state::{TakenRotation, UnitState};
+use protocol::report::Standing;
+use protocol::{Digest, UnixMillis};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::unit::UnitNode;
+
+/// What a unit had saved when it was set back.
+pub(crate) struct Before {
+    saved: Vec<u8>,
+    read: UnitState,
+    /// The highest counter that it has reached since, and lost again.
+    counter: u64,
+}
+
+impl UnitNode {
+    /// Its volume is brought back as it was some saves ago, and the process started from it. Whether
+    /// there was an older one.
+    pub fn set_back(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> bool {
+        let Some(newest) = self.snapshots.len().checked_sub(1) else { return false };
+        // Mostly a few saves, now and then far behind an earlier rotation.
+        let few = rng.random_range(0..=newest.min(4));
+        let by = if rng.random_bool(0.8) { few } else { rng.random_range(0..=newest) };
+        self.snapshots.truncate(newest - by + 1);
+        let Some(older) = self.snapshots.pop_back() else { return false };
+        self.forgotten.extend(self.order());
+        let counter = self.read.counter;
+        let saved = std::mem::replace(&mut self.saved, older);
+        let older = self.read_saved();
+        let read = std::mem::replace(&mut self.read, older);
+        let before = self.before.get_or_insert(Before { saved, read, counter });
+        before.counter = before.counter.max(counter);
+        self.forgotten.extend(self.order());
+        self.set_back_at = now;
+        if self.is_up() {
+            self.start();
+        }
+        true
+    }
+
+    /// Its newest volume is put back, and the process started.
+    pub fn bring_back(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.forgotten.extend(self.order());
+            (self.saved, self.read) = (before.saved, before.read);
+        }
+        self.is_gone = false;
+        self.start();
+    }
+
+    /// Whether what it has saved is behind what it had saved before.
+    pub const fn is_set_back(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// After a save: it may be as far again.
+    pub(crate) fn note_progress(&mut self) {
+        let is_as_far = |before: &Before| {
+            self.read.counter > before.counter
+                && self.read.reminder.is_none()
+                && is_as_far(&self.read, &before.read)
+        };
+        if self.before.as_ref().is_some_and(is_as_far) {
+            self.before = None;
+        }
+    }
+
+    fn order(&self) -> Option<Digest> {
+        self.read.rotation.as_ref().map(|taken| taken.reference.digest)
+    }
+}
+
+fn is_as_far(now: &UnitState, was: &UnitState) -> bool {
+    let has_same_current = now.registers().current == was.registers().current;
+    if now.trust.serial() < was.trust.serial() {
+        return false;
+    }
+    match (&now.rotation, &was.rotation) {
+        (_, None) => has_same_current,
+        (None, Some(_)) => false,
+        (Some(taken), Some(before)) if taken.reference == before.reference => {
+            match (before.standing, taken.standing) {
+                (Standing::Bound | Standing::Aborted, Standing::Aborted) => has_same_current,
+                (Standing::Aborted, _) => false,
+                _ => reached(now, taken).is_some_and(|far| Some(far) >= reached(was, before)),
+            }
+        }
+        (Some(taken), Some(before)) => {
+            let is_later = taken.reference.number > before.reference.number;
+            is_later && (taken.standing != Standing::Aborted || has_same_current)
+        }
+    }
+}
+
+/// How far a unit has come in the rotation that it took last; none if it has ended it.
+pub(crate) fn reached(state: &UnitState, taken: &TakenRotation) -> Option<Reached> {
+    Some(match taken.standing {
+        Standing::Aborted => return None,
+        Standing::Promoted => Reached::Promoted,
+        Standing::Cleared => Reached::Cleared,
+        Standing::Bound => match &state.new {
+            None => Reached::Bound,
+            Some(new) if new.is_committed => Reached::Committed,
+            Some(_) => Reached::Installed,
+        },
+    })
+}

@@ -1,0 +1,42 @@
+//! A coordinator that lost the lease while it stood still, and goes on under its old epoch besides the
+//! one that has it now: it sends what it would have sent, and takes messages away from the other.
+
+use machines::conductor::Input;
+use protocol::Role;
+use rand::RngExt;
+
+use crate::world::{Event, World};
+
+impl World {
+    /// The coordinator ends, and another one will start; it may not know that it has ended.
+    pub(crate) fn coordinator_ends(&mut self) {
+        if self.rng.random_bool(self.faults.zombie) {
+            self.count_fault("zombie", Role::Coordinator);
+            self.note("coordinator", "is a zombie");
+            self.coordinator.become_zombie();
+            self.after(100, Event::TickZombie);
+            return;
+        }
+        self.note("coordinator", "crashes");
+        self.coordinator.crash();
+    }
+
+    pub(crate) fn tick_zombie(&mut self) {
+        if self.coordinator.has_zombie() {
+            self.zombie_acts(Input::Tick);
+            if self.rng.random_bool(0.05) {
+                self.coordinator.bury_zombie();
+            }
+            let pause = self.rng.random_range(50..700);
+            self.after(pause, Event::TickZombie);
+        }
+    }
+
+    pub(crate) fn zombie_acts(&mut self, input: Input) {
+        let sent = self.coordinator.zombie_acts(self.now, &mut self.rng, input);
+        for message in sent {
+            self.note("zombie", message.name);
+            self.publish(message.to, message.bytes);
+        }
+    }
+}
