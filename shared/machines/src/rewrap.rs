@@ -14,7 +14,7 @@ use protocol::page::{
 use protocol::report::Refusal;
 use protocol::{Digest, Pattern, ProcessId, Role};
 
-use crate::amendment;
+use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
 use crate::envelope::{self, EnvelopeRefusal, Reader};
 use crate::gate::GateRefusal;
@@ -153,7 +153,8 @@ pub fn judge_restate(row: &KeystoreRow, order: &OrderRef) -> Result<(), Keystore
     }
 }
 
-/// Takes manifests: while a rotation is open in the keystore only those that amend it.
+/// Takes manifests: while a rotation is open in the keystore only those that amend it, judged as its
+/// units judge them.
 pub fn take_manifests(
     trust: &mut Trust,
     chain: &[SignedManifest],
@@ -163,17 +164,15 @@ pub fn take_manifests(
     let open = row.rotation.as_ref().filter(|found| {
         !matches!(found.standing, KeystoreStanding::Aborted | KeystoreStanding::Dropped)
     });
-    let before = trust.serial();
-    let mut next = trust.clone();
-    let is_new = next.take(chain, Some((who, Role::Reencryptor)), &[])?;
-    if let (Some(found), true, true) = (open, is_new, before > 0)
-        && !amendment::only_amends(&next, before, found.rotation)
-    {
-        let reason = "a rotation is open in the keystore, and it is no amendment of it".to_owned();
-        return Err(ManifestRefusal::NoAmendment { serial: next.serial(), reason }.into());
-    }
-    *trust = next;
-    Ok(is_new)
+    let Some(found) = open.filter(|_| trust.serial() > 0) else {
+        return Ok(trust.take(chain, Some((who, Role::Reencryptor)), &[])?);
+    };
+    let order =
+        OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest };
+    // A flip has been shown that every unit promoted.
+    let is_promoted = found.standing >= KeystoreStanding::Switched;
+    let binding = Binding { order, to: Some(found.to), is_promoted, who };
+    Ok(amendment::take(trust, chain, &binding)?)
 }
 
 /// A drop needs a cleared report of every crypto unit of the manifest.

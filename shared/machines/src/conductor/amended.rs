@@ -5,8 +5,10 @@ use protocol::manifest::SignedManifest;
 use rand::CryptoRng;
 
 use super::{Conductor, Effects};
+use crate::amendment;
 use crate::rotation::Input as RotationInput;
 use crate::rotation::record::Record;
+use crate::trust::ManifestRefusal;
 
 impl Conductor {
     /// Whether a manifest is an amendment of the rotation that runs.
@@ -14,6 +16,16 @@ impl Conductor {
         let running = self.rotation.as_ref().map(|rotation| rotation.reference().rotation);
         let amendment = signed.unverified().ok().and_then(|manifest| manifest.amendment);
         running.is_some() && amendment.map(|amendment| amendment.rotation) == running
+    }
+
+    /// Judges an amendment of the running rotation as the units will, with all that they have said:
+    /// one that they would refuse once it is taken here would keep the rotation from its end.
+    pub(super) fn judge_amendment(&self, signed: &SignedManifest) -> Result<(), ManifestRefusal> {
+        let running = self.rotation.as_ref().filter(|found| !found.is_ended());
+        let (Some(rotation), Ok(new)) = (running, signed.unverified()) else { return Ok(()) };
+        let binding = rotation.binding(self.id, &new);
+        let mut trust = self.trust.clone();
+        amendment::take(&mut trust, std::slice::from_ref(signed), &binding).map(|_| ())
     }
 
     /// Manifests since that of the record's order.

@@ -300,7 +300,9 @@ impl Conductor {
                 return;
             }
             Ask::Manifest(signed) => {
-                let taken = self.take_manifest(now, rng, &signed, effects);
+                let taken = self
+                    .judge_amendment(&signed)
+                    .and_then(|()| self.take_manifest(now, rng, &signed, effects));
                 self.amended(now, rng, effects);
                 effects.answers.push((id, answer_of(taken.map_err(|error| error.to_string()))));
                 return;

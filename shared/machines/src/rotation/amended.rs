@@ -1,10 +1,13 @@
 //! A manifest that was amended while the rotation runs.
 
+use protocol::ProcessId;
 use protocol::audit::Phase;
 use protocol::manifest::{Manifest, SignedManifest};
+use protocol::report::Standing;
 
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, Sides};
+use crate::amendment::Binding;
 
 impl Rotation {
     /// Goes on with whoever is left.
@@ -24,6 +27,19 @@ impl Rotation {
         let text = format!("manifest {} amends this rotation", self.manifest.serial);
         effects.events.push(Event { phase: self.record.phase(), text });
         effects.save = true;
+    }
+
+    /// What an amendment is judged by: as the strictest of the units that stay would.
+    pub fn binding(&self, who: ProcessId, new: &Manifest) -> Binding {
+        let to = self.record.to.or_else(|| self.view().to_pattern());
+        let heard = |unit| {
+            let report = &self.units.get(&unit)?.report;
+            let standing = report.in_order(&self.reference).map(|found| found.standing);
+            // What has ended stays so; of what was open only this epoch says how it stands.
+            let has_ended = standing.is_some_and(|found| found != Standing::Bound);
+            (has_ended || report.epoch == self.record.epoch).then_some(report)
+        };
+        Binding::of_units(self.reference, to, who, new, heard)
     }
 
     /// Serial of the manifest that it goes by.

@@ -345,15 +345,14 @@ impl Unit {
     }
 
     /// The rotation that the unit is bound to, as an amendment is judged by it.
-    fn binding<'a>(&self, taken: &'a state::TakenRotation) -> Binding<'a> {
+    fn binding(&self, taken: &state::TakenRotation) -> Binding {
         let registers = self.state.registers();
         let to = match taken.standing {
             Standing::Bound => registers.new.map(|new| new.pattern),
             _ => registers.current,
         };
         Binding {
-            order: &taken.order,
-            reference: &taken.reference,
+            order: taken.reference,
             to,
             is_promoted: taken.standing == Standing::Promoted,
             who: self.id,

@@ -24,12 +24,12 @@ use crate::world::{
 };
 
 /// A conductor and everybody whom it talks to.
-struct Stage {
-    world: World,
-    conductor: Conductor,
-    row: KeystoreRow,
+pub struct Stage {
+    pub world: World,
+    pub conductor: Conductor,
+    pub row: KeystoreRow,
     /// Each request comes at another time: who was heard before is asked again.
-    now: UnixMillis,
+    pub now: UnixMillis,
     /// By how much the first operational unit's clock is ahead.
     ahead_ms: u64,
     saves: usize,
@@ -37,7 +37,7 @@ struct Stage {
     serial: u64,
     answers: Vec<Answer>,
     /// Who hears nothing.
-    silent: Option<usize>,
+    pub silent: Option<usize>,
 }
 
 impl Stage {
@@ -46,7 +46,7 @@ impl Stage {
         Self::of(World::initialised())
     }
 
-    fn of(world: World) -> Self {
+    pub fn of(world: World) -> Self {
         let current = world.units[REC_1].state().registers().current;
         let mut row = machines::gate::new_row(world.instance, KEYSTORE);
         row.active = current.map(|pattern| generation(1, pattern, GenerationState::Active));
@@ -75,6 +75,11 @@ impl Stage {
         self.now = self.now.plus_ms(1);
         let effects = self.conductor.handle(self.now, &mut self.world.rng, input);
         self.settle(effects);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self) {
+        self.handle(Input::Tick);
     }
 
     /// Delivers until nobody says anything more.
@@ -131,7 +136,7 @@ impl Stage {
         self.world.seal(&reencryptor(), to, Kind::KeystoreReport, Epoch::default(), &report)
     }
 
-    fn ask(&mut self, ask: Ask) -> Answer {
+    pub fn ask(&mut self, ask: Ask) -> Answer {
         self.handle(Input::Ask(1, ask));
         assert_eq!(self.answers.len(), 1, "{:?}", self.answers);
         self.answers.pop().unwrap()
@@ -259,7 +264,7 @@ fn a_unit_with_another_key_is_named_alone_wherever_it_stands_in_the_manifest() {
 }
 
 /// The keystore has opened a generation for this rotation.
-fn opened(stage: &mut Stage, run: &Run) {
+pub fn opened(stage: &mut Stage, run: &Run) {
     stage.row.open = Some(generation(2, run.to, GenerationState::Building));
     stage.row.rotation = Some(KeystoreRotation {
         rotation: run.reference.rotation,
@@ -272,7 +277,7 @@ fn opened(stage: &mut Stage, run: &Run) {
     });
 }
 
-fn restarted(stage: &mut Stage) {
+pub fn restarted(stage: &mut Stage) {
     let trust = stage.conductor.trust().clone();
     stage.conductor = Conductor::new(Arc::new(coordinator()), trust, None, Times::default());
     let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, None);
