@@ -3,7 +3,6 @@
 use protocol::ProcessId;
 use protocol::audit::Phase;
 use protocol::manifest::{Manifest, SignedManifest};
-use protocol::report::Standing;
 
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, Sides};
@@ -29,16 +28,11 @@ impl Rotation {
         effects.save = true;
     }
 
-    /// What an amendment is judged by: as the strictest of the units that stay would.
+    /// What an amendment is judged by: as the strictest of the units that stay would, as far as they
+    /// have been heard since this coordinator took over.
     pub fn binding(&self, who: ProcessId, new: &Manifest) -> Binding {
         let to = self.record.to.or_else(|| self.view().to_pattern());
-        let heard = |unit| {
-            let report = &self.units.get(&unit)?.report;
-            let standing = report.in_order(&self.reference).map(|found| found.standing);
-            // What has ended stays so; of what was open only this epoch says how it stands.
-            let has_ended = standing.is_some_and(|found| found != Standing::Bound);
-            (has_ended || report.epoch == self.record.epoch).then_some(report)
-        };
+        let heard = |unit| self.units.get(&unit).map(|held| &held.report);
         Binding::of_units(self.reference, to, who, new, heard)
     }
 
@@ -53,10 +47,13 @@ impl Rotation {
     }
 
     /// After an amendment those who are left decide: it may have taken one side of a mixed end away,
-    /// and with it what the record had come to.
+    /// and with it what the record had come to. Once for each amendment: a verdict is turned only by
+    /// administrators.
     pub(super) fn rejudge(&mut self, effects: &mut Effects) {
         let has_all = self.manifest.crypto_units().all(|unit| self.units.contains_key(&unit.id));
-        if self.amendments.is_empty() || !has_all {
+        let reached_under = self.record.verdict_under.unwrap_or_default();
+        let is_newer = self.manifest.serial > reached_under;
+        if self.amendments.is_empty() || !has_all || !is_newer {
             return;
         }
         let Some(verdict) = self.sides().verdict() else { return };
@@ -72,7 +69,6 @@ impl Rotation {
         }
         self.pending_abort = None;
         self.asked.clear();
-        self.record.verdict = verdict;
-        effects.save = true;
+        self.reach(verdict, effects);
     }
 }

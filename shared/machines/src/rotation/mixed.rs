@@ -31,7 +31,7 @@ impl Sides {
         match (self.promoted.is_empty(), self.aborted.is_empty()) {
             (false, true) => Some(Verdict::Decided),
             (true, false) => Some(Verdict::Aborted {
-                because: "the units that had promoted it were removed".to_owned(),
+                because: "every unit that stays and has ended it has aborted it".to_owned(),
             }),
             _ => None,
         }

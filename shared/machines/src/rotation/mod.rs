@@ -428,8 +428,7 @@ impl Rotation {
             }
             let is_new_phase = self.enter(now, found.phase, effects);
             if found.may_decide {
-                self.record.verdict = Verdict::Decided;
-                effects.save = true;
+                self.reach(Verdict::Decided, effects);
                 let text = "decided: from here it only goes forward".to_owned();
                 effects.events.push(Event { phase: Phase::Promote, text });
                 continue;
@@ -521,8 +520,9 @@ impl Rotation {
             return;
         }
         let epoch = self.record.epoch;
-        let mut units = self.manifest.crypto_units();
-        let all_heard = units
+        let all_heard = self
+            .manifest
+            .crypto_units()
             .all(|unit| self.units.get(&unit.id).is_some_and(|held| held.report.epoch == epoch));
         if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
             return;
@@ -539,8 +539,14 @@ impl Rotation {
         }
         let because = pending.because.clone();
         effects.events.push(Event { phase: Phase::Aborting, text: because.clone() });
-        self.record.verdict = Verdict::Aborted { because };
+        self.reach(Verdict::Aborted { because }, effects);
         self.asked.clear();
+    }
+
+    /// The record holds one verdict, and under which manifest it was reached.
+    fn reach(&mut self, verdict: Verdict, effects: &mut Effects) {
+        self.record.verdict = verdict;
+        self.record.verdict_under = Some(self.manifest.serial);
         effects.save = true;
     }
 

@@ -11,6 +11,7 @@ mod gate;
 mod hearing;
 mod holds;
 mod joining;
+mod mixed;
 mod precheck;
 mod receipts;
 mod recovery;
