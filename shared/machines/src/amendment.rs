@@ -177,13 +177,15 @@ pub fn holds(
     // Whoever has cleared has been shown that the keystore is under the new pattern for good.
     let old_key = order.from.filter(|_| standing != Standing::Cleared);
     // With a holder that has aborted the rotation ends so, and nothing is under the new one.
-    let new_key = binding.to.filter(|_| standing != Standing::Aborted || binding.is_promoted);
+    if standing == Standing::Aborted && binding.is_promoted {
+        return Err(
+            "the holder has aborted the rotation, and a unit that stays has promoted it, or \
+            has not said how it stands",
+        );
+    }
+    let new_key = binding.to.filter(|_| standing != Standing::Aborted);
     match old_key.into_iter().chain(new_key).all(|needed| report.registers.hold(needed)) {
         true => Ok(()),
-        false if standing == Standing::Aborted => Err(
-            "the holder has aborted the rotation, and a unit that stays has promoted it, or has \
-             not said how it stands",
-        ),
         false => Err("the holder does not hold the master keys that are still needed"),
     }
 }
