@@ -2,15 +2,16 @@
 //! served, and an amendment that removes one side lets the others end it. Method: a coordinator's
 //! rotation, and the reports of units that were brought onto either side.
 
+use machines::rotation::desired::Wanted;
 use machines::rotation::record::{Record, Verdict};
 use machines::rotation::{Effects, Input, Limits, Rotation};
-use protocol::command::Step;
+use protocol::command::{KeystoreCommand, Step};
 use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
 use protocol::report::KeystoreReport;
 
 use crate::world::{
-    ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, reencryptor,
+    ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, id_of, reencryptor, unit_id,
 };
 
 fn rotation(world: &World, run: &Run, verdict: Verdict) -> Rotation {
@@ -50,6 +51,11 @@ fn amended(rotation: &mut Rotation, world: &World) -> Effects {
     let since = world.manifests[1..].to_vec();
     let newest = since.last().unwrap().unverified().unwrap();
     rotation.handle(world.now, Input::Amended(Box::new(newest), since))
+}
+
+/// What is asked at last of whom.
+fn asked(effects: &Effects) -> Vec<(protocol::ProcessId, &'static str)> {
+    effects.send.iter().map(|wanted| (wanted.to(), wanted.name())).collect()
 }
 
 #[test]
@@ -98,4 +104,27 @@ fn an_amendment_of_before_the_verdict_turns_nothing() {
     world.abort(OP_1, &run);
     hear(&mut rotation, &mut world, &[OP_1]);
     assert_eq!(rotation.record().verdict, Verdict::Decided, "no store would take it back");
+}
+
+#[test]
+fn a_decided_rotation_that_a_unit_has_aborted_lets_keys_be_served_until_that_unit_is_removed() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut rotation = rotation(&world, &run, Verdict::Decided);
+    hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
+    world.abort(OP_2, &run);
+    let effects = hear(&mut rotation, &mut world, &ALL);
+    let units = ALL.map(unit_id);
+    assert!(asked(&effects).iter().all(|(who, _)| !units.contains(who)), "{:?}", asked(&effects));
+    world.now = world.now.plus_ms(60_000);
+    let effects = rotation.handle(world.now, Input::Tick);
+    assert_eq!(asked(&effects), [(id_of(&reencryptor()), "abort")], "so that its gate opens");
+
+    hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let effects = amended(&mut rotation, &world);
+    assert_eq!(rotation.record().verdict, Verdict::Decided);
+    let [Wanted::Keystore(_, KeystoreCommand::Reencrypt { .. })] = &effects.send[..] else {
+        panic!("it goes forward, in another generation: {:?}", asked(&effects))
+    };
 }
