@@ -12,7 +12,7 @@ use protocol::page::{
     ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
 };
 use protocol::report::Refusal;
-use protocol::{Digest, Pattern, ProcessId, Role};
+use protocol::{Digest, Epoch, Pattern, ProcessId, Role};
 
 use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
@@ -31,6 +31,16 @@ pub enum KeystoreRefusal {
     /// No manifest yet.
     #[error("the reencryptor has no manifest: run auto-init")]
     Imprint,
+    /// Nobody could outrank it by the next manifest.
+    #[error(
+        "epoch {given} is of a manifest that the reencryptor has not taken: its newest is {newest}"
+    )]
+    EpochAhead {
+        /// In the command.
+        given: Epoch,
+        /// Serial of the newest manifest.
+        newest: u64,
+    },
     /// The order.
     #[error(transparent)]
     Leave(#[from] LeaveRefusal),
@@ -72,6 +82,7 @@ impl KeystoreRefusal {
         let code = match self {
             Self::NotACoordinator => "not-a-coordinator",
             Self::Imprint => "imprint-mode",
+            Self::EpochAhead { .. } => "epoch-ahead",
             Self::Leave(refusal) => refusal.code(),
             Self::Manifest(_) => "manifest-refused",
             Self::Certificate(_) => "certificate-refused",
@@ -116,6 +127,10 @@ pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRef
         _ if trust.newest().is_none() => Err(KeystoreRefusal::Imprint),
         _ if received.sender_role != Some(Role::Coordinator) => {
             Err(KeystoreRefusal::NotACoordinator)
+        }
+        _ if received.header.epoch.manifest_serial > trust.serial() => {
+            let (given, newest) = (received.header.epoch, trust.serial());
+            Err(KeystoreRefusal::EpochAhead { given, newest })
         }
         _ => Ok(()),
     }

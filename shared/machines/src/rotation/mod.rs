@@ -259,6 +259,11 @@ impl Rotation {
         retries.chain(grace).chain(self.holds_until).min()
     }
 
+    /// A later coordinator has spoken: under a manifest that we have, else nobody believes it.
+    fn is_fenced_by(&self, epoch: Epoch) -> bool {
+        epoch > self.record.epoch && epoch.manifest_serial <= self.manifest.serial
+    }
+
     fn take_unit(
         &mut self,
         now: UnixMillis,
@@ -270,7 +275,7 @@ impl Rotation {
         if !self.manifest.crypto_units().any(|member| member.id == unit) {
             return;
         }
-        if report.epoch > self.record.epoch {
+        if self.is_fenced_by(report.epoch) {
             effects.fenced_by = effects.fenced_by.max(Some(report.epoch));
             return;
         }
@@ -318,7 +323,7 @@ impl Rotation {
         if !self.manifest.of_role(protocol::Role::Reencryptor).any(|member| member.id == id) {
             return;
         }
-        if report.row.as_ref().is_some_and(|row| row.epoch > self.record.epoch) {
+        if report.row.as_ref().is_some_and(|row| self.is_fenced_by(row.epoch)) {
             effects.fenced_by = report.row.as_ref().map(|row| row.epoch);
             return;
         }
@@ -379,7 +384,7 @@ impl Rotation {
         let Some(refusal) = refusal else { return };
         let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
         match refusal.code.as_str() {
-            "stale-epoch" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
+            "stale-epoch" | "epoch-ahead" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
             "transfer-refused" if self.reseals < MAX_RESEALS => {
                 self.transfers.remove(&who);
                 self.reseals += 1;
@@ -406,7 +411,7 @@ impl Rotation {
             }
             Verdict::Open if self.pending_abort.is_some() => {}
             Verdict::Open => {
-                self.record.epoch.number += 1;
+                self.record.epoch = numbers::after(self.record.epoch, self.manifest.serial);
                 self.asked.clear();
                 self.pending_abort = Some(PendingAbort { because, since: now });
                 effects.save = true;

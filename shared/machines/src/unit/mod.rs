@@ -288,6 +288,10 @@ impl Unit {
             _ if self.state.trust.newest().is_none() => Err(UnitRefusal::Imprint),
             _ if role != Some(Role::Coordinator) => Err(UnitRefusal::NotACoordinator),
             _ if self.state.trust.member(self.id).is_none() => Err(UnitRefusal::Removed),
+            _ if header.epoch.manifest_serial > self.state.trust.serial() => {
+                let newest = self.state.trust.serial();
+                Err(UnitRefusal::EpochAhead { given: header.epoch, newest })
+            }
             _ if header.epoch < self.state.epoch => {
                 Err(UnitRefusal::StaleEpoch { given: header.epoch, highest: self.state.epoch })
             }

@@ -12,6 +12,7 @@ mod hearing;
 mod holds;
 mod joining;
 mod mixed;
+mod numbers;
 mod precheck;
 mod receipts;
 mod recovery;

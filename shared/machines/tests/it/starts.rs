@@ -142,12 +142,12 @@ impl Stage {
         self.answers.pop().unwrap()
     }
 
-    fn start(&mut self, order: SignedOrder, verify_all: bool) -> Answer {
+    pub fn start(&mut self, order: SignedOrder, verify_all: bool) -> Answer {
         self.ask(Ask::Start(Box::new(start_ask(order, verify_all))))
     }
 
     /// An ordinary order, and how it is changed.
-    fn order(&self, change: impl FnOnce(&mut Order)) -> SignedOrder {
+    pub fn order(&self, change: impl FnOnce(&mut Order)) -> SignedOrder {
         let mut order = self.world.order(Purpose::Rotate, 2);
         change(&mut order);
         self.world.signed(order).signed
