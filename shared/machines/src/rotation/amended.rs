@@ -46,6 +46,13 @@ impl Rotation {
         self.view().sides()
     }
 
+    /// The record holds one verdict, and under which manifest it was reached.
+    pub(super) fn reach(&mut self, verdict: Verdict, effects: &mut Effects) {
+        self.record.verdict = verdict;
+        self.record.verdict_under = Some(self.manifest.serial);
+        effects.save = true;
+    }
+
     /// After an amendment those who are left decide: it may have taken one side of a mixed end away,
     /// and with it what the record had come to. Once for each amendment: a verdict is turned only by
     /// administrators.

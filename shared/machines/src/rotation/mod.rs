@@ -548,13 +548,6 @@ impl Rotation {
         self.asked.clear();
     }
 
-    /// The record holds one verdict, and under which manifest it was reached.
-    fn reach(&mut self, verdict: Verdict, effects: &mut Effects) {
-        self.record.verdict = verdict;
-        self.record.verdict_under = Some(self.manifest.serial);
-        effects.save = true;
-    }
-
     /// Sends what was never asked, was asked as something else, or has waited long enough.
     fn send_due(&mut self, now: UnixMillis, found: Desired, effects: &mut Effects) {
         let mut still = BTreeMap::new();
