@@ -5,6 +5,7 @@
 mod binary;
 mod cluster;
 mod context_file;
+mod database_rights;
 mod explaining;
 mod holders;
 mod import_file;
