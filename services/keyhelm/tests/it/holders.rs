@@ -15,9 +15,7 @@ use protocol::keystore::GateMode;
 use protocol::manifest::{AdminSignature, Administrator, Manifest, Member, SignedManifest};
 use protocol::order::{Authority, Order, OrderRef, Purpose, SignedOrder};
 use protocol::report::{NewRegister, Registers, Standing, UnitFacts, UnitReport, UnitRotation};
-use protocol::{
-    Epoch, InstanceId, MessageId, OrderNumber, Pattern, ProcessId, Role, RotationId, UnixMillis,
-};
+use protocol::{Epoch, InstanceId, MessageId, OrderNumber, Pattern, Role, RotationId, UnixMillis};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const OLD: Pattern = Pattern([1; 32]);
