@@ -157,6 +157,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use crypto::identity::{Identity, process_id};
     use crypto::random::{process_rng, uuid_v4};
     use crypto::session::open_session;
