@@ -2,10 +2,15 @@
 
 use crypto::identity::fingerprint;
 use crypto::quorum;
+use machines::amendment::{self, Binding};
+use machines::certificate::reached;
 use machines::trust::{self, Trust};
 use protocol::api::{AnnouncedMember, ManifestView, UnitEnvelope};
+use protocol::codec;
+use protocol::envelope::Envelope;
 use protocol::manifest::{Administrator, Manifest, Member, SignedManifest};
-use protocol::{Digest, InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
+use protocol::report::UnitReport;
+use protocol::{Digest, InstanceId, KeystoreId, ProcessId, Role, RotationId, UnixMillis};
 
 /// What an instance begins with.
 #[derive(Clone, Debug)]
@@ -122,18 +127,49 @@ pub fn retire(mut manifest: Manifest, name: &str) -> Result<Manifest, String> {
     checked(manifest)
 }
 
-/// The report that an amendment carries: of a recovery unit that stays and has come furthest, or, where
-/// no recovery unit has taken the order, of an operational one. Units judge it.
-pub fn holder_report(next: &Manifest, reports: &[UnitEnvelope]) -> Result<Vec<u8>, String> {
-    let rank = |found: &&UnitEnvelope| {
-        let role = next.crypto_units().find(|unit| unit.id == found.unit)?.role;
-        Some((role == Role::RecoveryUnit, found.standing?))
+/// The report that an amendment carries: of a unit that stays and holds the master keys that are still
+/// needed, judged as every unit will; of those, a recovery unit that has come furthest.
+pub fn holder_report(
+    chain: &[SignedManifest],
+    next: &Manifest,
+    rotation: RotationId,
+    reports: &[UnitEnvelope],
+) -> Result<Vec<u8>, String> {
+    let before = Trust::from_saved(next.instance, chain.to_vec()).map_err(|it| it.to_string())?;
+    let read: Vec<_> = reports.iter().filter_map(report_in).collect();
+    let in_it = || {
+        let taken = read.iter().filter_map(|report| Some((report, report.rotation.as_ref()?)));
+        taken.filter(|(_, taken)| taken.order.rotation == rotation)
     };
-    let staying = reports.iter().filter(|found| rank(found).is_some());
-    let best = staying.max_by_key(rank);
-    best.map(|found| found.envelope.clone()).ok_or_else(|| {
-        "no crypto unit that would stay has said that it is in the rotation".to_owned()
-    })
+    let none = "no crypto unit that would stay has said that it is in the rotation";
+    let Some(order) = in_it().next().map(|(_, taken)| taken.order) else {
+        return Err(none.to_owned());
+    };
+    let to = in_it().find_map(|(report, _)| reached(report, &order)?.1);
+    let heard = |unit| read.iter().find(|report| report.unit == unit);
+    // Nobody in particular judges: all who stay must take it.
+    let binding = Binding::of_units(order, to, ProcessId::from_bytes([0; 16]), next, heard);
+    let rank = |found: &&UnitEnvelope| {
+        let role = next.member(found.unit).map(|unit| unit.role);
+        (role == Some(Role::RecoveryUnit), found.standing)
+    };
+    let is_of_member = |found: &&UnitEnvelope| next.member(found.unit).is_some();
+    let mut staying: Vec<_> = reports.iter().filter(is_of_member).collect();
+    staying.sort_by_key(|found| std::cmp::Reverse(rank(found)));
+    let mut refused = none;
+    for found in staying {
+        match amendment::holds(&before, next, &found.envelope, &binding) {
+            Ok(()) => return Ok(found.envelope.clone()),
+            Err(reason) if refused == none => refused = reason,
+            Err(_) => {}
+        }
+    }
+    Err(refused.to_owned())
+}
+
+fn report_in(found: &UnitEnvelope) -> Option<UnitReport> {
+    let envelope = Envelope::parse(&found.envelope).ok()?;
+    codec::decode(envelope.body).ok()
 }
 
 /// The crypto unit of this name or id.

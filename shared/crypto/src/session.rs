@@ -135,7 +135,7 @@ impl ReplayWindow {
 
     /// Whether the counter is new; it is not, the next time.
     pub fn accept(&mut self, counter: u64) -> bool {
-        if counter == 0 || counter + Self::WIDTH <= self.highest {
+        if counter == 0 || counter <= self.highest.saturating_sub(Self::WIDTH) {
             return false;
         }
         if counter > self.highest {

@@ -1,5 +1,7 @@
 //! Judging tokens by a key set.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
@@ -14,6 +16,10 @@ use crate::claims::{AUDIENCE, Claims};
 const LEEWAY_S: u64 = 30;
 /// Longest token.
 const MAX_BYTES: usize = 16 * 1024;
+/// How often the file is looked at.
+const LOOK_EVERY_MS: u64 = 2_000;
+/// Longest key set.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Why a key set is not used.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +62,8 @@ pub enum TokenRefusal {
     UnknownKey(String),
 }
 
-/// Judges tokens. The file is read again when a token names a key that it did not have.
+/// Judges tokens. Whether the file has changed is looked at every few seconds, and when a token names
+/// a key that it did not have: a key that was taken out of it is not believed for longer.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     path: Option<PathBuf>,
@@ -66,20 +73,26 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Keys {
     set: JwkSet,
-    changed_at: Option<SystemTime>,
+    file: Option<FileState>,
+    looked_at: UnixMillis,
 }
+
+/// What shows that a file is another one: when it was changed, and its length.
+type FileState = (SystemTime, u64);
 
 impl Verifier {
     /// By the key set in a file.
     pub fn from_file(path: &Path) -> Result<Self, KeySetError> {
-        let keys = Arc::new(RwLock::new(read(path)?));
-        Ok(Self { path: Some(path.to_owned()), keys })
+        let file = state_of(path);
+        let keys = Keys { set: read(path)?, file, looked_at: UnixMillis(0) };
+        Ok(Self { path: Some(path.to_owned()), keys: Arc::new(RwLock::new(keys)) })
     }
 
     /// By a key set in memory.
     pub fn from_jwks(jwks: &str) -> Result<Self, KeySetError> {
         let set = parse(jwks, "in memory")?;
-        Ok(Self { path: None, keys: Arc::new(RwLock::new(Keys { set, changed_at: None })) })
+        let keys = Keys { set, file: None, looked_at: UnixMillis(0) };
+        Ok(Self { path: None, keys: Arc::new(RwLock::new(keys)) })
     }
 
     /// What the token says, if it is to be believed now.
@@ -96,7 +109,7 @@ impl Verifier {
             return Err(invalid(&"its algorithm is not EdDSA"));
         }
         let kid = header.kid.ok_or_else(|| invalid(&"it names no key"))?;
-        let key = self.key(&kid).ok_or_else(|| TokenRefusal::UnknownKey(kid.clone()))?;
+        let key = self.key(&kid, now).ok_or_else(|| TokenRefusal::UnknownKey(kid.clone()))?;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
@@ -115,23 +128,41 @@ impl Verifier {
         Ok(claims)
     }
 
-    fn key(&self, kid: &str) -> Option<DecodingKey> {
+    fn key(&self, kid: &str, now: UnixMillis) -> Option<DecodingKey> {
+        let is_due = now.0.abs_diff(self.keys().looked_at.0) >= LOOK_EVERY_MS;
+        if is_due {
+            self.look(now);
+        }
         if let Some(key) = find(&self.keys(), kid) {
             return Some(key);
         }
-        let path = self.path.as_deref()?;
-        let changed_at = modified(path);
-        if changed_at == self.keys().changed_at {
-            return None;
+        self.look(now);
+        find(&self.keys(), kid)
+    }
+
+    /// Reads the file again if it has changed. One that is broken, or gone, leaves the keys that were
+    /// read before, until it changes once more.
+    fn look(&self, now: UnixMillis) {
+        let Some(path) = &self.path else { return };
+        let mut keys = match self.keys.write() {
+            Ok(keys) => keys,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        keys.looked_at = now;
+        let file = state_of(path);
+        if file == keys.file {
+            return;
         }
-        // A file that is broken for a moment leaves the keys that were read before.
-        let fresh = read(path).ok()?;
-        let found = find(&fresh, kid);
-        match self.keys.write() {
-            Ok(mut keys) => *keys = fresh,
-            Err(poisoned) => *poisoned.into_inner() = fresh,
+        keys.file = file;
+        match read(path) {
+            Ok(set) => {
+                tracing::info!(path = %path.display(), keys = set.keys.len(), "key set read again");
+                keys.set = set;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the key set is not used: keys of before are believed");
+            }
         }
-        found
     }
 
     fn keys(&self) -> std::sync::RwLockReadGuard<'_, Keys> {
@@ -146,16 +177,23 @@ fn find(keys: &Keys, kid: &str) -> Option<DecodingKey> {
     keys.set.find(kid).and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|found| found.modified()).ok()
+/// Taken before the file is read: what is written meanwhile shows the next time.
+fn state_of(path: &Path) -> Option<FileState> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len()))
 }
 
-fn read(path: &Path) -> Result<Keys, KeySetError> {
+fn read(path: &Path) -> Result<JwkSet, KeySetError> {
     let shown = path.display().to_string();
-    let changed_at = modified(path);
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| KeySetError::Io { path: shown.clone(), source })?;
-    Ok(Keys { set: parse(&text, &shown)?, changed_at })
+    let io = |source| KeySetError::Io { path: shown.clone(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(io)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let reason = format!("it is longer than {MAX_FILE_BYTES} bytes");
+        return Err(KeySetError::Malformed { path: shown, reason });
+    }
+    parse(&text, &shown)
 }
 
 fn parse(text: &str, path: &str) -> Result<JwkSet, KeySetError> {

@@ -4,59 +4,73 @@
 
 use protocol::codec;
 use protocol::envelope::Kind;
-use protocol::manifest::{Amendment, Manifest, SignedManifest};
-use protocol::order::{Order, OrderRef};
+use protocol::manifest::{Manifest, SignedManifest};
+use protocol::order::OrderRef;
 use protocol::report::{Standing, UnitReport};
 use protocol::{Pattern, ProcessId, Role, RotationId};
 
-use crate::envelope;
 use crate::trust::{ManifestRefusal, Trust};
+use crate::{envelope, leave};
 
 /// The rotation that a process is in, as far as it must judge an amendment.
 #[derive(Clone, Copy, Debug)]
-pub struct Binding<'a> {
+pub struct Binding {
     /// The order.
-    pub order: &'a Order,
-    /// Its name.
-    pub reference: &'a OrderRef,
+    pub order: OrderRef,
     /// The new master key's pattern, where the process has seen one.
     pub to: Option<Pattern>,
-    /// Whether that is its current one already.
+    /// Whether that is somebody's current one already, or may be.
     pub is_promoted: bool,
     /// The process itself: whether it is removed is for the others to judge.
     pub who: ProcessId,
 }
 
+impl Binding {
+    /// As the strictest of the units that stay judges, out of what they last said; whoever has not
+    /// been heard may have promoted.
+    pub fn of_units<'a>(
+        order: OrderRef,
+        to: Option<Pattern>,
+        who: ProcessId,
+        new: &Manifest,
+        heard: impl Fn(ProcessId) -> Option<&'a UnitReport>,
+    ) -> Self {
+        let may_have_promoted = |unit| match heard(unit) {
+            Some(report) => report
+                .in_order(&order)
+                .is_some_and(|found| matches!(found.standing, Standing::Promoted)),
+            None => true,
+        };
+        let is_promoted = new.crypto_units().any(|unit| may_have_promoted(unit.id));
+        Self { order, to, is_promoted, who }
+    }
+}
+
 /// Takes what is new of a chain in which every new manifest must amend this rotation. `Ok(false)` if
-/// nothing is new. A later amendment mends the holder's report of one before: what that showed may
-/// have been too little by the time it came.
+/// nothing is new.
+///
+/// Who stays must hold what is needed at the end of the chain: whoever was away for one amendment, or
+/// has refused it, takes it with a later one that brings another holder's report.
 pub fn take(
     trust: &mut Trust,
     chain: &[SignedManifest],
-    binding: &Binding<'_>,
+    binding: &Binding,
 ) -> Result<bool, ManifestRefusal> {
     let mut next = trust.clone();
-    // Removals for which no holder's report has been good yet, with what is wrong with the last one.
-    let mut open: Vec<ManifestRefusal> = Vec::new();
     for signed in chain {
         let before = next.clone();
-        if next.take(std::slice::from_ref(signed), None, &[])? {
-            let removes = judge(&before, &next, binding)?;
-            if removes || !open.is_empty() {
-                match holder(&before, &next, binding) {
-                    Ok(()) => open.clear(),
-                    Err(refusal) if removes => open.push(refusal),
-                    Err(_) => {}
-                }
-            }
+        if next.take(std::slice::from_ref(signed), None, &[])?
+            && let (Some(old), Some(new)) = (before.newest(), next.newest())
+        {
+            judge(old, new, binding.order.rotation)?;
         }
     }
-    if let Some(refusal) = open.pop() {
-        return Err(refusal);
+    if next.serial() == trust.serial() {
+        return Ok(false);
     }
-    let is_new = next.serial() > trust.serial();
+    is_held(trust, &next, binding)?;
     *trust = next;
-    Ok(is_new)
+    Ok(true)
 }
 
 /// Whether every manifest since this serial amends the rotation.
@@ -70,23 +84,19 @@ pub fn amends(signed: &SignedManifest, rotation: RotationId) -> bool {
     amendment.is_some_and(|amendment| amendment.rotation == rotation)
 }
 
-/// Whether it takes crypto units out of the rotation of those who are bound to it.
-fn judge(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<bool, ManifestRefusal> {
-    let (Some(old), Some(new)) = (before.newest(), after.newest()) else { return Ok(false) };
-    let refuse = |reason: String| Err(ManifestRefusal::NoAmendment { serial: new.serial, reason });
+fn refuse(serial: u64, reason: &str) -> ManifestRefusal {
+    ManifestRefusal::NoAmendment { serial, reason: reason.to_owned() }
+}
+
+/// Whether the second follows the first as an amendment of this rotation.
+fn judge(old: &Manifest, new: &Manifest, rotation: RotationId) -> Result<(), ManifestRefusal> {
     let Some(amendment) = &new.amendment else {
-        return refuse("it is none, and a rotation is under way".to_owned());
+        return Err(refuse(new.serial, "it is none, and a rotation is under way"));
     };
-    if amendment.rotation != binding.order.rotation {
-        return refuse(format!("it is for rotation {}", amendment.rotation));
+    if amendment.rotation != rotation {
+        return Err(refuse(new.serial, &format!("it is for rotation {}", amendment.rotation)));
     }
-    if let Err(reason) = changes_no_more(old, new) {
-        return refuse(reason.to_owned());
-    }
-    let is_kept = |id| new.crypto_units().any(|kept| kept.id == id);
-    let is_for_others = is_kept(binding.who) || !old.crypto_units().any(|it| it.id == binding.who);
-    let has_removed = old.crypto_units().any(|unit| !is_kept(unit.id));
-    Ok(has_removed && is_for_others)
+    changes_no_more(old, new).map_err(|reason| refuse(new.serial, reason))
 }
 
 /// Crypto units may only go; administrators, thresholds and keystores stay.
@@ -107,24 +117,43 @@ fn changes_no_more(old: &Manifest, new: &Manifest) -> Result<(), &'static str> {
     }
 }
 
-/// Somebody who stays holds the master keys that are still needed, and says so himself: a recovery
-/// unit; in an order with units that join an operational one is enough.
-fn holder(before: &Trust, after: &Trust, binding: &Binding<'_>) -> Result<(), ManifestRefusal> {
-    let Some(new) = after.newest() else { return Ok(()) };
-    let Some(amendment) = &new.amendment else { return Ok(()) };
-    judge_holder(before, new, amendment, binding).map_err(|reason| {
-        let (serial, reason) = (new.serial, reason.to_owned());
-        ManifestRefusal::NoAmendment { serial, reason }
-    })
+/// Where crypto units have gone, the last manifest that removes one, or one after it, carries the
+/// report of a holder.
+fn is_held(before: &Trust, after: &Trust, binding: &Binding) -> Result<(), ManifestRefusal> {
+    let (Some(old), Some(new)) = (before.newest(), after.newest()) else { return Ok(()) };
+    let is_kept = |id| new.crypto_units().any(|kept| kept.id == id);
+    let is_for_others = is_kept(binding.who) || !old.crypto_units().any(|it| it.id == binding.who);
+    let has_removed = old.crypto_units().any(|unit| !is_kept(unit.id));
+    if !has_removed || !is_for_others {
+        return Ok(());
+    }
+    let staying = new.crypto_units().count();
+    let added = after.chain().iter().skip(before.serial() as usize).rev();
+    let mut refused = refuse(new.serial, "it carries no report of a holder");
+    for signed in added {
+        let Ok(manifest) = signed.unverified() else { break };
+        if manifest.crypto_units().count() > staying {
+            break;
+        }
+        let report = manifest.amendment.map(|found| found.holder_report).unwrap_or_default();
+        match holds(before, new, &report, binding) {
+            Ok(()) => return Ok(()),
+            Err(reason) => refused = refuse(manifest.serial, reason),
+        }
+    }
+    Err(refused)
 }
 
-fn judge_holder(
+/// Whether this is the report of somebody who stays and holds the master keys that are still needed,
+/// and says so himself: a recovery unit; in an order with units that join an operational one is
+/// enough.
+pub fn holds(
     before: &Trust,
     new: &Manifest,
-    amendment: &Amendment,
-    binding: &Binding<'_>,
+    envelope: &[u8],
+    binding: &Binding,
 ) -> Result<(), &'static str> {
-    let opened = envelope::open_evidence(&amendment.holder_report, before)
+    let opened = envelope::open_evidence(envelope, before)
         .map_err(|_| "the holder's report is not signed by a member")?;
     if opened.header.kind != Kind::UnitReport {
         return Err("the holder's report is no report of a unit");
@@ -134,18 +163,30 @@ fn judge_holder(
     if report.unit != opened.header.sender || report.set_back_from.is_some() {
         return Err("the holder's report is not of the unit that signed it, or of one set back");
     }
+    let Some(taken) = report.in_order(&binding.order) else {
+        return Err("the holder has not taken the order");
+    };
+    let (order, _) = leave::read(&taken.signed_order)
+        .ok()
+        .filter(|(_, reference)| *reference == binding.order)
+        .ok_or("the order in the holder's report is another one")?;
     let role = new.member(report.unit).map(|member| member.role);
     let may_hold = role == Some(Role::RecoveryUnit)
-        || (role == Some(Role::OperationalUnit) && !binding.order.joining.is_empty());
+        || (role == Some(Role::OperationalUnit) && !order.joining.is_empty());
     if !may_hold {
         return Err("the holder is no recovery unit that stays");
     }
-    let standing = report.in_order(binding.reference).map(|found| found.standing);
-    let Some(standing) = standing else { return Err("the holder has not taken the order") };
+    let standing = taken.standing;
     // Whoever has cleared has been shown that the keystore is under the new pattern for good.
-    let old_key = binding.order.from.filter(|_| standing != Standing::Cleared);
+    let old_key = order.from.filter(|_| standing != Standing::Cleared);
     // With a holder that has aborted the rotation ends so, and nothing is under the new one.
-    let new_key = binding.to.filter(|_| standing != Standing::Aborted || binding.is_promoted);
+    if standing == Standing::Aborted && binding.is_promoted {
+        return Err(
+            "the holder has aborted the rotation, and a unit that stays has promoted it, or \
+            has not said how it stands",
+        );
+    }
+    let new_key = binding.to.filter(|_| standing != Standing::Aborted);
     match old_key.into_iter().chain(new_key).all(|needed| report.registers.hold(needed)) {
         true => Ok(()),
         false => Err("the holder does not hold the master keys that are still needed"),

@@ -14,9 +14,9 @@ use protocol::page::{
     CheckAnswer, ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
 };
 use protocol::report::Refusal;
-use protocol::{Digest, Pattern, ProcessId, Role};
+use protocol::{Digest, Epoch, Pattern, ProcessId, Role};
 
-use crate::amendment;
+use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
 use crate::envelope::{self, EnvelopeRefusal, Reader};
 use crate::gate::GateRefusal;
@@ -33,6 +33,16 @@ pub enum KeystoreRefusal {
     /// No manifest yet.
     #[error("the reencryptor has no manifest: run auto-init")]
     Imprint,
+    /// Nobody could outrank it by the next manifest.
+    #[error(
+        "epoch {given} is of a manifest that the reencryptor has not taken: its newest is {newest}"
+    )]
+    EpochAhead {
+        /// In the command.
+        given: Epoch,
+        /// Serial of the newest manifest.
+        newest: u64,
+    },
     /// The order.
     #[error(transparent)]
     Leave(#[from] LeaveRefusal),
@@ -85,6 +95,7 @@ impl KeystoreRefusal {
         let code = match self {
             Self::NotACoordinator => "not-a-coordinator",
             Self::Imprint => "imprint-mode",
+            Self::EpochAhead { .. } => "epoch-ahead",
             Self::Leave(refusal) => refusal.code(),
             Self::Manifest(_) => "manifest-refused",
             Self::Certificate(_) => "certificate-refused",
@@ -130,6 +141,10 @@ pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRef
         _ if received.sender_role != Some(Role::Coordinator) => {
             Err(KeystoreRefusal::NotACoordinator)
         }
+        _ if received.header.epoch.manifest_serial > trust.serial() => {
+            let (given, newest) = (received.header.epoch, trust.serial());
+            Err(KeystoreRefusal::EpochAhead { given, newest })
+        }
         _ => Ok(()),
     }
 }
@@ -174,7 +189,8 @@ pub fn judge_restate(row: &KeystoreRow, order: &OrderRef) -> Result<(), Keystore
     }
 }
 
-/// Takes manifests: while a rotation is open in the keystore only those that amend it.
+/// Takes manifests: while a rotation is open in the keystore only those that amend it, judged as its
+/// units judge them.
 pub fn take_manifests(
     trust: &mut Trust,
     chain: &[SignedManifest],
@@ -184,17 +200,15 @@ pub fn take_manifests(
     let open = row.rotation.as_ref().filter(|found| {
         !matches!(found.standing, KeystoreStanding::Aborted | KeystoreStanding::Dropped)
     });
-    let before = trust.serial();
-    let mut next = trust.clone();
-    let is_new = next.take(chain, Some((who, Role::Reencryptor)), &[])?;
-    if let (Some(found), true, true) = (open, is_new, before > 0)
-        && !amendment::only_amends(&next, before, found.rotation)
-    {
-        let reason = "a rotation is open in the keystore, and it is no amendment of it".to_owned();
-        return Err(ManifestRefusal::NoAmendment { serial: next.serial(), reason }.into());
-    }
-    *trust = next;
-    Ok(is_new)
+    let Some(found) = open.filter(|_| trust.serial() > 0) else {
+        return Ok(trust.take(chain, Some((who, Role::Reencryptor)), &[])?);
+    };
+    let order =
+        OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest };
+    // A flip has been shown that every unit promoted.
+    let is_promoted = found.standing >= KeystoreStanding::Switched;
+    let binding = Binding { order, to: Some(found.to), is_promoted, who };
+    Ok(amendment::take(trust, chain, &binding)?)
 }
 
 /// A drop needs a cleared report of every crypto unit of the manifest.

@@ -32,16 +32,45 @@ pub(super) fn prepare(
     Ok(())
 }
 
+/// Run in the keystore's database. Its tables are the reencryptor's, which makes them; the gateway is
+/// given what it needs as each of them is made, and no right to the keystore's row. To hold that row
+/// `FOR SHARE` PostgreSQL wants the right to change some column: there is one that means nothing.
+const KEYSTORE: &str = "\
+\\connect keyhelm_keys
+CREATE FUNCTION keyhelm_give_gateways() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE made RECORD;
+BEGIN
+    FOR made IN SELECT c.oid::regclass AS name, c.relname FROM pg_event_trigger_ddl_commands() d
+        JOIN pg_class c ON c.oid = d.objid WHERE d.object_type = 'table'
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO keyhelm_gateways', made.name);
+        IF made.relname = 'keystores' THEN
+            EXECUTE format('ALTER TABLE %s ADD COLUMN held BOOLEAN', made.name);
+            EXECUTE format('GRANT UPDATE (held) ON %s TO keyhelm_gateways', made.name);
+        ELSIF made.relname IN ('keys', 'key_versions', 'tombstones')
+            OR made.relname LIKE 'wrapped\\_%' THEN
+            EXECUTE format('GRANT INSERT, DELETE ON %s TO keyhelm_gateways', made.name);
+        END IF;
+        IF made.relname = 'keys' THEN
+            EXECUTE format('GRANT UPDATE (state, deleted_at) ON %s TO keyhelm_gateways', made.name);
+        END IF;
+    END LOOP;
+END $$;
+CREATE EVENT TRIGGER keyhelm_give_gateways ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+    EXECUTE FUNCTION keyhelm_give_gateways();
+";
+
 fn initial(members: &[Member]) -> String {
-    let mut sql =
-        "-- Gateway and reencryptor share the keystore: what one makes belongs to both.\n\
-                   CREATE ROLE keyhelm_keys NOLOGIN;\n"
-            .to_owned();
+    let mut sql = "-- The keystore is the reencryptor's; the gateway writes keys into it.\n\
+                   CREATE ROLE keyhelm_keys NOLOGIN;\n\
+                   CREATE ROLE keyhelm_gateways NOLOGIN;\n"
+        .to_owned();
     for member in members {
         let name = &member.name;
         let role = match member.role {
             Role::Coordinator => None,
-            Role::Gateway | Role::Reencryptor => Some("keyhelm_keys"),
+            Role::Reencryptor => Some("keyhelm_keys"),
+            Role::Gateway => Some("keyhelm_gateways"),
             _ => continue,
         };
         let verifier =
@@ -56,7 +85,9 @@ fn initial(members: &[Member]) -> String {
     sql.push_str(
         "CREATE DATABASE keyhelm_records OWNER coordinator;\n\
          CREATE DATABASE keyhelm_keys OWNER keyhelm_keys;\n\
-         REVOKE ALL ON DATABASE keyhelm_records, keyhelm_keys FROM PUBLIC;\n",
+         REVOKE ALL ON DATABASE keyhelm_records, keyhelm_keys FROM PUBLIC;\n\
+         GRANT CONNECT ON DATABASE keyhelm_keys TO keyhelm_gateways;\n",
     );
+    sql.push_str(KEYSTORE);
     sql
 }

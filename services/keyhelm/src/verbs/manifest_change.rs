@@ -128,7 +128,9 @@ impl<'a> Change<'a> {
     async fn amended(&self, next: Manifest) -> Outcome<Manifest> {
         let Some(rotation) = self.instance.open_rotation else { return Ok(next) };
         let reports = self.coordinator.reports(rotation).await?;
-        let holder_report = manifests::holder_report(&next, &reports).map_err(|what| {
+        let chain = &self.view.chain;
+        let holder_report = manifests::holder_report(chain, &next, rotation, &reports);
+        let holder_report = holder_report.map_err(|what| {
             Failure::new(Exit::Unmet, "no-holder", what)
                 .safe("nothing has changed")
                 .next("keyhelm explain")

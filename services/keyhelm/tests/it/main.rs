@@ -5,7 +5,9 @@
 mod binary;
 mod cluster;
 mod context_file;
+mod database_rights;
 mod explaining;
+mod holders;
 mod import_file;
 mod manifests;
 mod orders;

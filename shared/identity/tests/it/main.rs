@@ -76,6 +76,48 @@ fn a_new_key_in_the_file_is_found() {
     assert_eq!(verifier.verify(&token, NOW).unwrap(), claims());
 }
 
+/// Writes the key set, so that it shows even on a file system with a coarse clock.
+fn replace(path: &std::path::Path, text: &str, seconds: u64) {
+    std::fs::write(path, text).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+}
+
+#[test]
+fn a_key_that_was_taken_out_of_the_file_is_believed_for_seconds_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (issuer(folder.path(), "first"), issuer(folder.path(), "second"));
+    let path = folder.path().join("jwks.json");
+    replace(&path, &first.jwks(), 0);
+    let verifier = Verifier::from_file(&path).unwrap();
+    let token = first.issue(&claims()).unwrap();
+    assert!(verifier.verify(&token, NOW).is_ok());
+    replace(&path, &second.jwks(), 5);
+    assert!(verifier.verify(&token, NOW.plus_ms(1_000)).is_ok(), "the file is not read each time");
+    let refused = verifier.verify(&token, NOW.plus_ms(2_000));
+    assert!(matches!(refused, Err(TokenRefusal::UnknownKey(_))), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_is_broken_or_gone_leaves_the_keys_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (issuer(folder.path(), "first"), issuer(folder.path(), "second"));
+    let path = folder.path().join("jwks.json");
+    replace(&path, &first.jwks(), 0);
+    let verifier = Verifier::from_file(&path).unwrap();
+    let token = first.issue(&claims()).unwrap();
+    let at = |seconds: u64| NOW.plus_ms(seconds * 1_000);
+    replace(&path, "{\"keys\": [", 5);
+    assert!(verifier.verify(&token, at(5)).is_ok());
+    std::fs::remove_file(&path).unwrap();
+    assert!(verifier.verify(&token, at(10)).is_ok());
+    replace(&path, &" ".repeat(1024 * 1024 + 1), 15);
+    assert!(verifier.verify(&token, at(15)).is_ok());
+    replace(&path, &second.jwks(), 20);
+    assert!(verifier.verify(&token, at(20)).is_err());
+    assert!(verifier.verify(&second.issue(&claims()).unwrap(), at(20)).is_ok());
+}
+
 #[test]
 fn roles_include_one_another_as_documented() {
     let may = |role: Role| Claims { roles: vec![role], ..claims() };

@@ -38,7 +38,8 @@ pub enum RecordsError {
     /// A second rotation beside one that has not ended.
     #[error("another rotation of this instance has not ended: nothing was written")]
     AnotherOpen,
-    /// What is decided cannot be undecided or aborted, and the other way round.
+    /// What is decided cannot be undecided or aborted, and the other way round, but under a newer
+    /// manifest while the rotation runs.
     #[error("a verdict is never taken back: nothing was written")]
     VerdictStands,
 }

@@ -38,7 +38,7 @@ pub use self::lease::{Acquired, MAX_LEASE_MS};
 use self::audit::Entry;
 use self::lease::Lease;
 use self::postgres::PostgresRecords;
-use self::rows::{RotationRow, malformed, read, request_key, storable};
+use self::rows::{RotationRow, malformed, read, read_record, request_key, storable};
 use self::sqlite::SqliteRecords;
 
 /// Most answers to requests that are remembered.
@@ -139,19 +139,19 @@ impl Records {
         limit: u32,
     ) -> Result<Vec<Record>, RecordsError> {
         let found = on!(self.list(instance, limit))?;
-        found.iter().map(|bytes| read(bytes, "record")).collect()
+        found.iter().map(|bytes| read_record(bytes)).collect()
     }
 
     /// The unfinished rotation of an instance.
     pub async fn unfinished(&self, instance: InstanceId) -> Result<Option<Record>, RecordsError> {
         let found = on!(self.unfinished(instance))?;
-        found.map(|bytes| read(&bytes, "record")).transpose()
+        found.map(|bytes| read_record(&bytes)).transpose()
     }
 
     /// One rotation of any instance.
     pub async fn rotation(&self, rotation: RotationId) -> Result<Option<Record>, RecordsError> {
         let found = on!(self.rotation(rotation))?;
-        found.map(|bytes| read(&bytes, "record")).transpose()
+        found.map(|bytes| read_record(&bytes)).transpose()
     }
 
     /// Saves what administrators have signed: the chain of manifests and the standing order. A

@@ -21,6 +21,8 @@ pub(super) struct RotationRow {
     pub(super) is_aborted: bool,
     /// Milliseconds since 1970.
     pub(super) finished_at: Option<i64>,
+    /// Serial of the manifest under which the verdict was reached; 0 for none.
+    pub(super) verdict_under: i64,
 }
 
 impl RotationRow {
@@ -33,6 +35,7 @@ impl RotationRow {
             is_decided: record.verdict == Verdict::Decided,
             is_aborted: matches!(record.verdict, Verdict::Aborted { .. }),
             finished_at: record.finished_at.map(|at| at.0 as i64),
+            verdict_under: record.verdict_under.unwrap_or_default() as i64,
         })
     }
 }
@@ -66,6 +69,15 @@ pub(super) fn read<T: codec::Decode<()>>(
     what: &'static str,
 ) -> Result<T, RecordsError> {
     codec::decode(bytes).map_err(|error| malformed(what, &error))
+}
+
+/// A record, of this program or of the one before, whose records end one field earlier.
+pub(super) fn read_record(bytes: &[u8]) -> Result<Record, RecordsError> {
+    const ABSENT: u8 = 0;
+    read(bytes, "record").or_else(|refused| {
+        let with_field = [bytes, &[ABSENT]].concat();
+        codec::decode(&with_field).map_err(|_| refused)
+    })
 }
 
 pub(super) fn malformed(what: &'static str, error: &dyn std::fmt::Display) -> RecordsError {

@@ -12,6 +12,8 @@ on_each_store!(
     records_are_saved_and_listed,
     the_unfinished_one_is_found_by_its_state,
     a_verdict_is_never_taken_back,
+    administrators_turn_a_verdict_by_a_newer_manifest,
+    a_record_of_before_is_read,
     decided_and_aborted_exclude_each_other_in_the_database,
     one_rotation_of_an_instance_is_open,
     documents_are_kept_for_each_instance,
@@ -84,6 +86,56 @@ async fn a_verdict_is_never_taken_back(store: TestStore) {
         final_one.finished_at = Some(NOW);
         records.save(id, &final_one).await.unwrap();
     }
+}
+
+/// An amendment that removes one side of a mixed end may turn what the record had come to: to the
+/// other verdict, under a newer manifest, while the rotation runs; nothing else.
+async fn administrators_turn_a_verdict_by_a_newer_manifest(store: TestStore) {
+    let records = store.open().await;
+    for (number, verdict, other) in
+        [(1, Verdict::Decided, aborted()), (2, aborted(), Verdict::Decided)]
+    {
+        let id = instance(number);
+        let with = |verdict: &Verdict, under: Option<u64>| {
+            let mut record = record(id, number);
+            (record.verdict, record.verdict_under) = (verdict.clone(), under);
+            record
+        };
+        let reached = with(&verdict, Some(2));
+        records.save(id, &reached).await.unwrap();
+        for (refused, why) in [
+            (with(&other, Some(2)), "under the same manifest"),
+            (with(&other, Some(1)), "under an older one"),
+            (with(&other, None), "under none"),
+            (with(&Verdict::Open, Some(3)), "to no verdict"),
+            (with(&verdict, Some(3)), "the serial alone, so that it could be turned by the next"),
+            (with(&verdict, Some(1)), "the serial alone, so that it could be turned by this one"),
+        ] {
+            let found = records.save(id, &refused).await;
+            assert_eq!(found, Err(RecordsError::VerdictStands), "{verdict:?}: {why}");
+            assert_eq!(records.unfinished(id).await.unwrap(), Some(reached.clone()));
+        }
+        let mut turned = with(&other, Some(3));
+        turned.finished_at = Some(NOW);
+        records.save(id, &turned).await.unwrap();
+        assert_eq!(records.rotation(rotation(number)).await.unwrap(), Some(turned));
+        let back = with(&verdict, Some(4));
+        let found = records.save(id, &back).await;
+        assert_eq!(found, Err(RecordsError::VerdictStands), "after its end");
+    }
+}
+
+/// The program before this one knew nothing of the last field.
+async fn a_record_of_before_is_read(store: TestStore) {
+    let records = store.open().await;
+    let saved = record(instance(1), 1);
+    records.save(instance(1), &saved).await.unwrap();
+    let shorter = store.either(
+        "UPDATE coordinator_rotations SET record = substr(record, 1, length(record) - 1)",
+        "UPDATE coordinator_rotations SET record = substring(record FROM 1 FOR length(record) - 1)",
+    );
+    store.sql(shorter).await.unwrap();
+    assert_eq!(records.unfinished(instance(1)).await.unwrap(), Some(saved));
 }
 
 async fn decided_and_aborted_exclude_each_other_in_the_database(store: TestStore) {

@@ -2,6 +2,7 @@
 //! no message repeats a password.
 
 use ledger::{Records, RecordsError};
+use machines::rotation::record::Verdict;
 use serde_json::json;
 
 use crate::setup::{NOW, TestStore, instance, on_each_store, record};
@@ -51,11 +52,12 @@ async fn a_file_of_the_first_schema_goes_on() {
         .sql(
             "DROP TABLE coordinator_lease; DROP TABLE coordinator_audit_heads;
              DROP INDEX coordinator_by_rotation; DROP INDEX coordinator_requests_by_age;
-             DROP TABLE coordinator_receipts;
-             PRAGMA user_version = 1;",
+             DROP TABLE coordinator_receipts;",
         )
         .await
         .unwrap();
+    store.sql(WITHOUT_SERIALS_SQLITE).await.unwrap();
+    store.sql("PRAGMA user_version = 1").await.unwrap();
 
     let records = store.open().await;
     assert_eq!(records.unfinished(id).await.unwrap(), Some(record(id, 1)));
@@ -136,9 +138,54 @@ async fn a_database_of_the_schema_before_receipts_goes_on() {
             "DROP TABLE coordinator_receipts; UPDATE coordinator_schema SET version = 1;",
         );
         store.sql(earlier).await.unwrap();
+        store.sql(without_serials(&store)).await.unwrap();
         let records = store.open().await;
         assert_eq!(records.unfinished(id).await.unwrap(), Some(record(id, 1)));
         assert_eq!(records.last_receipt(id).await.unwrap(), None);
+        drop(records);
+        store.remove().await;
+    }
+}
+
+/// As the schema was before verdicts had the serial of their manifest.
+const WITHOUT_SERIALS_SQLITE: &str = "DROP TRIGGER coordinator_verdict_stands;
+    ALTER TABLE coordinator_rotations DROP COLUMN verdict_under;
+    CREATE TRIGGER coordinator_verdict_stands BEFORE UPDATE ON coordinator_rotations
+        WHEN OLD.is_decided > NEW.is_decided OR OLD.is_aborted > NEW.is_aborted
+        BEGIN SELECT RAISE(ABORT, 'a verdict is never taken back'); END;";
+const WITHOUT_SERIALS_POSTGRES: &str =
+    "DROP TRIGGER coordinator_verdict_stands ON coordinator_rotations;
+    ALTER TABLE coordinator_rotations DROP COLUMN verdict_under;
+    CREATE TRIGGER coordinator_verdict_stands BEFORE UPDATE ON coordinator_rotations
+        FOR EACH ROW WHEN (OLD.is_decided AND NOT NEW.is_decided
+            OR OLD.is_aborted AND NOT NEW.is_aborted)
+        EXECUTE FUNCTION coordinator_verdict_stands();";
+
+fn without_serials(store: &TestStore) -> &'static str {
+    store.either(WITHOUT_SERIALS_SQLITE, WITHOUT_SERIALS_POSTGRES)
+}
+
+/// Databases of the schema before verdicts had the serial of their manifest.
+#[tokio::test]
+async fn a_database_of_the_schema_before_turned_verdicts_goes_on() {
+    for store in [Some(TestStore::sqlite()), TestStore::postgres().await].into_iter().flatten() {
+        let id = instance(1);
+        let records = store.open().await;
+        let mut decided = record(id, 1);
+        decided.verdict = Verdict::Decided;
+        records.save(id, &decided).await.unwrap();
+        drop(records);
+        store.sql(without_serials(&store)).await.unwrap();
+        let earlier =
+            store.either("PRAGMA user_version = 3", "UPDATE coordinator_schema SET version = 2");
+        store.sql(earlier).await.unwrap();
+        let records = store.open().await;
+        assert_eq!(records.unfinished(id).await.unwrap(), Some(decided.clone()));
+        let mut turned = decided;
+        turned.verdict = Verdict::Aborted { because: "one side was removed".to_owned() };
+        assert_eq!(records.save(id, &turned).await, Err(RecordsError::VerdictStands));
+        turned.verdict_under = Some(2);
+        records.save(id, &turned).await.unwrap();
         drop(records);
         store.remove().await;
     }

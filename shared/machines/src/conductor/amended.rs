@@ -5,7 +5,7 @@ use protocol::manifest::SignedManifest;
 use rand::CryptoRng;
 
 use super::{Answer, Conductor, Effects, answer_of};
-use crate::amendment::{self, Binding};
+use crate::amendment;
 use crate::rotation::Input as RotationInput;
 use crate::rotation::precheck::units;
 use crate::rotation::record::Record;
@@ -48,19 +48,12 @@ impl Conductor {
         answer_of(taken.map_err(|error| error.to_string()))
     }
 
-    /// Judges an amendment as the units will: every later manifest follows the one that is taken here,
-    /// so one that units must refuse would shut them out for ever.
+    /// Judges an amendment of the running rotation as the units will, with all that they have said:
+    /// one that they would refuse once it is taken here would keep the rotation from its end.
     pub(super) fn judge_amendment(&self, signed: &SignedManifest) -> Result<(), ManifestRefusal> {
-        let running = self.rotation.as_ref().filter(|rotation| !rotation.is_ended());
-        let (Some(rotation), Ok(manifest)) = (running, signed.unverified()) else { return Ok(()) };
-        let mut promoted = rotation.sides().promoted.into_iter();
-        let binding = Binding {
-            order: rotation.order(),
-            reference: rotation.reference(),
-            to: rotation.record().to,
-            is_promoted: promoted.any(|unit| manifest.member(unit).is_some()),
-            who: self.id,
-        };
+        let running = self.rotation.as_ref().filter(|found| !found.is_ended());
+        let (Some(rotation), Ok(new)) = (running, signed.unverified()) else { return Ok(()) };
+        let binding = rotation.binding(self.id, &new);
         let mut trust = self.trust.clone();
         amendment::take(&mut trust, std::slice::from_ref(signed), &binding).map(|_| ())
     }

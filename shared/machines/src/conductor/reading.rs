@@ -16,7 +16,7 @@ use crate::trust::Trust;
 /// A message that could be taken.
 struct Read {
     sender: ProcessId,
-    /// It says that the sender would not do what it was asked.
+    /// It says that the sender would not take the manifest that it was handed.
     is_refusal: bool,
     /// What the rotation learns of it; nothing from whom no manifest vouches for.
     input: Option<RotationInput>,
@@ -67,7 +67,7 @@ impl Conductor {
                 let is_set_back = self.is_set_back(&report);
                 let is_asked_now = self.note_answer(sender, report.answering.as_ref());
                 self.heard.take_unit(now, &report, bytes, is_asked_now || is_set_back);
-                let is_refusal = refuses(report.answering.as_ref());
+                let is_refusal = refuses_manifest(report.answering.as_ref());
                 let (report, bytes) = (Box::new(report), bytes.to_vec());
                 match is_set_back {
                     true => (is_refusal, RotationInput::SetBack(report, bytes)),
@@ -81,7 +81,7 @@ impl Conductor {
                 self.note_answer(sender, report.answering.as_ref());
                 self.heard.take_keystore(now, &report);
                 self.note_check(now, &report);
-                let is_refusal = refuses(report.answering.as_ref());
+                let is_refusal = refuses_manifest(report.answering.as_ref());
                 (is_refusal, RotationInput::Keystore(Box::new(report), bytes.to_vec()))
             }
             Kind::Transfers if is_vouched => {
@@ -167,6 +167,8 @@ fn is_about(sender: ProcessId, subject: ProcessId) -> Result<(), &'static str> {
     if sender == subject { Ok(()) } else { Err("speaks-for-another") }
 }
 
-fn refuses(answering: Option<&Answering>) -> bool {
-    answering.is_some_and(|answering| answering.refusal.is_some())
+/// Whoever refuses anything else is handed the manifest that it lacks: that may be why.
+fn refuses_manifest(answering: Option<&Answering>) -> bool {
+    let refusal = answering.and_then(|answering| answering.refusal.as_ref());
+    refusal.is_some_and(|refusal| refusal.code == "manifest-refused")
 }

@@ -7,7 +7,7 @@ use protocol::command::{Command, KeystoreCommand};
 use protocol::manifest::SignedManifest;
 use protocol::order::{Purpose, SignedOrder};
 use protocol::report::Answering;
-use protocol::{MessageId, Pattern, ProcessId, UnixMillis};
+use protocol::{Epoch, MessageId, Pattern, ProcessId, UnixMillis};
 use rand::CryptoRng;
 
 use super::taking_up::taken_up;
@@ -15,7 +15,7 @@ use super::{
     Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, plan, purpose_of, refused, unmet,
 };
 use crate::leave;
-use crate::rotation::numbers;
+use crate::rotation::numbers::{self, Serials};
 use crate::rotation::precheck::{self, Findings, Surveyed};
 use crate::rotation::record::Record;
 
@@ -227,6 +227,7 @@ impl Conductor {
         };
         let order = self.draft(now, rng, request, generator, precheck::reference(&surveyed));
         unmet::unsupported(&order, &mut findings);
+        unmet::number_leaps(&surveyed, order.number, &mut findings);
         if !findings.unmet.is_empty() {
             return Answer::Unmet(findings);
         }
@@ -268,6 +269,7 @@ impl Conductor {
         let read = order.as_ref().and_then(|order| order.unverified().ok());
         if let Some(order) = &read {
             unmet::unsupported(order, &mut findings);
+            unmet::number_leaps(&surveyed, order.number, &mut findings);
         }
         let wants_check = start.check_keys || start.plan.is_some();
         match self.checked.get(&id) {
@@ -319,7 +321,7 @@ impl Conductor {
             effects.answers.push((id, Answer::Planned(plan, findings)));
             return;
         }
-        let epoch = self.next_epoch(None);
+        let epoch = self.next_epoch(None, None);
         let mut record = Record::new(order, epoch, start.actor, now);
         record.verify_all = start.verify_all;
         record.traceparent = start.traceparent;
@@ -336,10 +338,13 @@ impl Conductor {
         effects.answers.push((id, answer));
     }
 
-    pub(super) fn next_epoch(&self, record: Option<protocol::Epoch>) -> protocol::Epoch {
+    /// Under the newest manifest, or that of the order that is gone on with.
+    pub(super) fn next_epoch(&self, base: Option<u64>, record: Option<Epoch>) -> Epoch {
+        let newest = self.trust.serial();
+        let serials = Serials { base: base.unwrap_or(newest).min(newest), newest };
         let units = self.heard.units.values().map(|heard| &heard.said);
         let keystores = self.heard.keystores.values().map(|heard| &heard.said);
-        numbers::next_epoch(self.trust.serial(), record, units, keystores)
+        numbers::next_epoch(serials, record, units, keystores)
     }
 }
 

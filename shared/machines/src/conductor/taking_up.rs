@@ -84,7 +84,8 @@ impl Conductor {
         mut record: Record,
         effects: &mut Effects,
     ) {
-        record.epoch = self.next_epoch(Some(record.epoch));
+        let base = record.order().map(|(_, order)| order.number.manifest_serial);
+        record.epoch = self.next_epoch(base.ok(), Some(record.epoch));
         if let Err(error) = self.start_rotation(now, rng, record, effects) {
             let text = format!("the saved rotation cannot be gone on with: {error}");
             effects.events.push(Event { phase: Phase::Survey, text });

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use protocol::UnixMillis;
 use protocol::order::{Order, SignedOrder};
+use protocol::{OrderNumber, UnixMillis};
 
 use super::Conductor;
 use crate::leave;
-use crate::rotation::precheck::Findings;
+use crate::rotation::numbers;
+use crate::rotation::precheck::{Findings, Surveyed};
 use crate::unit::admission;
 
 /// Signs an order by hand, drafted anew: no standing order limits it.
@@ -37,12 +38,31 @@ pub(super) fn unsupported(order: &Order, findings: &mut Findings) {
     }
 }
 
+/// Somebody has taken an order so far above all others that none can follow it under this manifest.
+pub(super) fn number_leaps(surveyed: &Surveyed<'_>, given: OrderNumber, findings: &mut Findings) {
+    let Some(manifest) = surveyed.manifest else { return };
+    for (report, _) in &surveyed.units {
+        let taken = report.last_number();
+        let leap = taken.number.saturating_sub(given.number);
+        let is_it = taken.manifest_serial == given.manifest_serial && leap >= numbers::MAX_LEAP;
+        if let Some(member) = manifest.member(report.unit).filter(|_| is_it) {
+            let text = format!(
+                "{} has taken order {taken}: no order follows it under manifest {}",
+                member.name, manifest.serial
+            );
+            let mend = "sign a manifest without whoever gave that order".to_owned();
+            findings.unmet("number-leaps", &member.name, text, mend);
+        }
+    }
+}
+
 /// The findings about a unit that say already why it refuses an order with this word.
 fn explained_by(code: &str) -> &'static [&'static str] {
     match code {
         "bound-to-another" => &["bound"],
         "other-current" => &["current-differs", "current-empty", "current-not-empty", "bound"],
         "register-not-empty" => &["new-not-empty", "retiring-not-empty", "bound"],
+        "order-spent" => &["number-leaps"],
         "other-manifest" => &["manifest-differs", "imprint-mode"],
         "order-expired" | "order-not-yet-issued" => &["clock-skew"],
         _ => &[],

@@ -36,21 +36,36 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
             Standing::Bound => {}
         }
     }
-    let is_mixed = |sides: &Sides<'_>| !sides.aborted.is_empty() && !sides.promoted.is_empty();
-    let ((_, rotation), sides) = orders.into_iter().rev().find(|(_, sides)| is_mixed(sides))?;
-    let (goes, stays) = match can_go(&sides.promoted, manifest) {
-        false if can_go(&sides.aborted, manifest) => (&sides.aborted, &sides.promoted),
+    let decided = known.running.as_ref().filter(|running| running.view.is_decided);
+    let is_mixed = |rotation: RotationId, sides: &Sides<'_>| {
+        let goes_on = decided.is_some_and(|running| running.view.rotation == rotation);
+        !sides.aborted.is_empty() && (goes_on || !sides.promoted.is_empty())
+    };
+    let mut newest_first = orders.into_iter().rev();
+    let ((_, rotation), sides) = newest_first.find(|((_, id), sides)| is_mixed(*id, sides))?;
+    let is_one_sided = sides.promoted.is_empty();
+    let (goes, stays) = match is_one_sided || !can_go(&sides.promoted, manifest) {
+        true if is_one_sided || can_go(&sides.aborted, manifest) => {
+            (&sides.aborted, &sides.promoted)
+        }
         _ => (&sides.promoted, &sides.aborted),
     };
-    let details = vec![
-        format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted)),
-        format!("It was promoted in {}.", names(&sides.promoted)),
-        format!(
+    let mut details =
+        vec![format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted))];
+    if is_one_sided {
+        details.push("It is decided, and nobody has promoted it yet.".to_owned());
+        let goes = names(goes);
+        details.push(format!(
+            "Administrators sign {goes} out of the instance: then it goes forward without it."
+        ));
+    } else {
+        details.push(format!("It was promoted in {}.", names(&sides.promoted)));
+        details.push(format!(
             "Administrators sign one side out of the instance: {} can go, {} stay.",
             names(goes),
             names(stays)
-        ),
-    ];
+        ));
+    }
     let whom: Vec<_> = goes.iter().map(|member| shown(member, manifest)).collect();
     Told::act(details, format!("keyhelm cryptounit-retire {}", whom.join(" ")))
 }

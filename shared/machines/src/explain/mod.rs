@@ -107,7 +107,7 @@ pub enum Situation {
     NobodyAnnounced,
     /// There is no manifest.
     NotInitialised,
-    /// Some units have aborted an order and others have promoted it.
+    /// Some units have aborted an order that others have promoted, or that is decided.
     MixedEnd,
     /// A unit has an older state than it had.
     RolledBack,

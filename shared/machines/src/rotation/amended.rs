@@ -8,6 +8,7 @@ use protocol::manifest::{Manifest, SignedManifest};
 use super::desired::{Desired, View, Wanted};
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, Sides};
+use crate::amendment::Binding;
 
 /// Before a master key is drawn, everybody takes the amendments: the holder's report in them shows
 /// none yet, and whoever holds one wants to see it there.
@@ -45,6 +46,14 @@ impl Rotation {
         effects.save = true;
     }
 
+    /// What an amendment is judged by: as the strictest of the units that stay would, as far as they
+    /// have been heard since this coordinator took over.
+    pub fn binding(&self, who: ProcessId, new: &Manifest) -> Binding {
+        let to = self.record.to.or_else(|| self.view().to_pattern());
+        let heard = |unit| self.units.get(&unit).map(|held| &held.report);
+        Binding::of_units(self.reference, to, who, new, heard)
+    }
+
     /// Serial of the manifest that it goes by.
     pub const fn manifest_serial(&self) -> u64 {
         self.manifest.serial
@@ -61,11 +70,21 @@ impl Rotation {
         self.view().sides()
     }
 
+    /// The record holds one verdict, and under which manifest it was reached.
+    pub(super) fn reach(&mut self, verdict: Verdict, effects: &mut Effects) {
+        self.record.verdict = verdict;
+        self.record.verdict_under = Some(self.manifest.serial);
+        effects.save = true;
+    }
+
     /// After an amendment those who are left decide: it may have taken one side of a mixed end away,
-    /// and with it what the record had come to.
+    /// and with it what the record had come to. Once for each amendment: a verdict is turned only by
+    /// administrators.
     pub(super) fn rejudge(&mut self, effects: &mut Effects) {
         let has_all = self.manifest.crypto_units().all(|unit| self.units.contains_key(&unit.id));
-        if self.amendments.is_empty() || !has_all {
+        let reached_under = self.record.verdict_under.unwrap_or_default();
+        let is_newer = self.manifest.serial > reached_under;
+        if self.amendments.is_empty() || !has_all || !is_newer {
             return;
         }
         let Some(verdict) = self.sides().verdict() else { return };
@@ -81,7 +100,6 @@ impl Rotation {
         }
         self.pending_abort = None;
         self.asked.clear();
-        self.record.verdict = verdict;
-        effects.save = true;
+        self.reach(verdict, effects);
     }
 }

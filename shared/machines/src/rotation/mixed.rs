@@ -1,6 +1,6 @@
-//! A mixed end: some units have aborted the rotation and others have promoted it. It can only come of
-//! a lost record and a silent unit. It can never flip and has lost nothing; the administrators end it
-//! by an amendment that removes one of the two sides.
+//! A mixed end: some units have aborted the rotation and others have promoted it, or it is decided. It
+//! can only come of a lost record and a silent unit, or of a rogue coordinator. It can never flip and
+//! has lost nothing; the administrators end it by an amendment that removes one of the two sides.
 
 use protocol::ProcessId;
 use protocol::audit::Phase;
@@ -31,7 +31,7 @@ impl Sides {
         match (self.promoted.is_empty(), self.aborted.is_empty()) {
             (false, true) => Some(Verdict::Decided),
             (true, false) => Some(Verdict::Aborted {
-                because: "the units that had promoted it were removed".to_owned(),
+                because: "every unit that stays and has ended it has aborted it".to_owned(),
             }),
             _ => None,
         }
@@ -39,6 +39,13 @@ impl Sides {
 }
 
 impl View<'_> {
+    /// Whether one unit's end keeps the rotation from the end of the others.
+    pub(super) fn is_mixed(&self) -> bool {
+        let sides = self.sides();
+        let is_decided = *self.verdict == Verdict::Decided;
+        sides.is_mixed() || (is_decided && !sides.aborted.is_empty())
+    }
+
     /// Who of the manifest has ended the rotation how.
     pub fn sides(&self) -> Sides {
         let mut sides = Sides::default();
@@ -56,7 +63,7 @@ impl View<'_> {
 
 /// Nothing is asked of units any more; the keystore is let go of, so that it serves.
 pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
-    if !view.sides().is_mixed() {
+    if !view.is_mixed() {
         return None;
     }
     let is_open = |id: &ProcessId| {

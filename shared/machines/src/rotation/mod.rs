@@ -259,6 +259,11 @@ impl Rotation {
         retries.chain(grace).chain(self.holds_until).min()
     }
 
+    /// A later coordinator has spoken: under a manifest that we have, else nobody believes it.
+    fn is_fenced_by(&self, epoch: Epoch) -> bool {
+        epoch > self.record.epoch && epoch.manifest_serial <= self.manifest.serial
+    }
+
     fn take_unit(
         &mut self,
         now: UnixMillis,
@@ -270,7 +275,7 @@ impl Rotation {
         if !self.manifest.crypto_units().any(|member| member.id == unit) {
             return;
         }
-        if report.epoch > self.record.epoch {
+        if self.is_fenced_by(report.epoch) {
             effects.fenced_by = effects.fenced_by.max(Some(report.epoch));
             return;
         }
@@ -318,7 +323,7 @@ impl Rotation {
         if !self.manifest.of_role(protocol::Role::Reencryptor).any(|member| member.id == id) {
             return;
         }
-        if report.row.as_ref().is_some_and(|row| row.epoch > self.record.epoch) {
+        if report.row.as_ref().is_some_and(|row| self.is_fenced_by(row.epoch)) {
             effects.fenced_by = report.row.as_ref().map(|row| row.epoch);
             return;
         }
@@ -380,7 +385,7 @@ impl Rotation {
         let Some(refusal) = refusal else { return };
         let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
         match refusal.code.as_str() {
-            "stale-epoch" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
+            "stale-epoch" | "epoch-ahead" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
             "transfer-refused" if self.reseals < MAX_RESEALS => {
                 self.transfers.remove(&who);
                 self.reseals += 1;
@@ -407,7 +412,7 @@ impl Rotation {
             }
             Verdict::Open if self.pending_abort.is_some() => {}
             Verdict::Open => {
-                self.record.epoch.number += 1;
+                self.record.epoch = numbers::after(self.record.epoch, self.manifest.serial);
                 self.asked.clear();
                 self.pending_abort = Some(PendingAbort { because, since: now });
                 effects.save = true;
@@ -429,8 +434,7 @@ impl Rotation {
             }
             let is_new_phase = self.enter(now, found.phase, effects);
             if found.may_decide {
-                self.record.verdict = Verdict::Decided;
-                effects.save = true;
+                self.reach(Verdict::Decided, effects);
                 let text = "decided: from here it only goes forward".to_owned();
                 effects.events.push(Event { phase: Phase::Promote, text });
                 continue;
@@ -522,8 +526,9 @@ impl Rotation {
             return;
         }
         let epoch = self.record.epoch;
-        let mut units = self.manifest.crypto_units();
-        let all_heard = units
+        let all_heard = self
+            .manifest
+            .crypto_units()
             .all(|unit| self.units.get(&unit.id).is_some_and(|held| held.report.epoch == epoch));
         if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
             return;
@@ -540,9 +545,8 @@ impl Rotation {
         }
         let because = pending.because.clone();
         effects.events.push(Event { phase: Phase::Aborting, text: because.clone() });
-        self.record.verdict = Verdict::Aborted { because };
+        self.reach(Verdict::Aborted { because }, effects);
         self.asked.clear();
-        effects.save = true;
     }
 
     /// Sends what was never asked, was asked as something else, or has waited long enough.

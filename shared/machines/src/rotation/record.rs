@@ -57,6 +57,9 @@ pub struct Record {
     pub keys_quarantined: u64,
     /// Each unit's report with its highest state counter: a unit whose state is set back is shown it.
     pub latest: Vec<LatestReport>,
+    /// Serial of the manifest under which the verdict was reached. Administrators can turn a verdict by
+    /// a newer one; nothing else ever does. The last field: the record of before has none.
+    pub verdict_under: Option<u64>,
 }
 
 /// A unit's report, as far as the record keeps it.
@@ -90,6 +93,7 @@ impl Record {
             hold_ends: Vec::new(),
             keys_quarantined: 0,
             latest: Vec::new(),
+            verdict_under: None,
         }
     }
 

@@ -288,6 +288,10 @@ impl Unit {
             _ if self.state.trust.newest().is_none() => Err(UnitRefusal::Imprint),
             _ if role != Some(Role::Coordinator) => Err(UnitRefusal::NotACoordinator),
             _ if self.state.trust.member(self.id).is_none() => Err(UnitRefusal::Removed),
+            _ if header.epoch.manifest_serial > self.state.trust.serial() => {
+                let newest = self.state.trust.serial();
+                Err(UnitRefusal::EpochAhead { given: header.epoch, newest })
+            }
             _ if header.epoch < self.state.epoch => {
                 Err(UnitRefusal::StaleEpoch { given: header.epoch, highest: self.state.epoch })
             }
@@ -345,15 +349,14 @@ impl Unit {
     }
 
     /// The rotation that the unit is bound to, as an amendment is judged by it.
-    fn binding<'a>(&self, taken: &'a state::TakenRotation) -> Binding<'a> {
+    fn binding(&self, taken: &state::TakenRotation) -> Binding {
         let registers = self.state.registers();
         let to = match taken.standing {
             Standing::Bound => registers.new.map(|new| new.pattern),
             _ => registers.current,
         };
         Binding {
-            order: &taken.order,
-            reference: &taken.reference,
+            order: taken.reference,
             to,
             is_promoted: taken.standing == Standing::Promoted,
             who: self.id,

@@ -28,6 +28,14 @@ pub enum UnitRefusal {
         /// Seen before.
         highest: Epoch,
     },
+    /// Nobody could outrank it by the next manifest.
+    #[error("epoch {given} is of a manifest that the unit has not taken: its newest is {newest}")]
+    EpochAhead {
+        /// In the command.
+        given: Epoch,
+        /// Serial of the newest manifest.
+        newest: u64,
+    },
     /// Another rotation holds the unit.
     #[error("the unit is bound to order {bound}: that rotation must end first")]
     BoundToAnother {
@@ -157,6 +165,7 @@ impl UnitRefusal {
             Self::Imprint => "imprint-mode",
             Self::Removed => "removed",
             Self::StaleEpoch { .. } => "stale-epoch",
+            Self::EpochAhead { .. } => "epoch-ahead",
             Self::BoundToAnother { .. } => "bound-to-another",
             Self::OrderSpent { .. } => "order-spent",
             Self::OtherDigest(_) => "other-digest",

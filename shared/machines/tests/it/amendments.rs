@@ -2,12 +2,19 @@
 //! remove crypto units as long as somebody who stays holds what is needed. Method: units in the middle
 //! of a rotation, and manifests that break one rule each.
 
+use machines::conductor::{Answer, Ask};
+use machines::rewrap;
+use machines::trust::Trust;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, Step};
-use protocol::manifest::{Amendment, Manifest};
+use protocol::keystore::KeystoreStanding;
+use protocol::manifest::{Amendment, Manifest, SignedManifest};
 use protocol::order::Purpose;
 
-use crate::world::{ALL, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, id_of, identity};
+use crate::starts::{Stage, opened, restarted};
+use crate::world::{
+    ALL, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, id_of, identity, reencryptor,
+};
 
 fn take(world: &World) -> Command {
     Command::TakeManifest { chain: world.manifests.clone() }
@@ -197,4 +204,117 @@ fn a_later_amendment_mends_the_report_of_a_holder() {
     world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
     let command = take(&world);
     assert_eq!(world.command(REC_1, command).code(), "taken");
+}
+
+/// Two amendments without the second operational unit: with the report of one that is no holder, and
+/// with that of one that is.
+fn bad_and_good(world: &mut World, run: &Run) -> [SignedManifest; 2] {
+    let stay = [OP_1, REC_1, REC_2];
+    let mut signed = |holder| {
+        world.amend(&stay, run, holder);
+        world.manifests.pop().unwrap()
+    };
+    [signed(OP_1), signed(REC_2)]
+}
+
+#[test]
+fn a_coordinator_takes_no_amendment_that_the_units_would_refuse() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    world.promote(OP_1, &run);
+    let [bad, good] = bad_and_good(&mut world, &run);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.silent = Some(OP_2);
+    restarted(&mut stage);
+    stage.now = stage.now.plus_ms(60_000);
+    stage.tick();
+    assert!(stage.conductor.is_rotating());
+    let answer = stage.ask(Ask::Manifest(bad));
+    let Answer::Refused(refusal) = &answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.code, "not-taken");
+    assert!(refusal.text.contains("the holder is no recovery unit"), "{}", refusal.text);
+    assert_eq!(stage.conductor.trust().serial(), 1, "nothing has changed");
+    let answer = stage.ask(Ask::Manifest(good));
+    assert!(matches!(answer, Answer::Taken), "{answer:?}");
+    for unit in [OP_1, REC_1, REC_2] {
+        assert_eq!(stage.world.units[unit].state().trust.serial(), 2);
+    }
+}
+
+#[test]
+fn with_a_holder_that_has_aborted_everybody_who_stays_must_have_said_how_it_stands() {
+    for silent in [None, Some(OP_1), Some(OP_2)] {
+        let mut world = World::initialised();
+        let run = world.committed(Purpose::Rotate, 2);
+        let certificate = world.unit_certificate();
+        world.step(OP_2, &run, Step::Promote { certificate });
+        world.abort(REC_1, &run);
+        world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+        let signed = world.manifests.pop().unwrap();
+        let mut stage = Stage::of(world);
+        opened(&mut stage, &run);
+        stage.silent = silent;
+        restarted(&mut stage);
+        stage.now = stage.now.plus_ms(60_000);
+        stage.tick();
+        let answer = stage.ask(Ask::Manifest(signed));
+        match (silent, &answer) {
+            (Some(OP_1), Answer::Refused(refusal)) => {
+                assert!(refusal.text.contains("has not said how it stands"), "{}", refusal.text);
+            }
+            (None | Some(OP_2), Answer::Taken) => {}
+            _ => panic!("{silent:?}: {answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_reencryptor_judges_an_amendment_as_the_units_do() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let [bad, good] = bad_and_good(&mut world, &run);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    let (who, first) = (id_of(&reencryptor()), stage.world.manifests.clone());
+    let instance = stage.world.instance;
+    let take = |row: &_, signed: &SignedManifest| {
+        let mut trust = Trust::from_saved(instance, first.clone()).unwrap();
+        rewrap::take_manifests(&mut trust, std::slice::from_ref(signed), row, who)
+            .map_err(|refusal| refusal.to_report().code)
+    };
+    assert_eq!(take(&stage.row, &bad), Err("manifest-refused".to_owned()));
+    assert_eq!(take(&stage.row, &good), Ok(true));
+    // After the end there is nothing to be held.
+    stage.row.rotation.as_mut().unwrap().standing = KeystoreStanding::Aborted;
+    assert_eq!(take(&stage.row, &bad), Ok(true));
+}
+
+#[test]
+fn who_has_refused_an_amendment_takes_it_with_one_that_brings_another_holder() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let stay = [OP_1, REC_1, REC_2];
+    world.amend(&stay, &run, OP_1);
+    let command = take(&world);
+    world.refuses(REC_1, command, "manifest-refused");
+    world.amend(&stay, &run, REC_2);
+    let command = take(&world);
+    let answer = world.command(REC_1, command);
+    assert_eq!(answer.code(), "taken", "{}", answer.text());
+    assert_eq!(world.units[REC_1].state().trust.serial(), 3);
+    // A later one that removes nobody needs no holder: the report of before still tells.
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    world.amend(&stay, &run, REC_2);
+    world.amend(&stay, &run, OP_1);
+    let command = take(&world);
+    assert_eq!(world.command(REC_1, command).code(), "taken");
+    // One that goes later takes its word with it.
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    world.amend(&stay, &run, REC_2);
+    world.amend(&[OP_1, REC_1], &run, OP_1);
+    let command = take(&world);
+    world.refuses(REC_1, command, "manifest-refused");
 }

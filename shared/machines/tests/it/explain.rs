@@ -610,6 +610,19 @@ fn either_side_of_a_mixed_end_can_go_if_the_other_can_do_without() {
 }
 
 #[test]
+fn a_decided_rotation_that_a_unit_has_aborted_is_named_with_its_way_out() {
+    let mut scene = Scene::decided();
+    for unit in [OP_2, REC_1, REC_2] {
+        scene.stand(unit, Standing::Bound);
+    }
+    scene.stand(OP_1, Standing::Aborted);
+    let found = scene.explain();
+    let next = "keyhelm cryptounit-retire op-1";
+    assert_eq!((found.code.as_str(), found.next_command.as_deref()), ("mixed-end", Some(next)));
+    assert!(found.details.iter().any(|it| it.contains("it goes forward without it")), "{found:?}");
+}
+
+#[test]
 fn the_standing_order_says_when_the_next_rotation_may_start() {
     let day = 86_400;
     let told = |leave: Leave| {

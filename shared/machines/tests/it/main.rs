@@ -12,6 +12,8 @@ mod hearing;
 mod holds;
 mod joining;
 mod key_checks;
+mod mixed;
+mod numbers;
 mod precheck;
 mod receipts;
 mod recovery;

@@ -38,7 +38,7 @@ pub struct Stage {
     serial: u64,
     pub answers: Vec<Answer>,
     /// Who hears nothing.
-    silent: Option<usize>,
+    pub silent: Option<usize>,
     /// What a check of all keys comes to; none while it does not come to its end.
     pub checks: Option<Vec<UnopenedRow>>,
 }
@@ -49,7 +49,7 @@ impl Stage {
         Self::of(World::initialised())
     }
 
-    fn of(world: World) -> Self {
+    pub fn of(world: World) -> Self {
         let current = world.units[REC_1].state().registers().current;
         let mut row = machines::gate::new_row(world.instance, KEYSTORE);
         row.active = current.map(|pattern| generation(1, pattern, GenerationState::Active));
@@ -79,6 +79,11 @@ impl Stage {
         self.now = self.now.plus_ms(1);
         let effects = self.conductor.handle(self.now, &mut self.world.rng, input);
         self.settle(effects);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self) {
+        self.handle(Input::Tick);
     }
 
     /// Delivers until nobody says anything more.
@@ -286,7 +291,7 @@ fn a_unit_with_another_key_is_named_alone_wherever_it_stands_in_the_manifest() {
 }
 
 /// The keystore has opened a generation for this rotation.
-fn opened(stage: &mut Stage, run: &Run) {
+pub fn opened(stage: &mut Stage, run: &Run) {
     stage.row.open = Some(generation(2, run.to, GenerationState::Building));
     stage.row.rotation = Some(KeystoreRotation {
         rotation: run.reference.rotation,
@@ -299,7 +304,7 @@ fn opened(stage: &mut Stage, run: &Run) {
     });
 }
 
-fn restarted(stage: &mut Stage) {
+pub fn restarted(stage: &mut Stage) {
     let trust = stage.conductor.trust().clone();
     stage.conductor = Conductor::new(Arc::new(coordinator()), trust, None, Times::default());
     let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, None);

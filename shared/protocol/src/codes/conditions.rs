@@ -57,6 +57,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         UNCHANGED,
         "keyhelm cryptounit-retire NAME",
     ),
+    act(
+        "number-leaps",
+        "A crypto unit has taken an order that no other one can follow under this manifest.",
+        UNCHANGED,
+        "sign a manifest without whoever gave that order",
+    ),
     act("bound", "A crypto unit is bound to a rotation.", UNCHANGED, "keyhelm explain"),
     act(
         "keystore-open",

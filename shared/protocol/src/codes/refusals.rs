@@ -20,6 +20,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "A later coordinator has taken over: this command is of an earlier one.",
         ENDS,
     ),
+    wait(
+        "epoch-ahead",
+        "The command is of a manifest that was not taken here yet, or of none at all.",
+        ENDS,
+    ),
     act(
         "bound-to-another",
         "The crypto unit is bound to another rotation, which must end first.",

@@ -23,7 +23,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     act(
         "mixed-end",
-        "Some crypto units have aborted a rotation and others have promoted it: it can never flip.",
+        "Some crypto units have aborted a rotation that others have promoted or that is decided: it cannot flip.",
         "No key is lost: both sides hold the master key that the key storage is under, and it is never switched.",
         "keyhelm cryptounit-retire NAME",
     ),

@@ -69,11 +69,11 @@ impl PostgresRecords {
         let tx = write(&mut client, held).await?;
         tx.execute(
             "INSERT INTO coordinator_rotations
-             (instance, rotation, record, is_decided, is_aborted, finished_at)
-             VALUES ($1, $2, $3, $4, $5, $6)
+             (instance, rotation, record, is_decided, is_aborted, finished_at, verdict_under)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
              is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
-             finished_at = excluded.finished_at",
+             finished_at = excluded.finished_at, verdict_under = excluded.verdict_under",
             &[
                 &row.instance.uuid(),
                 &row.rotation.uuid(),
@@ -81,6 +81,7 @@ impl PostgresRecords {
                 &row.is_decided,
                 &row.is_aborted,
                 &row.finished_at,
+                &row.verdict_under,
             ],
         )
         .await

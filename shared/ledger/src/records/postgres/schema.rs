@@ -10,7 +10,7 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"keyhcoor");
 
 /// One entry a version of the schema, in order; what has been released is never changed. A record
 /// that is decided can never be aborted too, and an instance has one unfinished rotation.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE coordinator_documents (
         instance UUID NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, bytes BYTEA NOT NULL,
@@ -58,6 +58,20 @@ const MIGRATIONS: [&str; 2] = [
         document TEXT NOT NULL, PRIMARY KEY (instance, seq), UNIQUE (instance, rotation)
     );
     CREATE INDEX coordinator_receipts_by_rotation ON coordinator_receipts (rotation);
+",
+    // A verdict stands against every program, and yields only to administrators: to the other one,
+    // reached under a newer manifest, while the rotation has not ended.
+    "
+    ALTER TABLE coordinator_rotations ADD COLUMN verdict_under BIGINT NOT NULL DEFAULT 0;
+    DROP TRIGGER coordinator_verdict_stands ON coordinator_rotations;
+    CREATE TRIGGER coordinator_verdict_stands BEFORE UPDATE ON coordinator_rotations
+        FOR EACH ROW WHEN (
+            (OLD.is_decided AND NOT NEW.is_decided OR OLD.is_aborted AND NOT NEW.is_aborted)
+            AND NOT ((NEW.is_decided OR NEW.is_aborted)
+                AND NEW.verdict_under > OLD.verdict_under AND OLD.finished_at IS NULL)
+            OR NEW.verdict_under <> OLD.verdict_under
+            AND NEW.is_decided = OLD.is_decided AND NEW.is_aborted = OLD.is_aborted)
+        EXECUTE FUNCTION coordinator_verdict_stands();
 ",
 ];
 

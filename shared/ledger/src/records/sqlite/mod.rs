@@ -90,18 +90,19 @@ impl SqliteRecords {
         self.write(held, move |tx| {
             tx.execute(
                 "INSERT INTO coordinator_rotations
-                 (instance, rotation, record, is_decided, is_aborted, finished_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 (instance, rotation, record, is_decided, is_aborted, finished_at, verdict_under)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
                  is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
-                 finished_at = excluded.finished_at",
+                 finished_at = excluded.finished_at, verdict_under = excluded.verdict_under",
                 params![
                     row.instance.bytes(),
                     row.rotation.bytes(),
                     row.bytes,
                     row.is_decided,
                     row.is_aborted,
-                    row.finished_at
+                    row.finished_at,
+                    row.verdict_under
                 ],
             )
             .map_err(database)?;

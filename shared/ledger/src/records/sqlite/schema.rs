@@ -10,7 +10,7 @@ use crate::RecordsError;
 
 /// One entry a version of the schema, in order; what has been released is never changed. A record
 /// that is decided can never be aborted too, and an instance has one unfinished rotation.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE coordinator_documents (
         instance BLOB NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, bytes BLOB NOT NULL,
@@ -56,6 +56,19 @@ const MIGRATIONS: [&str; 3] = [
         document TEXT NOT NULL, PRIMARY KEY (instance, seq), UNIQUE (instance, rotation)
     ) WITHOUT ROWID;
     CREATE INDEX coordinator_receipts_by_rotation ON coordinator_receipts (rotation);
+",
+    // A verdict stands against every program, and yields only to administrators: to the other one,
+    // reached under a newer manifest, while the rotation has not ended.
+    "
+    ALTER TABLE coordinator_rotations ADD COLUMN verdict_under INTEGER NOT NULL DEFAULT 0;
+    DROP TRIGGER coordinator_verdict_stands;
+    CREATE TRIGGER coordinator_verdict_stands BEFORE UPDATE ON coordinator_rotations
+        WHEN (OLD.is_decided > NEW.is_decided OR OLD.is_aborted > NEW.is_aborted)
+            AND NOT (NEW.is_decided + NEW.is_aborted = 1
+                AND NEW.verdict_under > OLD.verdict_under AND OLD.finished_at IS NULL)
+            OR NEW.verdict_under <> OLD.verdict_under
+            AND NEW.is_decided = OLD.is_decided AND NEW.is_aborted = OLD.is_aborted
+        BEGIN SELECT RAISE(ABORT, 'a verdict is never taken back'); END;
 ",
 ];
 

@@ -1,0 +1,130 @@
+//! Goal: where units have ended a rotation differently, nothing is asked of them any more, keys are
+//! served, and an amendment that removes one side lets the others end it. Method: a coordinator's
+//! rotation, and the reports of units that were brought onto either side.
+
+use machines::rotation::desired::Wanted;
+use machines::rotation::record::{Record, Verdict};
+use machines::rotation::{Effects, Input, Limits, Rotation};
+use protocol::command::{KeystoreCommand, Step};
+use protocol::keystore::KeystoreStanding;
+use protocol::order::Purpose;
+use protocol::report::KeystoreReport;
+
+use crate::world::{
+    ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, id_of, reencryptor, unit_id,
+};
+
+fn rotation(world: &World, run: &Run, verdict: Verdict) -> Rotation {
+    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+    (record.verdict, record.verdict_under) = (verdict, Some(1));
+    record.to = Some(run.to);
+    let manifest = world.manifests[0].unverified().unwrap();
+    Rotation::new(record, manifest, Limits::default()).unwrap()
+}
+
+fn hear(rotation: &mut Rotation, world: &mut World, units: &[usize]) -> Effects {
+    let mut last = Effects::default();
+    for unit in units {
+        let answer = world.command(*unit, protocol::command::Command::Survey { order: None });
+        let input = Input::Unit(Box::new(answer.report), answer.envelope);
+        last = rotation.handle(world.now, input);
+    }
+    last
+}
+
+/// The keystore's standing in this rotation, as its reencryptor reports it.
+fn hear_keystore(
+    rotation: &mut Rotation,
+    world: &mut World,
+    run: &Run,
+    standing: KeystoreStanding,
+) -> Effects {
+    let mut report: KeystoreReport = world.flipped(run);
+    let row = report.row.as_mut().unwrap();
+    row.rotation.as_mut().unwrap().standing = standing;
+    (row.active, row.epoch) = (None, EPOCH);
+    let envelope = world.keystore_envelope(&reencryptor(), &report);
+    rotation.handle(world.now, Input::Keystore(Box::new(report), envelope))
+}
+
+fn amended(rotation: &mut Rotation, world: &World) -> Effects {
+    let since = world.manifests[1..].to_vec();
+    let newest = since.last().unwrap().unverified().unwrap();
+    rotation.handle(world.now, Input::Amended(Box::new(newest), since))
+}
+
+/// What is asked at last of whom.
+fn asked(effects: &Effects) -> Vec<(protocol::ProcessId, &'static str)> {
+    effects.send.iter().map(|wanted| (wanted.to(), wanted.name())).collect()
+}
+
+#[test]
+fn an_amendment_turns_a_verdict_once_and_the_record_says_under_which_manifest() {
+    for (goes, turned) in [([OP_2, REC_2], "aborted"), ([OP_1, REC_1], "decided")] {
+        let mut world = World::initialised();
+        let run = world.committed(Purpose::Rotate, 2);
+        let certificate = world.unit_certificate();
+        for unit in [OP_1, REC_1] {
+            world.abort(unit, &run);
+        }
+        for unit in [OP_2, REC_2] {
+            let certificate = certificate.clone();
+            world.step(unit, &run, Step::Promote { certificate });
+        }
+        let aborted = Verdict::Aborted { because: "asked".to_owned() };
+        let saved = if turned == "aborted" { Verdict::Decided } else { aborted };
+        let mut rotation = rotation(&world, &run, saved.clone());
+        hear(&mut rotation, &mut world, &ALL);
+        assert_eq!(rotation.record().verdict, saved, "it is mixed: nobody has decided anything");
+        let stays: Vec<_> = ALL.into_iter().filter(|unit| !goes.contains(unit)).collect();
+        let holder = if turned == "aborted" { REC_1 } else { REC_2 };
+        world.amend(&stays, &run, holder);
+        let effects = amended(&mut rotation, &world);
+        assert!(effects.save);
+        let found = match rotation.record().verdict {
+            Verdict::Open => "open",
+            Verdict::Decided => "decided",
+            Verdict::Aborted { .. } => "aborted",
+        };
+        assert_eq!((found, rotation.record().verdict_under), (turned, Some(2)));
+    }
+}
+
+#[test]
+fn an_amendment_of_before_the_verdict_turns_nothing() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut rotation = rotation(&world, &run, Verdict::Open);
+    hear(&mut rotation, &mut world, &ALL);
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    amended(&mut rotation, &world);
+    hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
+    assert_eq!(rotation.record().verdict, Verdict::Decided);
+    assert_eq!(rotation.record().verdict_under, Some(2));
+    world.abort(OP_1, &run);
+    hear(&mut rotation, &mut world, &[OP_1]);
+    assert_eq!(rotation.record().verdict, Verdict::Decided, "no store would take it back");
+}
+
+#[test]
+fn a_decided_rotation_that_a_unit_has_aborted_lets_keys_be_served_until_that_unit_is_removed() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut rotation = rotation(&world, &run, Verdict::Decided);
+    hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
+    world.abort(OP_2, &run);
+    let effects = hear(&mut rotation, &mut world, &ALL);
+    let units = ALL.map(unit_id);
+    assert!(asked(&effects).iter().all(|(who, _)| !units.contains(who)), "{:?}", asked(&effects));
+    world.now = world.now.plus_ms(60_000);
+    let effects = rotation.handle(world.now, Input::Tick);
+    assert_eq!(asked(&effects), [(id_of(&reencryptor()), "abort")], "so that its gate opens");
+
+    hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let effects = amended(&mut rotation, &world);
+    assert_eq!(rotation.record().verdict, Verdict::Decided);
+    let [Wanted::Keystore(_, KeystoreCommand::Reencrypt { .. })] = &effects.send[..] else {
+        panic!("it goes forward, in another generation: {:?}", asked(&effects))
+    };
+}
