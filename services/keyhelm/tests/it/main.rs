@@ -6,6 +6,7 @@ mod binary;
 mod cluster;
 mod context_file;
 mod explaining;
+mod holds;
 mod import_file;
 mod manifests;
 mod orders;
