@@ -75,7 +75,7 @@ fn a_rotation_ends_well_while_the_old_key_is_kept_and_hold_end_has_it_wiped() {
     assert_eq!((&last["type"], &last["joined"]), (&"held".into(), &true.into()), "{last}");
     assert!(held.out.contains(last["kept_until"].as_str().unwrap().split_once(':').unwrap().0));
     let dry = dev.run(&["auto-mk-rotate", "--dry-run"]);
-    assert_eq!((dry.code, dry.err.contains("old-key-held")), (3, true), "{dry:?}");
+    assert_eq!((dry.code, dry.err.contains("done but for its hold")), (3, true), "{dry:?}");
     let abort = dev.run(&["abort", "--yes"]);
     assert_eq!((abort.code, abort.err.contains("only goes forward")), (1, true), "{abort:?}");
     let early = dev.run(&["receipt", &rotation]);
