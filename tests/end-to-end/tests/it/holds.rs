@@ -85,7 +85,7 @@ async fn a_held_rotation_is_ended_by_its_administrators_and_survives_the_loss_of
     cluster.expect(0, &words(again)).await.unwrap();
     let view = newest(&cluster).await;
     let second = view["rotation"].as_str().unwrap().to_owned();
-    assert_eq!((&second != &first, &view["phase"]), (true, &"hold-before-clear".into()));
+    assert_eq!((second != first, &view["phase"]), (true, &"hold-before-clear".into()));
     cluster.process("op-3").unwrap().kill().await.unwrap();
     let waits = format!("{end} --timeout 3s");
     let waits = cluster.keyhelm(&words(&waits)).await.unwrap();
