@@ -121,7 +121,7 @@ async fn run(
     if cfg!(feature = "testing") {
         tracing::warn!("{VERSION}");
     }
-    let folder = settings.common.folder(&mut process_rng())?;
+    let folder = crypto::wiping_stack(|| settings.common.folder(&mut process_rng()))?;
     let config = UnitConfig {
         name: settings.common.name.clone(),
         location: settings.common.location.clone(),

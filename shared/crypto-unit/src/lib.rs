@@ -16,6 +16,7 @@ use bus::{Bus, Outgoing, QueueSpec, Received};
 use crypto::identity::Identity;
 use crypto::random::{ProcessRng, process_rng};
 use crypto::secret::Secret;
+use crypto::wiping_stack;
 use ledger::Folder;
 use machines::envelope;
 use machines::trust::Trust;
@@ -60,14 +61,8 @@ pub async fn run(
     status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let mut rng = process_rng();
     let instance = InstanceId::named(&config.instance_name);
-    let identity = folder.identity(&mut rng)?;
-    let aad = state_aad(instance, &identity);
-    let state = match folder.load(STATE, &aad)? {
-        Some(bytes) => UnitState::from_bytes(&bytes).context("the unit's state")?,
-        None => UnitState::imprint(instance),
-    };
+    let (identity, aad, state) = wiping_stack(|| saved(&folder, instance))?;
     let page_identity = Arc::new(copy_of(&identity));
     let role = config.role;
     let unit = Unit::new(config, identity, state);
@@ -82,7 +77,8 @@ pub async fn run(
     }
     bus.declare(&queues).await?;
     let mut consumers = [bus.consume(&own.queue, 16).await?];
-    let keyring = Arc::new(unit.keyring(&Keyring::default()));
+    let keyring = Arc::new(wiping_stack(|| unit.keyring(&Keyring::default())));
+    let mut rng = process_rng();
     let served = Served { keyring, trust: unit.state().trust.clone() };
     let shared: Shared = Arc::new(RwLock::new(Arc::new(served)));
     let serving = watch::Sender::new(unit.takes_pages());
@@ -100,7 +96,7 @@ pub async fn run(
         _ => None,
     };
     announce(&bus, &unit, &mut rng).await;
-    let sessions = Sessions::new(now(), &mut rng);
+    let sessions = wiping_stack(|| Sessions::new(now()));
     status.ready_with(unit.state().trust.serial());
     let identity = page_identity;
     let mut handler =
@@ -114,6 +110,17 @@ pub async fn run(
         pages.await.context("page worker")??;
     }
     Ok(ended?)
+}
+
+/// The unit's identity and state, as saved or new, and what binds the sealed state.
+fn saved(folder: &Folder, instance: InstanceId) -> anyhow::Result<(Identity, Vec<u8>, UnitState)> {
+    let identity = folder.identity(&mut process_rng())?;
+    let aad = state_aad(instance, &identity);
+    let state = match folder.load(STATE, &aad)? {
+        Some(bytes) => UnitState::from_bytes(&bytes).context("the unit's state")?,
+        None => UnitState::imprint(instance),
+    };
+    Ok((identity, aad, state))
 }
 
 /// Says that the unit is there. A coordinator that is not there yet hears it when it starts: the
@@ -187,8 +194,9 @@ impl UnitHandler {
         let served = self.served();
         let (identity, role) = (self.identity.clone(), self.unit.config().role);
         let received = received.clone();
-        let worked =
-            tokio::task::spawn_blocking(move || pages::answer(&served, &identity, role, &received));
+        let worked = tokio::task::spawn_blocking(move || {
+            wiping_stack(|| pages::answer(&served, &identity, role, &received))
+        });
         match worked.await {
             Ok(Ok(message)) => Outcome { publish: vec![message], ..Outcome::default() },
             Ok(Err(reason)) => Outcome { dead: Some(reason), ..Outcome::default() },
@@ -206,6 +214,22 @@ impl UnitHandler {
         }
     }
 
+    /// Keys are drawn from a source of this command alone, which goes with the stack: what is left
+    /// of a source that is kept tells what was drawn from it.
+    fn command(&mut self, received: &Received) -> UnitOutcome {
+        let mut rng = process_rng();
+        #[cfg(feature = "testing")]
+        testing::reseed(&mut rng, self.unit.state().counter);
+        self.unit.handle(now(), &mut rng, &received.body)
+    }
+
+    fn seal_state(&mut self) -> Result<(), SaveError> {
+        let bytes = self.unit.state().to_bytes();
+        self.folder
+            .save(STATE, &self.aad, &bytes, &mut self.rng)
+            .map_err(|error| SaveError(error.to_string()))
+    }
+
     fn session(&mut self, received: &Received, kind: Kind) -> Outcome {
         let reader = self.unit.reader();
         let opened = envelope::open(&received.body, reader, &self.unit.state().trust);
@@ -215,15 +239,10 @@ impl UnitHandler {
             Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
         };
         let keyring = self.served().keyring.clone();
-        let answered = self.sessions.handle(
-            now(),
-            &mut self.rng,
-            self.unit.id(),
-            &opened.header,
-            kind,
-            opened.body,
-            &keyring,
-        );
+        let (id, header, body) = (self.unit.id(), &opened.header, opened.body);
+        let (sessions, rng) = (&mut self.sessions, &mut self.rng);
+        let answered =
+            wiping_stack(|| sessions.handle(now(), rng, id, header, kind, body, &keyring));
         match answered {
             Ok((kind, body)) => {
                 if kind == Kind::SealedAnswer {
@@ -262,10 +281,8 @@ impl Handler for UnitHandler {
         if kind == Ok(Kind::CheckPage) {
             return self.second_look(received).await;
         }
-        #[cfg(feature = "testing")]
-        testing::reseed(&mut self.rng, self.unit.state().counter);
         let begun = SystemTime::now();
-        let outcome = self.unit.handle(now(), &mut self.rng, &received.body);
+        let outcome = wiping_stack(|| self.command(received));
         let span = self.span(received, &outcome).map(|span| span.since(begun));
         let mut outcome = self.noted(outcome);
         if let Some(span) = span {
@@ -292,15 +309,12 @@ impl Handler for UnitHandler {
     }
 
     async fn save(&mut self) -> Result<(), SaveError> {
-        let bytes = self.unit.state().to_bytes();
-        self.folder
-            .save(STATE, &self.aad, &bytes, &mut self.rng)
-            .map_err(|error| SaveError(error.to_string()))?;
+        wiping_stack(|| self.seal_state())?;
         let mut shared = match self.shared.write() {
             Ok(shared) => shared,
             Err(poisoned) => poisoned.into_inner(),
         };
-        let keyring = Arc::new(self.unit.keyring(&shared.keyring));
+        let keyring = Arc::new(wiping_stack(|| self.unit.keyring(&shared.keyring)));
         *shared = Arc::new(Served { keyring, trust: self.unit.state().trust.clone() });
         self.status.ready_with(self.unit.state().trust.serial());
         self.serving.send_replace(self.unit.takes_pages());

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bus::{Bus, Consumer, Outgoing, Received};
 use crypto::identity::Identity;
 use crypto::random::process_rng;
+use crypto::wiping_stack;
 use machines::envelope::{self, Outgoing as Sealing, Reader};
 use machines::unit::page;
 use protocol::codec;
@@ -69,10 +70,9 @@ impl Worker {
             let begun = Instant::now();
             let span =
                 received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
-            let worked = tokio::task::spawn_blocking(move || {
-                answer(&served, &identity, Role::OperationalUnit, &received)
-            })
-            .await;
+            let role = Role::OperationalUnit;
+            let work = move || wiping_stack(|| answer(&served, &identity, role, &received));
+            let worked = tokio::task::spawn_blocking(work).await;
             match worked {
                 Ok(Ok(message)) => {
                     metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());

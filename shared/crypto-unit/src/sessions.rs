@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crypto::random::ProcessRng;
+use crypto::random::{ProcessRng, process_rng};
 use crypto::session::{Direction, ReplayWindow, SessionKey, SessionKeys};
 use machines::unit::keyring::Keyring;
 use machines::unit::keys;
@@ -43,8 +43,9 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(now: UnixMillis, rng: &mut ProcessRng) -> Self {
-        let key = SessionKey::generate(rng);
+    /// Its key is drawn from a source that nothing else is drawn from, and that goes with the stack.
+    pub(crate) fn new(now: UnixMillis) -> Self {
+        let key = SessionKey::generate(&mut process_rng());
         Self { key, until: now.plus_ms(RENEW_MS), open: BTreeMap::new(), let_go: BTreeSet::new() }
     }
 
@@ -61,7 +62,7 @@ impl Sessions {
         keyring: &Keyring,
     ) -> Result<(Kind, Vec<u8>), &'static str> {
         if now >= self.until {
-            *self = Self::new(now, rng);
+            *self = Self::new(now);
         }
         if kind == Kind::SessionAsk {
             codec::decode::<SessionAsk>(body).map_err(|error| error.reason())?;
@@ -86,7 +87,7 @@ impl Sessions {
         keyring: &Keyring,
     ) -> Result<SealedAnswer, &'static str> {
         if !self.has_room(&request) {
-            *self = Self::new(now, rng);
+            *self = Self::new(now);
         }
         let is_let_go = self.let_go.contains(&request.session);
         if request.session_key != self.key.public() || is_let_go {

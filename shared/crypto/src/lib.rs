@@ -21,10 +21,12 @@ pub mod sealed_state;
 pub mod secret;
 pub mod session;
 pub mod sigkey_file;
+mod stack;
 pub mod transfer;
 mod xchacha;
 
 pub use locked::lock_status;
+pub use stack::wiping_stack;
 
 /// Takes bytes over that shall be wiped when they are dropped.
 pub fn wiped(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {

@@ -57,7 +57,7 @@ pub(crate) fn open(
 fn subkey(key: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> (Option<LessSafeKey>, Nonce) {
     let mut half = [0; 16];
     half.copy_from_slice(&nonce[..16]);
-    let mut derived = hchacha::<R20>(&(*key).into(), &half.into());
+    let mut derived = hchacha::<R20>(key.into(), &half.into());
     let made = UnboundKey::new(&CHACHA20_POLY1305, &derived).ok().map(LessSafeKey::new);
     zeroize::Zeroize::zeroize(derived.as_mut_slice());
     let mut inner = [0; 12];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::process::{Child, Command};
 
 /// How long anything may take before a test gives up.
@@ -62,6 +62,7 @@ impl Process {
     pub fn start(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.binary)
+            .current_dir(self.log.parent().unwrap_or(Path::new(".")))
             .env_clear()
             .envs(self.environment.iter().cloned())
             .env("KEYHELM_LOG", "debug,lapin=warn,hyper=warn,tokio_postgres=warn")
@@ -74,6 +75,19 @@ impl Process {
                 format!("{}: build the workspace first (--release)", self.binary.display())
             })?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Its process id; none if it does not run.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Sends it a signal, by the name that `kill` gives it: `-STOP`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.id().with_context(|| format!("{} does not run", self.name))?;
+        let sent = std::process::Command::new("kill").args([name, &id.to_string()]).status()?;
+        ensure!(sent.success(), "{name} cannot be sent to {}", self.name);
         Ok(())
     }
 

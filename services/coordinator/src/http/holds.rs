@@ -31,10 +31,22 @@ pub(crate) async fn end(
         return Err(Fault::malformed("bytes: they name another rotation."));
     }
     let asker = Asker { actor: caller.sub().to_owned(), remember_as: None };
-    match state.handle.ask_as(asker, before.instance, Ask::HoldEnd(signed)).await? {
-        Answer::Taken => Ok((StatusCode::ACCEPTED, Json(find(&state, rotation).await?))),
-        Answer::Refused(refusal) => Err(Fault::refused(&rotation.to_string(), &refusal)),
-        _ => Err(Fault::unexpected("the end of a hold")),
+    let refusal =
+        match state.handle.ask_as(asker, before.instance, Ask::HoldEnd(signed.clone())).await? {
+            Answer::Taken => None,
+            Answer::Refused(refusal) => Some(refusal),
+            _ => return Err(Fault::unexpected("the end of a hold")),
+        };
+    // What has ended a hold is taken for ever, whatever has happened since.
+    let was_taken = || async {
+        let record = state.records.rotation(rotation).await?;
+        Ok::<_, Fault>(record.is_some_and(|record| record.hold_ends.contains(&signed)))
+    };
+    match refusal {
+        Some(refusal) if !was_taken().await? => {
+            Err(Fault::refused(&rotation.to_string(), &refusal))
+        }
+        _ => Ok((StatusCode::ACCEPTED, Json(find(&state, rotation).await?))),
     }
 }
 
@@ -49,6 +61,9 @@ pub(crate) async fn reports(
         let running = found?.rotation()?;
         (running.reference().rotation == rotation).then(|| running.unit_envelopes())
     };
-    let found = state.handle.see(before.instance, look).await?;
-    found.map(Json).ok_or_else(|| Fault::unknown_rotation(rotation))
+    match state.handle.see(before.instance, look).await? {
+        Some(found) => Ok(Json(found)),
+        None if before.phase.is_ended() => Err(Fault::reports_gone(rotation)),
+        None => Err(Fault::starting(rotation)),
+    }
 }

@@ -117,6 +117,13 @@ impl Fault {
         }
     }
 
+    /// Only the reports of the newest rotation are kept.
+    pub(crate) fn reports_gone(rotation: RotationId) -> Self {
+        let text = format!("Rotation {rotation} has ended: its units' reports are not kept.");
+        Self::new(StatusCode::CONFLICT, "not-running", text)
+            .next(format!("keyhelm rotations {rotation}"))
+    }
+
     pub(crate) fn no_manifest(instance: &str) -> Self {
         let text = format!("Instance {instance} has no manifest: its units are in imprint mode.");
         Self::new(StatusCode::NOT_FOUND, "not-initialised", text)
@@ -175,6 +182,7 @@ impl Fault {
                 Self::new(StatusCode::CONFLICT, code, text)
                     .next(format!("keyhelm rotations {subject}"))
             }
+            "not-holding" => conflict().next(format!("keyhelm rotations {subject}")),
             "decided" => {
                 let text = format!("Rotation {subject} cannot be aborted. {text}");
                 Self::new(StatusCode::CONFLICT, code, text)

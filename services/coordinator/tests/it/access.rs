@@ -22,12 +22,14 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
         format!("/v1/rotations/{rotation}/receipt"),
     ];
     let operate = ["units", "compare", "members", "manifest", "audit"].map(path);
+    let operate = [&operate[..], &[format!("/v1/rotations/{rotation}/reports")]].concat();
     let posts = [
         path("manifests"),
         path("standing-orders"),
         path("order-drafts"),
         path("rotations"),
         format!("/v1/rotations/{rotation}/abort"),
+        format!("/v1/rotations/{rotation}/hold-end"),
     ];
     for (role, may_see, may_operate) in [
         (Role::Reader, true, false),
@@ -64,6 +66,7 @@ fn body_for(path: &str) -> serde_json::Value {
     match path.rsplit('/').next().unwrap() {
         "manifests" => unsigned(protocol::codec::encode(&crate::refusals::empty_manifest())),
         "standing-orders" => unsigned(protocol::codec::encode(&crate::refusals::ended_standing())),
+        "hold-end" => unsigned(Vec::new()),
         "order-drafts" => json!({ "purpose": "rotate", "mode": "strict", "valid_for_s": 60 }),
         "rotations" => json!(StartRotation { dry_run: true, ..StartRotation::default() }),
         _ => json!({ "because": "a test" }),
@@ -105,12 +108,14 @@ async fn a_token_of_another_instance_shows_nothing_of_this_one() {
         path("audit"),
         format!("/v1/rotations/{rotation}"),
         format!("/v1/rotations/{rotation}/events"),
+        format!("/v1/rotations/{rotation}/reports"),
     ] {
         problem(api.get(&path).await, StatusCode::FORBIDDEN, "instance-not-covered").await;
     }
     for (path, body) in [
         (path("rotations"), json!({})),
         (format!("/v1/rotations/{rotation}/abort"), json!({ "because": "a test" })),
+        (format!("/v1/rotations/{rotation}/hold-end"), json!({ "bytes": "", "signatures": [] })),
     ] {
         let response = api.post(&path, &body).await;
         problem(response, StatusCode::FORBIDDEN, "instance-not-covered").await;

@@ -25,7 +25,7 @@ async fn explained(api: &Api) -> Explanation {
 }
 
 /// Asks until this is explained.
-async fn until(api: &Api, code: &str) -> Explanation {
+pub async fn until(api: &Api, code: &str) -> Explanation {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let found = explained(api).await;
@@ -36,7 +36,7 @@ async fn until(api: &Api, code: &str) -> Explanation {
     }
 }
 
-fn says(found: &Explanation, word: &str) -> bool {
+pub fn says(found: &Explanation, word: &str) -> bool {
     found.details.iter().any(|detail| detail.contains(word))
 }
 

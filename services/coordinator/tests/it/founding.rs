@@ -20,7 +20,7 @@ use crate::api::{Api, PATIENCE, json};
 use crate::cluster::{Cluster, INSTANCE, UNITS};
 
 /// The one administrator.
-pub struct Administrator1(Identity);
+pub struct Administrator1(pub Identity);
 
 impl Administrator1 {
     pub fn new() -> Self {
@@ -124,15 +124,22 @@ fn standing(administrator: &Administrator1, manifest: &Manifest) -> SignedStandi
     SignedStandingOrder { bytes, signatures }
 }
 
-/// An order to be signed. Units that have not taken the manifest yet are waited for.
+/// An order to be signed.
 pub async fn draft(api: &Api, purpose: Purpose) -> OrderDraft {
+    drafted(api, purpose, [0, 0]).await
+}
+
+/// An order with a hold after commit and one before clear, in seconds. Units that have not taken the
+/// manifest yet are waited for.
+pub async fn drafted(api: &Api, purpose: Purpose, holds: [u32; 2]) -> OrderDraft {
+    let [hold_after_commit_s, hold_before_clear_s] = holds;
     let request = OrderDraftRequest {
         purpose,
         joining: Vec::new(),
         quarantined: Vec::new(),
         mode: GateMode::Strict,
-        hold_after_commit_s: 0,
-        hold_before_clear_s: 0,
+        hold_after_commit_s,
+        hold_before_clear_s,
         valid_for_s: 300,
     };
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -9,6 +9,7 @@ mod console;
 mod events;
 mod explaining;
 mod founding;
+mod holds;
 mod queue;
 mod receipts;
 mod refusals;

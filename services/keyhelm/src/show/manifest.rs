@@ -4,6 +4,7 @@ use crypto::identity::fingerprint;
 use crypto::quorum;
 use protocol::api::ManifestView;
 use protocol::manifest::Member;
+use protocol::order::StandingOrder;
 
 use super::table;
 use super::time::{moment, span};
@@ -18,9 +19,10 @@ pub fn screen(view: &ManifestView) -> String {
     let standing = match &view.standing_order {
         None => "none: each rotation is signed by administrators".to_owned(),
         Some(standing) => format!(
-            "at most one rotation in {}, until {}",
+            "at most one rotation in {}, until {}{}",
             span(u64::from(standing.not_more_often_than_s)),
-            moment(standing.until)
+            moment(standing.until),
+            holds(standing)
         ),
     };
     [
@@ -34,6 +36,17 @@ pub fn screen(view: &ManifestView) -> String {
         format!("\nADMINISTRATORS\n{}", table::text(&administrators)),
     ]
     .join("\n")
+}
+
+/// The holds of every rotation under a standing order, where it has any.
+pub fn holds(standing: &StandingOrder) -> String {
+    let hold = |seconds: u32, which: &str| match seconds {
+        0 => String::new(),
+        _ => format!(", each held {} {which}", span(u64::from(seconds))),
+    };
+    let after_commit = hold(standing.hold_after_commit_s, "before the re-encryption");
+    let before_clear = hold(standing.hold_before_clear_s, "before the old key is wiped");
+    format!("{after_commit}{before_clear}")
 }
 
 /// Processes with the fingerprints of their keys.

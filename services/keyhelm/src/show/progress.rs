@@ -7,7 +7,7 @@ use protocol::UnixMillis;
 use protocol::api::RotationView;
 use protocol::audit::Phase;
 
-use super::time::{count, milliseconds, seconds};
+use super::time::{count, milliseconds, moment, seconds};
 
 /// Who has not answered for this long is named.
 const WAITING_MS: u64 = 3_000;
@@ -36,6 +36,12 @@ impl Progress {
     /// Shows the rotation as it stands, and who has kept it waiting.
     pub fn show_at(&mut self, view: &RotationView, now: UnixMillis) {
         self.show(view);
+        if let Some(until) = view.hold_until {
+            // Its end differs by the moment in which a unit's clock was read: it is told once.
+            if self.named.insert(view.phase.name().to_owned()) {
+                self.say(&format!("  the hold lasts until {}", moment(until)));
+            }
+        }
         let is_late = |since: UnixMillis| now.since(since) > WAITING_MS;
         for waiting in view.waiting_for.iter().filter(|waiting| is_late(waiting.since)) {
             let refusal = waiting.refusal.as_ref();

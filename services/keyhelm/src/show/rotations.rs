@@ -47,6 +47,10 @@ pub fn detail(view: &RotationView, now: UnixMillis) -> String {
     if let Some(ms) = view.gate_closed_ms {
         lines.push(format!("  gate        key creation refused for {}", seconds(ms)));
     }
+    if let Some(until) = view.hold_until {
+        let end = format!("keyhelm hold-end {} ends it early", view.rotation);
+        lines.push(format!("  holds       until {}; {end}", moment(until)));
+    }
     if let Some(because) = &view.aborted_because {
         lines.push(format!("  aborted     {because}"));
     }

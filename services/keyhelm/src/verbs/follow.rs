@@ -83,7 +83,7 @@ impl<'a> Follow<'a> {
         let (mut pause, longest) = PAUSE;
         let mut lost_at: Option<Instant> = None;
         loop {
-            // No event says when a hold has been counted in all units: it is asked for.
+            // The event that says until when waits for every unit: it is asked for meanwhile.
             if !self.is_at_hold()
                 && let Some(end) = self.stream(id).await?
             {

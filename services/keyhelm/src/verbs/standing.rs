@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::cli::administration::StandingArgs;
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Failure, Outcome};
+use crate::show::manifest::holds;
 use crate::show::time::{moment, span};
 use crate::sigkeys::signer::Signer;
 
@@ -71,5 +72,6 @@ pub fn in_words(standing: &StandingOrder) -> String {
         0 => "as often as asked".to_owned(),
         seconds => format!("at most once in {}", span(u64::from(seconds))),
     };
-    format!("coordinators may rotate {often}, until {}", moment(standing.until))
+    let holds = holds(standing);
+    format!("coordinators may rotate {often}, until {}{holds}", moment(standing.until))
 }

@@ -70,6 +70,7 @@ impl World {
             from: Some(OLD),
             generator: units[0].1.id,
             joining: vec![units[1].1.id],
+            quarantined: Vec::new(),
             mode: GateMode::Strict,
             hold_after_commit_s: 0,
             hold_before_clear_s: 0,

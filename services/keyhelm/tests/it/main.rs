@@ -8,6 +8,7 @@ mod context_file;
 mod database_rights;
 mod explaining;
 mod holders;
+mod holds;
 mod import_file;
 mod manifests;
 mod orders;

@@ -50,3 +50,48 @@ fn secrets_lie_in_locked_memory() {
     distinct.dedup();
     assert_eq!(distinct.len(), secrets.len(), "each has a slot of its own");
 }
+
+/// Words that only this call makes, in a frame deep enough for the reading not to reach all of it.
+#[cfg(target_os = "linux")]
+fn leave(mark: u64) -> u64 {
+    let words: [u64; 4096] = std::array::from_fn(|index| mark.wrapping_mul(index as u64 | 1));
+    std::hint::black_box(&words).iter().fold(0, |sum, word| sum ^ word)
+}
+
+/// How many of those words lie in the mapping that this thread's stack is in.
+#[cfg(target_os = "linux")]
+fn left(mark: u64) -> usize {
+    use std::os::unix::fs::FileExt;
+    let here = 0_u8;
+    let at = &raw const here as u64;
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let bounds = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let parse = |text| u64::from_str_radix(text, 16).ok();
+        Some((parse(start)?, parse(end)?))
+    };
+    let (start, end) =
+        maps.lines().filter_map(bounds).find(|(start, end)| (*start..*end).contains(&at)).unwrap();
+    let mut bytes = vec![0; (end - start) as usize];
+    std::fs::File::open("/proc/self/mem").unwrap().read_exact_at(&mut bytes, start).unwrap();
+    let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+    let marks: std::collections::BTreeSet<_> =
+        (100..4096_u64).map(|index| mark.wrapping_mul(index | 1)).collect();
+    words.filter(|word| marks.contains(word)).count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_work_leaves_on_the_stack_is_wiped() {
+    let mark = |seed: u8| {
+        let digest = crypto::digest::sha256("test", &[&[seed]]).0;
+        u64::from_le_bytes(std::array::from_fn(|index| digest[index])) | 1
+    };
+    // The same look finds what is left where nothing is wiped.
+    let plain = mark(1);
+    std::hint::black_box(leave(plain));
+    assert!(left(plain) > 500, "{} words are left of plain work", left(plain));
+    let wiped = mark(2);
+    std::hint::black_box(crypto::wiping_stack(|| leave(wiped)));
+    assert_eq!(left(wiped), 0);
+}

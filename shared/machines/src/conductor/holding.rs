@@ -2,7 +2,7 @@
 
 use protocol::UnixMillis;
 use protocol::audit::Phase;
-use protocol::order::SignedHoldEnd;
+use protocol::order::{Hold, HoldEnd, SignedHoldEnd};
 use rand::CryptoRng;
 
 use super::{Answer, AskId, Conductor, Effects, refused};
@@ -36,18 +36,40 @@ impl Conductor {
         statement: SignedHoldEnd,
         effects: &mut Effects,
     ) -> Answer {
-        if let Err(text) = self.judge_hold_end(&statement) {
-            return refused("not-taken", text);
+        let was_taken = |rotation: &Rotation| rotation.record().hold_ends.contains(&statement);
+        if self.rotation.as_ref().is_some_and(was_taken) {
+            return Answer::Taken;
+        }
+        let held = match self.judge_hold_end(&statement) {
+            Ok(statement) => statement.hold,
+            Err(text) => return refused("not-taken", text),
+        };
+        if let Err(text) = self.must_be_held(held) {
+            return refused("not-holding", text);
         }
         self.turn(now, rng, RotationInput::HoldEnd(statement), effects);
         Answer::Taken
     }
 
-    fn judge_hold_end(&self, signed: &SignedHoldEnd) -> Result<(), String> {
+    fn judge_hold_end(&self, signed: &SignedHoldEnd) -> Result<HoldEnd, String> {
         let manifest = self.trust.newest().ok_or("there is no manifest")?;
         let running = self.rotation.as_ref().filter(|rotation| !rotation.is_ended());
         hold_end::verify(signed, manifest, running.map(Rotation::reference))
-            .map(|_| ())
             .map_err(|refusal| refusal.to_string())
+    }
+
+    /// A hold is ended while it lasts, never before it begins: whoever signs sees what it ends.
+    fn must_be_held(&self, hold: Hold) -> Result<(), String> {
+        let phase = self.rotation.as_ref().map(|rotation| rotation.record().phase());
+        let expected = match hold {
+            Hold::AfterCommit => Phase::HoldAfterCommit,
+            Hold::BeforeClear => Phase::HoldBeforeClear,
+        };
+        match phase {
+            Some(phase) if phase != expected => {
+                Err(format!("the rotation is not in its hold {}: it is at {phase}", hold.name()))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -39,15 +39,24 @@ pub(super) fn running(known: &Known<'_>) -> Option<Told> {
 
 pub(super) fn holding(known: &Known<'_>) -> Option<Told> {
     let running = known.running.as_ref()?;
-    let until = running.view.hold_until?;
+    let hold = hold(&running.view)?;
+    if !absent(known, running).is_empty() {
+        // Its hold would be over and it would go on no more: somebody must see to whoever is away.
+        return None;
+    }
     let mut details = how_far(known, running);
-    let what = match running.view.phase {
+    details.push(hold);
+    details.push(format!("keyhelm hold-end {} ends the hold early.", running.view.rotation));
+    Told::wait(details, "Just wait: it goes on by itself.")
+}
+
+fn hold(view: &RotationView) -> Option<String> {
+    let until = view.hold_until?;
+    let what = match view.phase {
         Phase::HoldBeforeClear => "The keys are under the new master key; the old one is kept",
         _ => "Keys are served; re-encryption begins after the hold, which lasts",
     };
-    details.push(format!("{what} until {}.", moment(until)));
-    details.push(format!("keyhelm hold-end {} ends the hold early.", running.view.rotation));
-    Told::wait(details, "Just wait: it goes on by itself.")
+    Some(format!("{what} until {}.", moment(until)))
 }
 
 pub(super) fn waiting(known: &Known<'_>, is_decided: bool) -> Option<Told> {
@@ -63,6 +72,7 @@ pub(super) fn waiting(known: &Known<'_>, is_decided: bool) -> Option<Told> {
         (None, None) => return None,
     };
     let mut details = how_far(known, running);
+    details.extend(hold(&running.view));
     details.extend(absent.iter().map(|it| it.text.clone()));
     for awaited in refusing {
         let (name, command) = (known.name_of(awaited.process), awaited.command);

@@ -7,7 +7,9 @@ use protocol::report::UnitRotation;
 use protocol::{ProcessId, UnixMillis};
 
 use super::desired::{Desired, View, Wanted};
+use super::{Effects, Event, Rotation};
 use crate::certificate::Reached;
+use crate::explain::words::moment;
 
 /// Where the hold before clear stands in one unit.
 enum Stands {
@@ -63,6 +65,19 @@ impl View<'_> {
             Wanted::Unit(*unit, Command::EndHold { statement: statement.clone() })
         };
         units.iter().map(wanted).collect()
+    }
+}
+
+impl Rotation {
+    /// Once every unit counts the hold its end is known, and told.
+    pub(super) fn tell_hold(&mut self, found: &Desired, effects: &mut Effects) {
+        let is_clear = |wanted: &Wanted| wanted.name() == "clear";
+        let until = found.holds_until.filter(|_| !found.wanted.iter().any(is_clear));
+        if let (Some(until), false) = (until, self.is_hold_told) {
+            let text = format!("the hold lasts until {}", moment(until));
+            effects.events.push(Event { phase: found.phase, text });
+        }
+        self.is_hold_told = until.is_some();
     }
 }
 

@@ -145,6 +145,8 @@ pub struct Rotation {
     /// Units whose state was set back, with the highest state counter from before.
     set_back: BTreeMap<ProcessId, u64>,
     holds_until: Option<UnixMillis>,
+    /// Whether every unit counts the hold that is on, which has been told then.
+    is_hold_told: bool,
     now: UnixMillis,
 }
 
@@ -169,6 +171,7 @@ impl Rotation {
             amendments: Vec::new(),
             set_back: BTreeMap::new(),
             holds_until: None,
+            is_hold_told: false,
             now: UnixMillis(0),
         })
     }
@@ -433,6 +436,7 @@ impl Rotation {
                 continue;
             }
             let is_new_phase = self.enter(now, found.phase, effects);
+            self.tell_hold(&found, effects);
             if found.may_decide {
                 self.reach(Verdict::Decided, effects);
                 let text = "decided: from here it only goes forward".to_owned();

@@ -161,7 +161,6 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Nothing has changed: a crypto unit that holds a master key is never initialised again.",
         "keyhelm cryptounit-compare",
     ),
-    act("not-holding", "The rotation is in no hold.", UNCHANGED, "keyhelm rotations"),
     act(
         "no-holder",
         "No crypto unit that would stay holds the master keys that the running rotation needs.",

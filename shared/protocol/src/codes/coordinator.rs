@@ -55,6 +55,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm rotations",
     ),
     act("not-running", "No such rotation is running.", UNCHANGED, "keyhelm rotations"),
+    act("not-holding", "The rotation is not in that hold.", UNCHANGED, "keyhelm rotations"),
     act(
         "decided",
         "The rotation is decided: it only goes forward.",

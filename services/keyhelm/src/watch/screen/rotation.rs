@@ -12,7 +12,7 @@ use super::palette::Palette;
 use super::text::{cut, short, span};
 use super::{phases, section};
 use crate::show::rotations::purpose;
-use crate::show::time::count;
+use crate::show::time::{count, moment};
 use crate::watch::board::{Board, waiting_line};
 
 /// Heading, what it does, two rows of phases, the gauge, figures, patterns and trace.
@@ -72,7 +72,10 @@ fn doing(view: &RotationView, palette: Palette) -> (String, Style) {
         }
         (Phase::Aborting | Phase::Aborted, None) => (text.to_owned(), palette.bad()),
         (Phase::Done, _) => (text.to_owned(), palette.good()),
-        _ => (text.to_owned(), palette.busy()),
+        _ => {
+            let until = view.hold_until.map(|until| format!(" (until {})", moment(until)));
+            (format!("{text}{}", until.unwrap_or_default()), palette.busy())
+        }
     }
 }
 
