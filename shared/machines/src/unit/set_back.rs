@@ -39,6 +39,15 @@ impl Reminder {
     pub fn had_key(&self, order: &OrderRef) -> bool {
         reached(&self.report, order).is_some_and(|(_, pattern)| pattern.is_some())
     }
+
+    /// Whether the unit had promoted in this order: it never aborts it then.
+    pub fn may_abort(&self, order: &OrderRef) -> Result<(), UnitRefusal> {
+        match self.report.in_order(order).map(|had_taken| had_taken.standing) {
+            Some(Standing::Promoted) => Err(UnitRefusal::Promoted),
+            Some(Standing::Cleared) => Err(UnitRefusal::Cleared),
+            Some(Standing::Bound | Standing::Aborted) | None => Ok(()),
+        }
+    }
 }
 
 impl Unit {
@@ -87,8 +96,11 @@ impl Unit {
         };
         let Some(taken) = &state.rotation else { return false };
         if taken.reference != had_taken.order {
-            // A later order is taken only by whoever holds the master key that it goes from.
-            return taken.reference.number > had_taken.order.number;
+            // A later order is taken only by whoever holds the master key that it goes from; of its
+            // abort everybody is told.
+            let is_held =
+                taken.standing != Standing::Aborted || registers.current == then.registers.current;
+            return is_held && taken.reference.number > had_taken.order.number;
         }
         let now = self.report(then.facts.clock, None);
         match had_taken.standing {
@@ -100,8 +112,9 @@ impl Unit {
                 let is_far = far.zip(was).is_some_and(|((far, pattern), (was, before))| {
                     far >= was && (before.is_none() || pattern == before)
                 });
-                // An abort may have come since.
-                is_far || taken.standing == Standing::Aborted
+                // An abort may have come since, but none after its promote.
+                let is_ended = taken.standing == Standing::Aborted;
+                is_far || (is_ended && had_taken.standing == Standing::Bound)
             }
         }
     }

@@ -49,6 +49,7 @@ impl Unit {
     pub(super) fn abort(&mut self, signed_order: SignedOrder) -> Result<Done, UnitRefusal> {
         let (_, given) = leave::read(&signed_order)?;
         admission::not_spent(&self.state, &given)?;
+        let may_abort = self.state.reminder.as_ref().map_or(Ok(()), |held| held.may_abort(&given));
         if let Some(taken) = &mut self.state.rotation
             && taken.reference == given
         {
@@ -57,6 +58,7 @@ impl Unit {
                 Standing::Promoted => Err(UnitRefusal::Promoted),
                 Standing::Cleared => Err(UnitRefusal::Cleared),
                 Standing::Bound => {
+                    may_abort?;
                     taken.standing = Standing::Aborted;
                     taken.transport = None;
                     self.state.new = None;
@@ -65,6 +67,7 @@ impl Unit {
             };
         }
         let (order, reference) = leave::verify(&signed_order, &self.state.trust)?;
+        may_abort?;
         self.state.rotation = Some(TakenRotation {
             signed_order,
             order,
@@ -221,13 +224,14 @@ impl Unit {
         let transfer: Transfer =
             codec::decode(&signed.bytes).map_err(|_| UnitRefusal::Transfer("it cannot be read"))?;
         let sealed = self.verify_transfer(taken, signed, transfer)?;
-        match taken.standing {
-            Standing::Cleared => return Err(UnitRefusal::Cleared),
-            Standing::Promoted => return Ok(Done::BEFORE),
-            _ => {}
+        if taken.standing == Standing::Cleared {
+            return Err(UnitRefusal::Cleared);
         }
-        if let Some(new) = &self.state.new {
-            let held = new.key.pattern();
+        let held = match taken.standing {
+            Standing::Promoted => self.state.current.as_ref(),
+            _ => self.state.new.as_ref().map(|new| &new.key),
+        };
+        if let Some(held) = held.map(MasterKey::pattern) {
             return match held == sealed.to {
                 true => Ok(Done::BEFORE),
                 false => Err(UnitRefusal::OtherCopy { held, given: sealed.to }),

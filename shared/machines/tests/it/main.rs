@@ -6,6 +6,7 @@ mod amendments;
 mod certificates;
 mod ends;
 mod envelope;
+mod every_state;
 mod explain;
 mod gate;
 mod hearing;
