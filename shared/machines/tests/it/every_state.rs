@@ -206,6 +206,15 @@ fn tried(
     let registers = answer.report.registers;
     assert_eq!(registers, state.registers(), "{context}: the report carries the state");
     assert_eq!(answer.report.state_counter, state.counter, "{context}: and its counter");
+    if ask.what == What::Survey && !matches!(place.at, At::Imprint | At::Removed) {
+        let inspect = Ask { what: What::Inspect, ..ask };
+        let refusal = &answer.report.facts.would_refuse;
+        let would =
+            refusal.as_ref().map_or(Outcome::Same, |it| Outcome::No(it.code.clone().leak()));
+        let is_refused = matches!(expected(kind, place, inspect), Outcome::No(_));
+        let wanted = if is_refused { expected(kind, place, inspect) } else { Outcome::Same };
+        assert_eq!(would, wanted, "{context}: a survey says what inspect would");
+    }
     let is_sealed = answer.transfers.is_some();
     let seals = matches!(ask.what, What::Generate | What::GenerateForNobody);
     assert_eq!(is_sealed, seals && answer.code() == "taken", "{context}: a key is sealed");
