@@ -18,5 +18,6 @@ mod recovery;
 mod replay;
 mod set_back;
 mod starts;
+mod state_bytes;
 mod transfer;
 mod world;
