@@ -195,7 +195,7 @@ mod tests {
                 epoch: Epoch::default(),
                 kind: Kind::SealedRequest,
             };
-            let sessions = Sessions::new(NOW, &mut rng);
+            let sessions = Sessions::new(NOW);
             Self { rng, unit, header, sessions }
         }
 

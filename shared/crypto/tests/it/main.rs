@@ -4,6 +4,7 @@
 mod bindings;
 mod golden;
 mod merkle;
+mod parsers;
 mod secrecy;
 
 use rand::SeedableRng;

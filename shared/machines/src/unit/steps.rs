@@ -229,13 +229,14 @@ impl Unit {
         let transfer: Transfer =
             codec::decode(&signed.bytes).map_err(|_| UnitRefusal::Transfer("it cannot be read"))?;
         let sealed = self.verify_transfer(taken, signed, transfer)?;
-        match taken.standing {
-            Standing::Cleared => return Err(UnitRefusal::Cleared),
-            Standing::Promoted => return Ok(Done::BEFORE),
-            _ => {}
+        if taken.standing == Standing::Cleared {
+            return Err(UnitRefusal::Cleared);
         }
-        if let Some(new) = &self.state.new {
-            let held = new.key.pattern();
+        let held = match taken.standing {
+            Standing::Promoted => self.state.current.as_ref(),
+            _ => self.state.new.as_ref().map(|new| &new.key),
+        };
+        if let Some(held) = held.map(MasterKey::pattern) {
             return match held == sealed.to {
                 true => Ok(Done::BEFORE),
                 false => Err(UnitRefusal::OtherCopy { held, given: sealed.to }),
