@@ -16,13 +16,14 @@ impl World {
     pub(crate) fn coordinate(&mut self, effects: Effects) {
         let is_saved = effects.save || effects.save_documents || effects.closed.is_some();
         if self.rng.random_bool(self.faults.crash) {
-            if is_saved && self.rng.random_bool(0.5) {
+            let has_saved = is_saved && self.rng.random_bool(0.5);
+            if has_saved {
                 self.coordinator.save(effects.closed.as_ref());
                 self.note_removed();
                 self.count(&effects);
             }
             self.count_fault("crash", Role::Coordinator);
-            self.coordinator_ends();
+            self.coordinator_ends(has_saved || !is_saved);
             let pause = self.rng.random_range(50..5_000);
             self.after(pause, Event::StartCoordinator);
             return;

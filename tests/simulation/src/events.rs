@@ -301,6 +301,8 @@ impl World {
             }
         } else if let Some(unit) =
             self.units.iter().find(|unit| unit.is_lacking() && !unit.is_removed)
+            // What precheck says of units that are bound: a start takes their rotation up first.
+            && !self.units.iter().any(|it| !it.is_removed && it.saved_state().is_in_rotation())
         {
             let joining = vec![unit.id];
             self.draft(Purpose::Rotate, joining);

@@ -10,12 +10,13 @@ use crate::fault_table::NO_PHASE;
 use crate::world::{Event, World};
 
 /// Phases in one of which the units of a seed fare worst: the shorter it is, the more seeds it needs.
-const WORST: [Phase; 20] = [
+const WORST: [Phase; 21] = [
     Phase::Inspect,
     Phase::Generate,
     Phase::Generate,
     Phase::Install,
     Phase::Commit,
+    Phase::HoldAfterCommit,
     Phase::HoldAfterCommit,
     Phase::HoldAfterCommit,
     Phase::Reencrypt,
@@ -102,6 +103,15 @@ impl Faults {
         let worst = WORST.get(rng.random_range(0..WORST.len() + 4)).map(|phase| phase.name());
         Self { worst, ..kinds }
     }
+}
+
+/// Seconds of the two holds of every order of a seed; where units fare worst in one, there is one.
+pub(crate) fn holds(rng: &mut ChaCha8Rng, faults: &Faults) -> (u32, u32) {
+    let mut hold_s = |phase: Phase| {
+        let is_there = rng.random_bool(0.3) || faults.worst == Some(phase.name());
+        if is_there { rng.random_range(1..5) } else { 0 }
+    };
+    (hold_s(Phase::HoldAfterCommit), hold_s(Phase::HoldBeforeClear))
 }
 
 impl World {

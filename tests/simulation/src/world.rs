@@ -15,7 +15,7 @@ use crate::checkers::{Checkers, Violation};
 use crate::clients::Writer;
 use crate::coordinator::CoordinatorNode;
 use crate::fault_table::FaultTable;
-use crate::faults::Faults;
+use crate::faults::{self, Faults};
 use crate::founding::manifest;
 use crate::reencryptor::ReencryptorNode;
 use crate::restore::Backups;
@@ -177,8 +177,7 @@ impl World {
         let ids = units.iter().map(|unit| unit.id).collect();
         let rogue = Rogue::new(coordinator.identity(), instance, ids, reencryptor.id);
         let faults = Faults::drawn(&mut rng);
-        let mut hold_s = || if rng.random_bool(0.3) { rng.random_range(1..5) } else { 0 };
-        let holds = (hold_s(), hold_s());
+        let holds = faults::holds(&mut rng, &faults);
 
         let has_rogue = faults.rogue;
         let writers = (0..4).map(|index| Writer::new(index == 3)).collect();

@@ -8,9 +8,10 @@ use rand::RngExt;
 use crate::world::{Event, World};
 
 impl World {
-    /// The coordinator ends, and another one will start; it may not know that it has ended.
-    pub(crate) fn coordinator_ends(&mut self) {
-        if self.rng.random_bool(self.faults.zombie) {
+    /// The coordinator ends, and another one will start; it may not know that it has ended. One that
+    /// still had something to save would have learned of it then.
+    pub(crate) fn coordinator_ends(&mut self, is_saved: bool) {
+        if is_saved && self.rng.random_bool(self.faults.zombie) {
             self.count_fault("zombie", Role::Coordinator);
             self.note("coordinator", "is a zombie");
             self.coordinator.become_zombie();
