@@ -83,6 +83,9 @@ pub enum StateError {
     /// The order inside is not one.
     #[error("state has an order that cannot be read: {0}")]
     Order(#[from] leave::LeaveRefusal),
+    /// The report of its own that it was reminded of is not one: whoever lost it would serve again.
+    #[error("state has a reminder that cannot be read")]
+    Reminder,
 }
 
 /// The part of the state that is no secret.
@@ -223,7 +226,10 @@ impl UnitState {
                 last_tried_at: public.last_tried_at,
             },
             counters: public.counters,
-            reminder: public.reminder.and_then(Reminder::from_saved),
+            reminder: public
+                .reminder
+                .map(|envelope| Reminder::from_saved(envelope).ok_or(StateError::Reminder))
+                .transpose()?,
         })
     }
 }

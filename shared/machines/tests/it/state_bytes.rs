@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use machines::unit::state::UnitState;
+use machines::unit::state::{StateError, UnitState};
 use proptest::prelude::*;
 use protocol::command::Command;
 use protocol::order::Purpose;
@@ -65,6 +65,18 @@ fn what_an_earlier_program_has_saved_is_read_and_written_the_same() {
     }
     let last = UnitState::from_bytes(&states[states.len() - 2]).unwrap();
     assert!(last.reminder.is_some() && last.rotation.is_some(), "the last ones are as they were");
+}
+
+/// A unit that forgot that its state was set back would serve again.
+#[test]
+fn a_reminder_that_cannot_be_read_is_never_let_go_of() {
+    let mut states = golden();
+    let reminded = states.swap_remove(states.len() - 2);
+    let found = UnitState::from_bytes(&reminded).unwrap().reminder.unwrap();
+    let at = reminded.windows(found.envelope.len()).position(|it| it == found.envelope).unwrap();
+    let mut other = reminded;
+    other[at] = u8::MAX;
+    assert_eq!(UnitState::from_bytes(&other).unwrap_err(), StateError::Reminder);
 }
 
 proptest! {
