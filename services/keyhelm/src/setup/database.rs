@@ -50,6 +50,8 @@ BEGIN
         ELSIF made.relname IN ('keys', 'key_versions', 'tombstones')
             OR made.relname LIKE 'wrapped\\_%' THEN
             EXECUTE format('GRANT INSERT, DELETE ON %s TO keyhelm_gateways', made.name);
+        ELSIF made.relname = 'quarantined' THEN
+            EXECUTE format('GRANT DELETE ON %s TO keyhelm_gateways', made.name);
         END IF;
         IF made.relname = 'keys' THEN
             EXECUTE format('GRANT UPDATE (state, deleted_at) ON %s TO keyhelm_gateways', made.name);

@@ -151,6 +151,7 @@ async fn a_gateway_writes_keys_and_changes_no_row_of_a_keystore() {
         format!(
             "DELETE FROM {TABLE} w USING tombstones s, key_versions v WHERE w.version = v.version"
         ),
+        "DELETE FROM quarantined".to_owned(),
         "DELETE FROM key_versions".to_owned(),
         "DELETE FROM keys".to_owned(),
         "DELETE FROM tombstones".to_owned(),
@@ -168,6 +169,7 @@ async fn a_gateway_writes_keys_and_changes_no_row_of_a_keystore() {
         &format!("DROP TABLE {TABLE}"),
         "DELETE FROM chunks",
         "UPDATE chunks SET done = 0",
+        "UPDATE quarantined SET reason = 'none'",
         "INSERT INTO tables_to_drop VALUES (gen_random_uuid(), 1)",
         "UPDATE keystore_schema SET version = 99",
         "CREATE TABLE mine (number INT)",
