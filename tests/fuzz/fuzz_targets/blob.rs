@@ -11,8 +11,7 @@ static KEYS: OnceLock<WrapKeys> = OnceLock::new();
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let golden = std::array::from_fn(|index| index as u8);
-    let keys =
-        KEYS.get_or_init(|| WrapKeys::derive(&MasterKey::danger_from_state_bytes(&golden)));
+    let keys = KEYS.get_or_init(|| WrapKeys::derive(&MasterKey::danger_from_state_bytes(&golden)));
     let binding = BlobBinding {
         instance: InstanceId::from_bytes([0x11; 16]),
         key: KeyId::from_bytes([0x22; 16]),
