@@ -127,7 +127,7 @@ pub(crate) fn answer(
             match &answer {
                 CheckAnswer::Checked { unopened, .. } if unopened.is_empty() => {}
                 CheckAnswer::Checked { .. } => crate::count_refused("check", "unopened"),
-                CheckAnswer::Refused(_) => crate::count_refused("check", "not-serving"),
+                CheckAnswer::Refused(_) => crate::count_refused("check", "not-bound"),
             }
             (Kind::CheckAnswer, codec::encode(&answer))
         }

@@ -52,11 +52,12 @@ impl Unit {
     pub(super) fn abort(&mut self, signed_order: SignedOrder) -> Result<Done, UnitRefusal> {
         let (_, given) = leave::read(&signed_order)?;
         admission::not_spent(&self.state, &given)?;
-        match self.had_stood(&given) {
-            Some(Standing::Promoted) => return Err(UnitRefusal::Promoted),
-            Some(Standing::Cleared) => return Err(UnitRefusal::Cleared),
-            _ => {}
-        }
+        // A unit that was set back aborts nothing that it had promoted.
+        let may_abort = match self.had_stood(&given) {
+            Some(Standing::Promoted) => Err(UnitRefusal::Promoted),
+            Some(Standing::Cleared) => Err(UnitRefusal::Cleared),
+            _ => Ok(()),
+        };
         if let Some(taken) = &mut self.state.rotation
             && taken.reference == given
         {
@@ -65,6 +66,7 @@ impl Unit {
                 Standing::Promoted => Err(UnitRefusal::Promoted),
                 Standing::Cleared => Err(UnitRefusal::Cleared),
                 Standing::Bound => {
+                    may_abort?;
                     taken.standing = Standing::Aborted;
                     taken.transport = None;
                     self.state.new = None;
@@ -73,6 +75,7 @@ impl Unit {
             };
         }
         let (order, reference) = leave::verify_ended(&signed_order, &self.state.trust)?;
+        may_abort?;
         self.state.rotation = Some(TakenRotation {
             signed_order,
             order,
