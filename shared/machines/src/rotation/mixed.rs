@@ -4,7 +4,7 @@
 
 use protocol::ProcessId;
 use protocol::audit::Phase;
-use protocol::command::KeystoreCommand;
+use protocol::command::{Command, KeystoreCommand};
 use protocol::keystore::KeystoreStanding;
 use protocol::report::Standing;
 
@@ -61,7 +61,8 @@ impl View<'_> {
     }
 }
 
-/// Nothing is asked of units any more; the keystore is let go of, so that it serves.
+/// Nothing is asked of units any more but how they stand, of those that have not said it: an amendment
+/// wants to know. The keystore is let go of, so that it serves.
 pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
     if !view.is_mixed() {
         return None;
@@ -73,7 +74,10 @@ pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
     };
     let abort =
         |id| Wanted::Keystore(id, KeystoreCommand::Abort { order: view.signed_order.clone() });
-    let wanted = view.reencryptors().into_iter().filter(is_open).map(abort).collect();
+    let keystores = view.reencryptors().into_iter().filter(is_open).map(abort);
+    let unheard = view.unit_ids().filter(|unit| !view.units.contains_key(unit));
+    let survey = |unit| Wanted::Unit(unit, Command::Survey { order: None });
+    let wanted = keystores.chain(unheard.map(survey)).collect();
     let found = Desired::new(Phase::Inspect, wanted);
     Some(Desired { is_mixed: true, ..found })
 }
