@@ -284,6 +284,9 @@ pub fn mark_flipped(
 
 /// Ends a rotation before its flip; the caller drops the table and applies tombstones in the same
 /// transaction. One that never opened is remembered, so that a late open finds it ended.
+///
+/// An earlier rotation that is open ends with it: units take a later order only after the end of all
+/// before, so a rogue coordinator has opened it anew, and nobody drives it.
 pub fn abort(
     row: &mut KeystoreRow,
     order: &OrderRef,
@@ -308,7 +311,7 @@ pub fn abort(
                 _ => Err(GateRefusal::Flipped),
             };
         }
-        if taken.standing < KeystoreStanding::Flipped {
+        if taken.standing == KeystoreStanding::Switched {
             return Err(GateRefusal::OtherRotation(taken.rotation));
         }
     }
@@ -321,7 +324,7 @@ pub fn abort(
         to: from_to.1,
         key_root: None,
     });
-    Ok((Change::Now, None))
+    Ok((Change::Now, row.open.take()))
 }
 
 /// Lets go of retired generations; the caller drops their tables in the same transaction.

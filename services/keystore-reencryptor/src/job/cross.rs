@@ -82,7 +82,7 @@ impl Cross {
         id: MessageId,
         by: ProcessId,
         shown: Shown,
-    ) -> Result<Outgoing, Shown> {
+    ) -> Result<Outgoing, Box<Shown>> {
         self.show_again(setting, id, by, shown, 0)
     }
 
@@ -93,11 +93,11 @@ impl Cross {
         by: ProcessId,
         shown: Shown,
         tries: usize,
-    ) -> Result<Outgoing, Shown> {
+    ) -> Result<Outgoing, Box<Shown>> {
         let others = others(&setting.trust, by);
         let start = self.pages as usize + tries;
         let Some((at, role)) = others.get(start % others.len().max(1)).copied() else {
-            return Err(shown);
+            return Err(Box::new(shown));
         };
         let page = match &shown {
             Shown::Rewrapped(rows, done) => CheckPage {

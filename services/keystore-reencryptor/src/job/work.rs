@@ -258,11 +258,14 @@ impl Work {
     /// Shows it to another unit. Where there is none, one unit's word has to do.
     fn show(&mut self, by: ProcessId, shown: Shown) {
         let id = self.new_id();
-        match self.cross.show(&self.setting, id, by, shown) {
-            Ok(message) => self.publish(message),
-            Err(Shown::Rewrapped(_, done)) => self.done.push(done),
-            Err(Shown::Unopened(page, rows)) => self.seen(Some(Seen::DoNotOpen(page, rows))),
-        }
+        let kept = match self.cross.show(&self.setting, id, by, shown) {
+            Ok(message) => return self.publish(message),
+            Err(kept) => *kept,
+        };
+        self.seen(Some(match kept {
+            Shown::Rewrapped(_, done) => Seen::Same(done),
+            Shown::Unopened(page, rows) => Seen::DoNotOpen(page, rows),
+        }));
     }
 
     fn seen(&mut self, seen: Option<Seen>) {

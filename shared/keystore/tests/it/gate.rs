@@ -3,7 +3,7 @@
 use keystore::KeystoreError;
 use machines::gate::GateRefusal;
 use protocol::Pattern;
-use protocol::keystore::GenerationState;
+use protocol::keystore::{GenerationState, KeystoreStanding};
 
 use super::fixture::{Fixture, rotation};
 use super::on_both_stores;
@@ -16,6 +16,7 @@ on_both_stores!(
     initialising_is_refused_where_versions_exist,
     an_order_from_another_pattern_is_refused,
     another_rotation_waits_until_this_one_has_ended,
+    the_abort_of_a_later_order_ends_what_was_opened_anew,
     a_stale_epoch_is_refused,
     instances_do_not_touch_each_other,
 );
@@ -162,15 +163,35 @@ async fn another_rotation_waits_until_this_one_has_ended(fixture: Fixture) {
     fixture.open(&next).await.unwrap();
     let running = GateRefusal::OtherRotation(next.order.rotation);
     assert_eq!(refusal(fixture.open(&after).await), running);
-    assert_eq!(refusal(fixture.abort(&after).await), running);
     fixture.fill().await;
     fixture.complete(&next).await.unwrap();
     fixture.flip(&next).await.unwrap();
     assert_eq!(refusal(fixture.open(&after).await), running);
+    assert_eq!(refusal(fixture.abort(&after).await), running, "it has flipped");
     fixture.mark_flipped(&next).await.unwrap();
     fixture.open(&after).await.unwrap();
     let spent = GateRefusal::OrderSpent { given: next.order.number, taken: after.order.number };
     assert_eq!(refusal(fixture.open(&next.at(99)).await), spent);
+}
+
+async fn the_abort_of_a_later_order_ends_what_was_opened_anew(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    let metas = fixture.create_many(4).await;
+    let (next, after) = (rotation(2), rotation(3));
+    fixture.open(&next).await.unwrap();
+    fixture.abort(&next).await.unwrap();
+    fixture.open(&next).await.unwrap();
+    fixture.store.purge(fixture.instance, metas[0].key).await.unwrap();
+    let row = fixture.abort(&after).await.unwrap();
+    let taken = row.rotation.unwrap();
+    assert_eq!((taken.number, taken.standing), (after.order.number, KeystoreStanding::Aborted));
+    assert!(row.open.is_none() && !fixture.has_table(3).await);
+    fixture.assert_all_open(3).await;
+    let spent = GateRefusal::OrderSpent { given: next.order.number, taken: after.order.number };
+    assert_eq!(refusal(fixture.open(&next.at(99)).await), spent);
+    fixture.create("later").await.unwrap();
+    fixture.rotate(&rotation(4).from(1)).await;
+    fixture.assert_all_open(4).await;
 }
 
 async fn a_stale_epoch_is_refused(fixture: Fixture) {

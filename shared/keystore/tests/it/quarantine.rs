@@ -20,7 +20,8 @@ const REASON: &str = "the blob does not open";
 /// The pages of the generation that is open, this key's version in quarantine.
 async fn pages_without(fixture: &Fixture, lost: &KeyMeta) -> Vec<NewChunk> {
     let active = fixture.row().await.active.unwrap().number;
-    let old = fixture.store.rows(fixture.instance, active, ChunkRange::WHOLE, u32::MAX).await.unwrap();
+    let old =
+        fixture.store.rows(fixture.instance, active, ChunkRange::WHOLE, u32::MAX).await.unwrap();
     let old = old.into_iter().find(|row| row.version == lost.version).unwrap();
     let mut pages = fixture.pages().await;
     for page in &mut pages {
