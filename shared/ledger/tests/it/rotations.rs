@@ -108,13 +108,16 @@ async fn administrators_turn_a_verdict_by_a_newer_manifest(store: TestStore) {
             (with(&other, Some(1)), "under an older one"),
             (with(&other, None), "under none"),
             (with(&Verdict::Open, Some(3)), "to no verdict"),
-            (with(&verdict, Some(3)), "the serial alone, so that it could be turned by the next"),
-            (with(&verdict, Some(1)), "the serial alone, so that it could be turned by this one"),
         ] {
             let found = records.save(id, &refused).await;
             assert_eq!(found, Err(RecordsError::VerdictStands), "{verdict:?}: {why}");
             assert_eq!(records.unfinished(id).await.unwrap(), Some(reached.clone()));
         }
+        // A rotation that is opened once more reaches the same verdict under another manifest; the
+        // highest counts.
+        records.save(id, &with(&verdict, Some(1))).await.unwrap();
+        let found = records.save(id, &with(&other, Some(2))).await;
+        assert_eq!(found, Err(RecordsError::VerdictStands), "{verdict:?}: it was reached under 2");
         let mut turned = with(&other, Some(3));
         turned.finished_at = Some(NOW);
         records.save(id, &turned).await.unwrap();
@@ -122,6 +125,7 @@ async fn administrators_turn_a_verdict_by_a_newer_manifest(store: TestStore) {
         let back = with(&verdict, Some(4));
         let found = records.save(id, &back).await;
         assert_eq!(found, Err(RecordsError::VerdictStands), "after its end");
+        records.save(id, &with(&other, Some(4))).await.unwrap();
     }
 }
 

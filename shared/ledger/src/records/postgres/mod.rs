@@ -73,7 +73,8 @@ impl PostgresRecords {
              VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
              is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
-             finished_at = excluded.finished_at, verdict_under = excluded.verdict_under",
+             finished_at = excluded.finished_at, verdict_under =
+             greatest(excluded.verdict_under, coordinator_rotations.verdict_under)",
             &[
                 &row.instance.uuid(),
                 &row.rotation.uuid(),

@@ -69,8 +69,7 @@ const MIGRATIONS: [&str; 3] = [
             (OLD.is_decided AND NOT NEW.is_decided OR OLD.is_aborted AND NOT NEW.is_aborted)
             AND NOT ((NEW.is_decided OR NEW.is_aborted)
                 AND NEW.verdict_under > OLD.verdict_under AND OLD.finished_at IS NULL)
-            OR NEW.verdict_under <> OLD.verdict_under
-            AND NEW.is_decided = OLD.is_decided AND NEW.is_aborted = OLD.is_aborted)
+            OR NEW.verdict_under < OLD.verdict_under)
         EXECUTE FUNCTION coordinator_verdict_stands();
 ",
 ];

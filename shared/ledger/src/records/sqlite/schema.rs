@@ -66,8 +66,7 @@ const MIGRATIONS: [&str; 4] = [
         WHEN (OLD.is_decided > NEW.is_decided OR OLD.is_aborted > NEW.is_aborted)
             AND NOT (NEW.is_decided + NEW.is_aborted = 1
                 AND NEW.verdict_under > OLD.verdict_under AND OLD.finished_at IS NULL)
-            OR NEW.verdict_under <> OLD.verdict_under
-            AND NEW.is_decided = OLD.is_decided AND NEW.is_aborted = OLD.is_aborted
+            OR NEW.verdict_under < OLD.verdict_under
         BEGIN SELECT RAISE(ABORT, 'a verdict is never taken back'); END;
 ",
 ];

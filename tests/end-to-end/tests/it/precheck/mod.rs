@@ -165,10 +165,13 @@ const CASES: &[Case] = &[
         expected: &[("no-leave", "{units}", SIGN)],
     },
     Case {
-        name: "every page by a second unit",
+        name: "a plan that was never made",
         breaks: &[Break::Nothing],
-        run: Run::Keyhelm("auto-mk-rotate --yes --verify all"),
-        expected: &[("verify-all-unsupported", "request", "keyhelm auto-mk-rotate")],
+        run: Run::Keyhelm(
+            "auto-mk-rotate --yes --plan \
+             0808080808080808080808080808080808080808080808080808080808080808",
+        ),
+        expected: &[("plan-moved", "plan", "keyhelm auto-mk-rotate --dry-run")],
     },
     Case {
         name: "an initialisation of what is initialised",
@@ -227,10 +230,10 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "three: silent, another pattern than expected, every page by a second unit",
+        name: "two: silent, another pattern than expected, and no look at the keys",
         breaks: &[Break::Silent("op-3")],
         run: Run::Keyhelm(
-            "auto-mk-rotate --yes --verify all --expect-current-pattern \
+            "auto-mk-rotate --yes --check-keys --expect-current-pattern \
              0707070707070707070707070707070707070707070707070707070707070707",
         ),
         expected: &[
@@ -240,7 +243,6 @@ const CASES: &[Case] = &[
                 "instance",
                 "keyhelm auto-mk-rotate --expect-current-pattern {pattern}",
             ),
-            ("verify-all-unsupported", "request", "keyhelm auto-mk-rotate"),
         ],
     },
 ];
@@ -254,7 +256,7 @@ const OF_REQUEST: [&str; 8] = [
     "no-standing-order",
     "no-leave",
     "unexpected-pattern",
-    "verify-all-unsupported",
+    "plan-moved",
     "order-unsupported",
     "current-not-empty",
     "keystore-not-empty",
