@@ -5,30 +5,26 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bus::{Bus, Outgoing};
+use bus::Bus;
 use crypto::identity::Identity;
 use crypto::merkle::KeyTree;
 use crypto::random::{ProcessRng, process_rng};
 use keystore::{Keystore, KeystoreError, ScanRow};
-use machines::envelope::{self, Outgoing as Sealing};
 use machines::rewrap::{self, PageFault};
 use machines::trust::Trust;
-use protocol::envelope::{Header, Kind, Recipient};
+use protocol::envelope::{Header, Kind};
 use protocol::keystore::Generation;
 use protocol::page::{
     CheckAnswer, CheckPage, ChunkRange, KeyCheck, KeyCheckEnd, MAX_NAMED, UnopenedRow, WrappedRow,
 };
-use protocol::{CheckId, Epoch, InstanceId, KeystoreId, MessageId, Role, codec, topology};
+use protocol::{CheckId, InstanceId, KeystoreId, MessageId, codec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::asking::{Asking, PAGE_PAUSE, PAGE_TIMEOUT, new_id};
 use crate::job::JobEvent;
 
-/// A page not answered for so long is asked again.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a page that no unit took: how long until the next try.
-const PAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Least time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// A version with metadata and no blob.
@@ -232,21 +228,16 @@ impl Work {
 
     /// A page is awaited before the broker has it, so that no answer comes too early.
     async fn send(&mut self, rows: Vec<WrappedRow>) {
-        let id = MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut self.rng));
+        let id = new_id(&mut self.rng);
         let page = CheckPage { rows, new_blobs: Vec::new() };
-        let sealing = Sealing {
-            id,
-            in_answer_to: None,
+        let asking = Asking {
+            identity: self.setting.identity.clone(),
             instance: self.setting.instance,
-            recipient: Recipient::Role(Role::OperationalUnit),
             manifest_serial: self.setting.trust.serial(),
             rotation: None,
-            epoch: Epoch::default(),
-            kind: Kind::CheckPage,
         };
-        let sealed = envelope::seal(&self.setting.identity, &sealing, &codec::encode(&page));
+        let message = asking.any_unit(id, Kind::CheckPage, &codec::encode(&page));
         self.out.insert(id, Out { rows: page.rows, until: Instant::now() + PAGE_TIMEOUT });
-        let message = Outgoing::to(topology::page_address(self.setting.instance), sealed);
         if let Err(error) = self.setting.bus.publish(&message).await {
             // It is asked again when its time is up.
             tracing::warn!(%error, "a page of a key check was not taken by the broker");

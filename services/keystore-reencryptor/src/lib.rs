@@ -1,6 +1,7 @@
 //! Streams the wrapped keys of a keystore through operational units into a new generation. It owns
 //! the keystore row and its generations, and never sees a plaintext key.
 
+mod asking;
 pub mod boot;
 mod check;
 mod commands;

@@ -24,6 +24,8 @@ pub const CHUNK: &str = "keyhelm chunk rows v1";
 pub const RECEIPT_CHAIN: &str = "keyhelm receipt chain v1";
 /// Receipts of whole rotations, signed by a coordinator.
 pub const ROTATION_RECEIPT: &str = "keyhelm rotation receipt v1";
+/// Plans of rotations.
+pub const PLAN: &str = "keyhelm plan v1";
 /// Entries of the audit log.
 pub const AUDIT: &str = "keyhelm audit v1";
 /// Process ids out of identity keys.

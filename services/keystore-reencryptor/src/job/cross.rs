@@ -5,12 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bus::Outgoing;
-use machines::envelope::{self, Outgoing as Sealing};
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal};
 use machines::trust::Trust;
-use protocol::envelope::{Kind, Recipient};
+use protocol::envelope::Kind;
 use protocol::page::{CheckAnswer, CheckPage, RewrapPage, UnopenedRow, WrappedRow};
-use protocol::{Epoch, MessageId, ProcessId, Role, codec, topology};
+use protocol::{MessageId, ProcessId, Role, codec};
 use tokio::time::Instant;
 
 use super::JobSetting;
@@ -96,7 +95,7 @@ impl Cross {
     ) -> Result<Outgoing, Box<Shown>> {
         let others = others(&setting.trust, by);
         let start = self.pages as usize + tries;
-        let Some((at, role)) = others.get(start % others.len().max(1)).copied() else {
+        let Some(other) = others.get(start % others.len().max(1)).copied() else {
             return Err(Box::new(shown));
         };
         let page = match &shown {
@@ -108,20 +107,9 @@ impl Cross {
                 CheckPage { rows: page.rows.clone(), new_blobs: Vec::new() }
             }
         };
-        let sealing = Sealing {
-            id,
-            in_answer_to: None,
-            instance: setting.instance,
-            recipient: Recipient::Process(at),
-            manifest_serial: setting.trust.serial(),
-            rotation: Some(setting.order.rotation),
-            epoch: Epoch::default(),
-            kind: Kind::CheckPage,
-        };
-        let sealed = envelope::seal(&setting.identity, &sealing, &codec::encode(&page));
         let until = Instant::now() + LOOK_TIMEOUT;
-        self.out.insert(id, Look { by, at, shown, until, tries });
-        Ok(Outgoing::to(topology::process_address(role, setting.instance, at), sealed))
+        self.out.insert(id, Look { by, at: other.0, shown, until, tries });
+        Ok(setting.asking().unit(other, id, Kind::CheckPage, &codec::encode(&page)))
     }
 
     /// What an answer comes to; none if it is not awaited, or of no use: then another is asked when

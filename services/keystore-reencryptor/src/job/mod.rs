@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::work::Work;
+use crate::asking::Asking;
 
 /// What a job or a key check tells the reencryptor.
 #[derive(Debug)]
@@ -61,6 +62,18 @@ pub(crate) struct JobSetting {
     pub(crate) verify_all: bool,
     pub(crate) cross_check_every: u32,
     pub(crate) events: mpsc::Sender<JobEvent>,
+}
+
+impl JobSetting {
+    /// In whose name units are asked, and what for.
+    fn asking(&self) -> Asking {
+        Asking {
+            identity: self.identity.clone(),
+            instance: self.instance,
+            manifest_serial: self.trust.serial(),
+            rotation: Some(self.order.rotation),
+        }
+    }
 }
 
 /// A job's handle; dropped, the job ends.

@@ -1,24 +1,22 @@
 //! One page: its rows read and sealed, and what is told of it when it is back.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bus::Outgoing;
-use crypto::identity::Identity;
 use keystore::Keystore;
-use machines::envelope::{self, Outgoing as Sealing};
 use machines::rewrap::{DoneChunk, KeystoreRefusal};
+use protocol::MessageId;
 use protocol::codec;
-use protocol::envelope::{Kind, Recipient};
+use protocol::envelope::Kind;
 use protocol::keystore::Generation;
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, RewrapPage};
-use protocol::{Epoch, InstanceId, MessageId, Role, topology};
 use telemetry::metric;
 use telemetry::trace::{Context, Span};
 use tokio::time::Instant;
 
 use super::JobSetting;
+use crate::asking::Asking;
 use crate::commands::refusal_of;
 
 /// Up to so many pages each has a span; of more only the first and the last, and those that are slow
@@ -54,9 +52,7 @@ pub(super) struct ReadPage {
 /// What reading a page needs.
 pub(super) struct Reading {
     pub(super) store: Keystore,
-    pub(super) identity: Arc<Identity>,
-    pub(super) instance: InstanceId,
-    pub(super) manifest_serial: u64,
+    pub(super) asking: Asking,
     pub(super) order: OrderRef,
     pub(super) active: Generation,
     pub(super) open: Generation,
@@ -72,7 +68,7 @@ impl Reading {
     ) -> Result<ReadPage, KeystoreRefusal> {
         let rows = self
             .store
-            .rows(self.instance, self.active.number, range, self.open.number)
+            .rows(self.asking.instance, self.active.number, range, self.open.number)
             .await
             .map_err(refusal_of)?;
         let page = RewrapPage {
@@ -84,42 +80,16 @@ impl Reading {
             to: self.open.pattern,
             rows,
         };
-        let sealed =
-            sealed(&self.identity, self.instance, self.manifest_serial, &self.order, id, &page);
-        let address = topology::page_address(self.instance);
-        let message = Outgoing::to(address, sealed).traced(place);
+        let message = self.asking.any_unit(id, Kind::RewrapPage, &codec::encode(&page));
+        let message = message.traced(place);
         Ok(ReadPage { id, page, message, place })
     }
 }
 
 /// A page once more, without some of its rows.
 pub(super) fn again(setting: &JobSetting, id: MessageId, page: RewrapPage) -> ReadPage {
-    let (instance, serial) = (setting.instance, setting.trust.serial());
-    let sealed = sealed(&setting.identity, instance, serial, &setting.order, id, &page);
-    let message = Outgoing::to(topology::page_address(setting.instance), sealed);
+    let message = setting.asking().any_unit(id, Kind::RewrapPage, &codec::encode(&page));
     ReadPage { id, page, message, place: None }
-}
-
-/// Seals a page to any operational unit.
-fn sealed(
-    identity: &Identity,
-    instance: InstanceId,
-    manifest_serial: u64,
-    order: &OrderRef,
-    id: MessageId,
-    page: &RewrapPage,
-) -> Vec<u8> {
-    let sealing = Sealing {
-        id,
-        in_answer_to: None,
-        instance,
-        recipient: Recipient::Role(Role::OperationalUnit),
-        manifest_serial,
-        rotation: Some(order.rotation),
-        epoch: Epoch::default(),
-        kind: Kind::RewrapPage,
-    };
-    envelope::seal(identity, &sealing, &codec::encode(page))
 }
 
 /// The place of a page whose unit makes a span under it, or, of many pages in between, none.

@@ -21,12 +21,9 @@ use tokio::time::Instant;
 use super::cross::{Cross, Seen, Shown};
 use super::page::{self, PageOut, ReadPage, Reading};
 use super::{JobAnswer, JobEvent, JobSetting};
+use crate::asking::{PAGE_PAUSE, PAGE_TIMEOUT, new_id};
 use crate::commands::refusal_of;
 
-/// A page not answered for so long is asked again.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a page that no unit took: how long until the next try.
-const PAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Pages whose rows are read at the same time.
 const PAGES_READ: usize = 3;
 /// Most chunks in one transaction.
@@ -172,16 +169,14 @@ impl Work {
     }
 
     fn begin_read(&mut self, active: &Generation, range: ChunkRange) {
-        let id = MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut self.rng));
+        let id = new_id(&mut self.rng);
         let place = self.setting.place.map(|place| place.child(&id.to_string()));
         let is_end = self.asked == 0 || self.todo.is_empty();
         let place = page::traced(place, is_end, self.pages);
         self.asked += 1;
         let reading = Reading {
             store: self.setting.store.clone(),
-            identity: self.setting.identity.clone(),
-            instance: self.setting.instance,
-            manifest_serial: self.setting.trust.serial(),
+            asking: self.setting.asking(),
             order: self.setting.order,
             active: active.clone(),
             open: self.open.clone(),
@@ -203,10 +198,6 @@ impl Work {
                 tracing::warn!(%error, "a page was not taken by the broker");
             }
         });
-    }
-
-    fn new_id(&mut self) -> MessageId {
-        MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut self.rng))
     }
 
     fn take(
@@ -257,7 +248,7 @@ impl Work {
 
     /// Shows it to another unit. Where there is none, one unit's word has to do.
     fn show(&mut self, by: ProcessId, shown: Shown) {
-        let id = self.new_id();
+        let id = new_id(&mut self.rng);
         let kept = match self.cross.show(&self.setting, id, by, shown) {
             Ok(message) => return self.publish(message),
             Err(kept) => *kept,
@@ -291,7 +282,7 @@ impl Work {
         }
         tracing::warn!(count = kept.len(), "key versions that no unit opens go into quarantine");
         self.quarantined.insert(range, kept);
-        let id = self.new_id();
+        let id = new_id(&mut self.rng);
         self.send(page::again(&self.setting, id, page));
     }
 
@@ -312,8 +303,7 @@ impl Work {
             self.todo.push_back(range);
         }
         let rng = &mut self.rng;
-        let new_id = || MessageId::from_uuid(crypto::random::uuid_v7(service::now(), rng));
-        for message in self.cross.show_late_ones_again(&self.setting, new_id) {
+        for message in self.cross.show_late_ones_again(&self.setting, || new_id(rng)) {
             self.publish(message);
         }
     }

@@ -83,14 +83,29 @@ fn replace(path: &std::path::Path, text: &str, seconds: u64) {
     std::fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
 }
 
+/// A file with the first of two issuers' keys, who believes it, and a token of that issuer.
+struct Rotated {
+    path: std::path::PathBuf,
+    second: Issuer,
+    verifier: Verifier,
+    token: String,
+}
+
+impl Rotated {
+    fn in_folder(folder: &std::path::Path) -> Self {
+        let (first, second) = (issuer(folder, "first"), issuer(folder, "second"));
+        let path = folder.join("jwks.json");
+        replace(&path, &first.jwks(), 0);
+        let verifier = Verifier::from_file(&path).unwrap();
+        let token = first.issue(&claims()).unwrap();
+        Self { path, second, verifier, token }
+    }
+}
+
 #[test]
 fn a_key_that_was_taken_out_of_the_file_is_believed_for_seconds_only() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (issuer(folder.path(), "first"), issuer(folder.path(), "second"));
-    let path = folder.path().join("jwks.json");
-    replace(&path, &first.jwks(), 0);
-    let verifier = Verifier::from_file(&path).unwrap();
-    let token = first.issue(&claims()).unwrap();
+    let Rotated { path, second, verifier, token } = Rotated::in_folder(folder.path());
     assert!(verifier.verify(&token, NOW).is_ok());
     replace(&path, &second.jwks(), 5);
     assert!(verifier.verify(&token, NOW.plus_ms(1_000)).is_ok(), "the file is not read each time");
@@ -101,11 +116,7 @@ fn a_key_that_was_taken_out_of_the_file_is_believed_for_seconds_only() {
 #[test]
 fn a_file_that_is_broken_or_gone_leaves_the_keys_of_before() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (issuer(folder.path(), "first"), issuer(folder.path(), "second"));
-    let path = folder.path().join("jwks.json");
-    replace(&path, &first.jwks(), 0);
-    let verifier = Verifier::from_file(&path).unwrap();
-    let token = first.issue(&claims()).unwrap();
+    let Rotated { path, second, verifier, token } = Rotated::in_folder(folder.path());
     let at = |seconds: u64| NOW.plus_ms(seconds * 1_000);
     replace(&path, "{\"keys\": [", 5);
     assert!(verifier.verify(&token, at(5)).is_ok());

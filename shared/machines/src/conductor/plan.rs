@@ -1,5 +1,6 @@
 //! What a rotation would do, and a digest over everything that it depends on.
 
+use crypto::domain;
 use protocol::api::{CheckedPlan, PlanView};
 use protocol::codec;
 use protocol::order::{Order, SignedOrder};
@@ -11,10 +12,8 @@ use super::key_check::Checked;
 use crate::rotation::precheck::{Findings, Surveyed};
 use crate::trust::manifest_digest;
 
-/// Domain of the digest of a plan.
-const DOMAIN: &str = "keyhelm plan v1";
 /// Re-encrypting reads, opens, seals, opens again and writes where a check reads and opens: about so
-/// many times as long (`docs/PERFORMANCE.md`).
+/// many times as long. A guess that no measurement has set.
 const REWRAP_PER_CHECK: u64 = 3;
 /// What a rotation takes besides: its round trips.
 const ROUND_TRIPS_MS: u64 = 50;
@@ -77,7 +76,7 @@ impl Conductor {
             (order.hold_after_commit_s, order.hold_before_clear_s),
         );
         let bytes = codec::encode(&(order.instance, manifest, asked, units, keystores));
-        Some(crypto::digest::sha256(DOMAIN, &[&bytes]))
+        Some(crypto::digest::sha256(domain::PLAN, &[&bytes]))
     }
 }
 

@@ -26,8 +26,7 @@ pub(super) fn no_standing_order(findings: &mut Findings) {
 /// Who wants every page opened by a second unit does not join a rotation without it.
 pub(super) fn verified_in_part(findings: &mut Findings) {
     let text = "the rotation that runs has a sample of its pages opened by a second unit, not all";
-    let mend = "keyhelm auto-mk-rotate".to_owned();
-    findings.unmet("verified-in-part", "rotation", text.to_owned(), mend);
+    findings.unmet("verified-in-part", "rotation", text.to_owned(), ROTATE.to_owned());
 }
 
 /// An order that asks for what no unit of this version does.

@@ -12,7 +12,7 @@ use protocol::command::{Command, Step};
 use protocol::order::Purpose;
 use protocol::report::Standing;
 
-use crate::world::{ALL, OP_1, OP_2, REC_1, Run, World, config, identity, unit_id};
+use crate::world::{ALL, Answer, OP_1, OP_2, REC_1, Run, World, config, identity, unit_id};
 
 fn survey(world: &mut World, unit: usize) -> Vec<u8> {
     world.command(unit, Command::Survey { order: None }).envelope
@@ -21,6 +21,13 @@ fn survey(world: &mut World, unit: usize) -> Vec<u8> {
 fn put_back(world: &mut World, unit: usize, state: &[u8]) {
     let state = UnitState::from_bytes(state).unwrap();
     world.units[unit] = Unit::new(config(unit), identity(unit as u8), state);
+}
+
+/// Sets a unit back to this state, and shows it the last report that it has signed.
+fn reminded(world: &mut World, unit: usize, before: &[u8]) -> Answer {
+    let own = survey(world, unit);
+    put_back(world, unit, before);
+    world.command(unit, Command::Remind { report: own })
 }
 
 fn serves(world: &World, unit: usize) -> bool {
@@ -67,9 +74,7 @@ fn a_generator_that_is_set_back_never_draws_a_second_key() {
     let mut world = World::initialised();
     let before = world.state_bytes(REC_1);
     let run = world.generated(Purpose::Rotate, 2);
-    let own = survey(&mut world, REC_1);
-    put_back(&mut world, REC_1, &before);
-    world.command(REC_1, Command::Remind { report: own });
+    reminded(&mut world, REC_1, &before);
     assert_eq!(world.inspect(REC_1, &run).code(), "taken");
     let offers = vec![world.offer(OP_1)];
     let generate = Step::Generate { offers };
@@ -92,9 +97,7 @@ fn a_unit_that_had_promoted_is_brought_up_again_and_counts_only_then() {
     let mut world = World::initialised();
     let before = world.state_bytes(OP_2);
     let run = world.promoted(Purpose::Rotate, 2);
-    let own = survey(&mut world, OP_2);
-    put_back(&mut world, OP_2, &before);
-    world.command(OP_2, Command::Remind { report: own });
+    reminded(&mut world, OP_2, &before);
     brought_up(&mut world, OP_2, &run);
     assert!(!serves(&world, OP_2));
     let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
@@ -137,9 +140,7 @@ fn one_that_was_set_back_to_before_an_earlier_rotation_never_serves_again() {
     let mut world = World::initialised();
     let before = world.state_bytes(OP_2);
     world.whole_rotation(Purpose::Rotate, 2);
-    let own = survey(&mut world, OP_2);
-    put_back(&mut world, OP_2, &before);
-    world.command(OP_2, Command::Remind { report: own });
+    reminded(&mut world, OP_2, &before);
     let run = world.signed(world.order(Purpose::Rotate, 3));
     let inspect = Command::Inspect { order: run.signed.clone() };
     world.refuses(OP_2, inspect, "other-current");
@@ -154,9 +155,7 @@ fn one_that_was_set_back_ends_no_rotation_otherwise_than_it_had() {
     let mut world = World::initialised();
     let before = world.state_bytes(OP_2);
     let run = world.promoted(Purpose::Rotate, 2);
-    let own = survey(&mut world, OP_2);
-    put_back(&mut world, OP_2, &before);
-    world.command(OP_2, Command::Remind { report: own });
+    reminded(&mut world, OP_2, &before);
     assert_eq!(world.inspect(OP_2, &run).code(), "taken");
     world.refuses(OP_2, Command::Abort { order: run.signed.clone() }, "promoted");
     // One that had aborted finds it so, and is as far again at once.
@@ -164,9 +163,7 @@ fn one_that_was_set_back_ends_no_rotation_otherwise_than_it_had() {
     let run = world.committed(Purpose::Rotate, 2);
     let before = world.state_bytes(OP_2);
     assert_eq!(world.abort(OP_2, &run).code(), "taken");
-    let own = survey(&mut world, OP_2);
-    put_back(&mut world, OP_2, &before);
-    let answer = world.command(OP_2, Command::Remind { report: own });
+    let answer = reminded(&mut world, OP_2, &before);
     assert_eq!(answer.report.rotation.unwrap().standing, Standing::Aborted);
     assert!(answer.report.set_back_from.is_none() && serves(&world, OP_2));
 }
@@ -176,9 +173,7 @@ fn one_that_aborts_a_later_order_is_not_as_far_again_without_the_master_key_that
     let mut world = World::initialised();
     let before = world.state_bytes(OP_2);
     world.whole_rotation(Purpose::Rotate, 2);
-    let own = survey(&mut world, OP_2);
-    put_back(&mut world, OP_2, &before);
-    world.command(OP_2, Command::Remind { report: own });
+    reminded(&mut world, OP_2, &before);
     let later = world.signed(world.order(Purpose::Rotate, 3));
     assert_eq!(world.abort(OP_2, &later).code(), "taken");
     assert!(!serves(&world, OP_2));
