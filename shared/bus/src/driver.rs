@@ -77,11 +77,14 @@ pub async fn run<H: Handler>(
                 };
                 let outcome = handler.handle(delivery.received()).await;
                 let dead = outcome.dead;
+                fail_points::reach(fail_points::HANDLED);
                 finish(bus, handler, outcome).await?;
+                fail_points::reach(fail_points::PUBLISHED);
                 match dead {
                     None => delivery.ack().await,
                     Some(reason) => delivery.bury(bus, reason).await,
                 }
+                fail_points::reach(fail_points::ACKED);
             }
             ask = asks.recv(), if has_asks => match ask {
                 Some(ask) => {
@@ -113,6 +116,7 @@ pub async fn finish<H: Handler>(
     if outcome.is_changed {
         handler.save().await?;
         metric::count(metric::STATE_SAVES, &[]);
+        fail_points::reach(fail_points::SAVED);
     }
     for answer in outcome.after_save {
         answer();

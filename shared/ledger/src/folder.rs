@@ -154,12 +154,17 @@ fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), FolderEr
         let mut file = private_file(&temporary)?;
         file.set_len(0)?;
         file.write_all(bytes)?;
+        fail_points::reach(fail_points::FILE_WRITTEN);
         file.sync_all()
     };
     write().map_err(|source| io(&temporary, source))?;
+    fail_points::reach(fail_points::FILE_SYNCED);
     let path = folder.join(name);
     fs::rename(&temporary, &path).map_err(|source| io(&path, source))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| io(folder, source))
+    fail_points::reach(fail_points::FILE_RENAMED);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| io(folder, source))?;
+    fail_points::reach(fail_points::FILE_DURABLE);
+    Ok(())
 }
 
 fn private_file(path: &Path) -> std::io::Result<File> {

@@ -150,7 +150,7 @@ impl Cluster {
         for name in ["KEYHELM_ROWS_PER_PAGE", "KEYHELM_PAGES_IN_FLIGHT"] {
             keystore.extend(std::env::var(name).ok().map(|value| (name, value)));
         }
-        self.add("reencryptor", release.join("keystore-reencryptor"), &keystore)?;
+        self.add("reencryptor", of_flavour.join("keystore-reencryptor"), &keystore)?;
         let jwks = self.folder.path().join("jwks.json").display().to_string();
         let http = |port: u16| {
             [
@@ -161,7 +161,7 @@ impl Cluster {
         };
         let (coordinator, gateway) = (http(self.coordinator_port), http(self.gateway_port));
         self.add("coordinator", of_flavour.join("coordinator"), &coordinator)?;
-        self.add("gateway", release.join("kms-gateway"), &gateway)
+        self.add("gateway", of_flavour.join("kms-gateway"), &gateway)
     }
 
     fn add(&mut self, name: &str, binary: PathBuf, own: &[(&str, String)]) -> anyhow::Result<()> {

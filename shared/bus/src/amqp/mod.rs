@@ -110,7 +110,7 @@ impl AmqpBus {
 
 async fn publish_once(channel: &Channel, message: &Outgoing) -> Result<Confirmation, lapin::Error> {
     let options = BasicPublishOptions { mandatory: message.is_mandatory, ..Default::default() };
-    channel
+    let confirm = channel
         .basic_publish(
             ShortString::from(message.exchange.as_str()),
             ShortString::from(message.routing_key.as_str()),
@@ -118,8 +118,11 @@ async fn publish_once(channel: &Channel, message: &Outgoing) -> Result<Confirmat
             &message.body,
             properties(message),
         )
-        .await?
-        .await
+        .await?;
+    fail_points::reach(fail_points::SENT);
+    let confirmation = confirm.await?;
+    fail_points::reach(fail_points::CONFIRMED);
+    Ok(confirmation)
 }
 
 fn properties(message: &Outgoing) -> BasicProperties {

@@ -20,6 +20,7 @@ pub async fn all(bus: &Bus) {
     answers_by_the_default_exchange(bus).await;
     carries_properties(bus).await;
     lets_events_go_unheard(bus).await;
+    refuses_what_a_full_queue_cannot_take(bus).await;
 }
 
 fn address(queue: &str) -> Address {
@@ -161,4 +162,31 @@ async fn lets_events_go_unheard(bus: &Bus) {
         ..message("rotation.nobody.done", "{}")
     };
     bus.publish(&event).await.unwrap();
+}
+
+/// A confirm can be a refusal; whoever publishes is told, and what was taken before stays.
+async fn refuses_what_a_full_queue_cannot_take(bus: &Bus) {
+    let name = queue(bus, "full").await;
+    let mut consumer = bus.consume(&name, 1).await.unwrap();
+    // One is taken and not acknowledged, so that the queue is seen to have a reader.
+    bus.publish(&message(&name, "taken")).await.unwrap();
+    let taken = next(&mut consumer).await;
+    let body = vec![7; 2 * 1024 * 1024];
+    let large = Outgoing::to(address(&name), body);
+    let most = topology::TRANSIENT_MAX_BYTES as usize / large.body.len() + 2;
+    let mut refused = None;
+    let mut count = 0;
+    while count < most && refused.is_none() {
+        refused = bus.publish(&large).await.err();
+        count += 1;
+    }
+    assert!(matches!(refused, Some(PublishError::Refused(_))), "{count} messages: {refused:?}");
+    taken.ack().await;
+    // What was taken is delivered, and makes room.
+    for _ in 1..count {
+        next(&mut consumer).await.ack().await;
+    }
+    nothing(&mut consumer).await;
+    bus.publish(&large).await.unwrap();
+    next(&mut consumer).await.ack().await;
 }

@@ -1,7 +1,8 @@
-//! What any bus must do, run over the in-memory one and over a real RabbitMQ.
+//! What any bus must do, run over the in-memory one and over a real RabbitMQ; and the driver loop.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conformance;
+mod driver;
 
 use bus::{AmqpBus, Bus, MemoryBus, Topology};
 

@@ -13,7 +13,7 @@ use tokio_postgres::Row;
 use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{Hold, PostgresKeystore, begin, database, held, read, table};
+use super::{Hold, PostgresKeystore, begin, commit, database, held, read, table};
 use crate::{ChunkRecord, KeystoreError, NewChunk, WrittenChunk};
 
 pub(super) async fn count_rows(
@@ -201,7 +201,7 @@ impl PostgresKeystore {
         for (row, reason) in claimed.iter().flat_map(|chunk| &chunk.quarantined) {
             put_into_quarantine(&tx, instance, number, row, reason).await?;
         }
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::KEYSTORE_CHUNKS).await
     }
 }
 

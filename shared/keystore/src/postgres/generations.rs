@@ -8,7 +8,7 @@ use protocol::page::ChunkRange;
 use protocol::{Digest, Epoch, InstanceId, Pattern};
 use tokio_postgres::types::Type;
 
-use super::{Hold, PostgresKeystore, begin, chunks, database, held, store, table};
+use super::{Hold, PostgresKeystore, begin, chunks, commit, database, held, store, table};
 use super::{housekeeping, write};
 use crate::KeystoreError;
 
@@ -63,7 +63,7 @@ impl PostgresKeystore {
             chunks::plan(&tx, instance, active, open.number, rows_per_chunk).await?;
         }
         store(&tx, &row).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::KEYSTORE_OPEN).await?;
         self.drop_left_over_later();
         Ok(row)
     }
@@ -84,7 +84,7 @@ impl PostgresKeystore {
         }
         gate::complete(&mut row, &order, &counted)?;
         store(&tx, &row).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::KEYSTORE_COMPLETE).await?;
         Ok(row)
     }
 
@@ -107,7 +107,7 @@ impl PostgresKeystore {
         };
         gate::flip(&mut row, &order, epoch, &counted, younger)?;
         store(&tx, &row).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::KEYSTORE_FLIP).await?;
         Ok(row)
     }
 
@@ -126,7 +126,7 @@ impl PostgresKeystore {
             write::apply_tombstones(&tx, &row).await?;
         }
         store(&tx, &row).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::KEYSTORE_MARK_FLIPPED).await?;
         Ok(row)
     }
 
@@ -150,7 +150,7 @@ impl PostgresKeystore {
             write::apply_tombstones(&tx, &row).await?;
         }
         store(&tx, &row).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::KEYSTORE_ABORT).await?;
         drop(client);
         self.drop_left_over().await;
         Ok(row)
@@ -172,7 +172,7 @@ impl PostgresKeystore {
             housekeeping::let_go(&tx, instance, generation).await?;
         }
         store(&tx, &row).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::KEYSTORE_DROP).await?;
         drop(client);
         self.drop_left_over().await;
         Ok(row)

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::Connections;
-use super::{PostgresKeystore, database, has_code, parsed_row, table};
+use super::{PostgresKeystore, commit, database, has_code, parsed_row, table};
 use crate::KeystoreError;
 
 /// First and longest pause before what is left is tried again.
@@ -84,7 +84,7 @@ impl PostgresKeystore {
         tx.batch_execute("SET LOCAL lock_timeout = '200ms'").await.map_err(database)?;
         let dropped = drop_in(&tx, instance, number).await;
         match dropped {
-            Ok(()) => tx.commit().await.map_err(database).map(|()| true),
+            Ok(()) => commit(tx, fail_points::KEYSTORE_DROP_TABLE).await.map(|()| true),
             Err(error) if has_code(&error, &SqlState::LOCK_NOT_AVAILABLE) => {
                 tx.rollback().await.map_err(database)?;
                 Ok(false)

@@ -131,6 +131,14 @@ async fn begin(
     Ok(tx)
 }
 
+/// Commits. An error here leaves open whether the transaction took place.
+async fn commit(tx: Transaction<'_>, points: fail_points::Commit) -> Result<(), KeystoreError> {
+    fail_points::reach(points.before);
+    tx.commit().await.map_err(database)?;
+    fail_points::reach(points.after);
+    Ok(())
+}
+
 /// Begins a transaction in which every statement sees the same snapshot and nothing is written.
 async fn snapshot(client: &mut Object) -> Result<Transaction<'_>, KeystoreError> {
     client

@@ -6,7 +6,7 @@ use protocol::keystore::{Generation, KeystoreRow};
 use protocol::{InstanceId, KeyId, UnixMillis};
 use tokio_postgres::types::Type;
 
-use super::{Hold, PostgresKeystore, begin, database, held, table};
+use super::{Hold, PostgresKeystore, begin, commit, database, held, table};
 use crate::{KeyState, KeystoreError, NewKey};
 
 impl PostgresKeystore {
@@ -32,7 +32,7 @@ impl PostgresKeystore {
         for generation in &generations {
             insert_blobs(&tx, instance, generation, &keys, born).await?;
         }
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::KEYSTORE_CREATE).await
     }
 
     /// Deletes a key: it is refused for use, and its blob is carried through rotations.
@@ -64,7 +64,7 @@ impl PostgresKeystore {
         )
         .await
         .map_err(database)?;
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::KEYSTORE_DELETE).await
     }
 
     /// Ends a key for everybody at once. Between the opening of a generation and *flipped* only a
@@ -81,7 +81,7 @@ impl PostgresKeystore {
         if !gate::purge_is_tombstone(&row) {
             remove(&tx, &row, Some(key)).await?;
         }
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::KEYSTORE_PURGE).await
     }
 }
 

@@ -8,7 +8,7 @@
 use deadpool_postgres::Transaction;
 use protocol::ProcessId;
 
-use super::{PostgresRecords, database, exclusive, get};
+use super::{PostgresRecords, commit, database, exclusive, get};
 use crate::RecordsError;
 use crate::records::lease::{Acquired, Lease, LeaseRow};
 
@@ -25,7 +25,7 @@ impl PostgresRecords {
         }
         let number = row.number + 1;
         store(&tx, Lease { number, holder: who, ttl_ms }).await?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::RECORD_LEASE).await?;
         Ok(Acquired::Ours(number))
     }
 
@@ -35,7 +35,7 @@ impl PostgresRecords {
         let Some(held) = held else { return Err(row.fenced(None)) };
         row.check(Some(held))?;
         store(&tx, held).await?;
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::RECORD_RENEW).await
     }
 
     pub(in crate::records) async fn release(&self, held: Lease) -> Result<(), RecordsError> {

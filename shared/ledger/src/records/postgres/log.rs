@@ -6,7 +6,7 @@ use protocol::api::AuditView;
 use protocol::{InstanceId, UnixMillis};
 use tokio_postgres::{IsolationLevel, Row};
 
-use super::{PostgresRecords, database, get, write};
+use super::{PostgresRecords, commit, database, get, write};
 use crate::RecordsError;
 use crate::records::audit::{AuditRow, Entry, Head, Reader};
 use crate::records::lease::Lease;
@@ -37,7 +37,7 @@ impl PostgresRecords {
         )
         .await
         .map_err(database)?;
-        tx.commit().await.map_err(database)?;
+        commit(tx, fail_points::RECORD_AUDIT).await?;
         Ok(row)
     }
 

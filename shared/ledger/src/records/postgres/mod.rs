@@ -90,7 +90,7 @@ impl PostgresRecords {
         if let Some(receipt) = receipt {
             receipts::insert(&tx, &row, &receipt).await?;
         }
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::RECORD_SAVE).await
     }
 
     pub(super) async fn list(
@@ -146,7 +146,7 @@ impl PostgresRecords {
             .await
             .map_err(database)?;
         }
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::RECORD_DOCUMENTS).await
     }
 
     pub(super) async fn document(
@@ -192,7 +192,7 @@ impl PostgresRecords {
         )
         .await
         .map_err(database)?;
-        tx.commit().await.map_err(database)
+        commit(tx, fail_points::RECORD_REQUEST).await
     }
 }
 
@@ -214,6 +214,14 @@ async fn write(client: &mut Object, held: Option<Lease>) -> Result<Transaction<'
     let (tx, row) = exclusive(client).await?;
     row.check(held)?;
     Ok(tx)
+}
+
+/// Commits. An error here leaves open whether the transaction took place.
+async fn commit(tx: Transaction<'_>, points: fail_points::Commit) -> Result<(), RecordsError> {
+    fail_points::reach(points.before);
+    tx.commit().await.map_err(database)?;
+    fail_points::reach(points.after);
+    Ok(())
 }
 
 /// One column of a row.

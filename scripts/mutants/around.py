@@ -1,0 +1,141 @@
+"""Rules around the machines: formats, ciphers, stores, the broker's client, the shells of processes.
+
+The simulation has those of the stores and of the driver as toggles of its own (`Rules`, taken out by its
+test `each_rule_*`), as it has stores and a driver of its own.
+"""
+
+from . import Mutant, of
+
+KEYSTORE = "shared/keystore/src/"
+BUS = "shared/bus/src/"
+
+MUTANTS = [
+    Mutant(
+        "a blob is bound to whether its key may leave",
+        "shared/crypto/src/blob.rs",
+        "            &[self.attributes],\n",
+        "            &[self.attributes & !0x20],\n",
+        needs=(of("crypto"),),
+    ),
+    Mutant(
+        "a unit opens what it sealed and compares",
+        "shared/crypto/src/blob.rs",
+        "    match open_blob(to, binding, &new_blob)?.ct_eq(&key) {\n",
+        "    match open_blob(to, binding, &new_blob).is_ok() || key.expose().is_empty() {\n",
+        needs=(of("crypto"),),
+    ),
+    Mutant(
+        "trailing bytes are refused",
+        "shared/protocol/src/codec.rs",
+        "    match rest.len() - used {\n",
+        "    match (rest.len() - used) / 1_000_000 {\n",
+        needs=(of("protocol"),),
+    ),
+    Mutant(
+        "a confirm is waited for and judged",
+        BUS + "amqp/mod.rs",
+        "                Ok(Confirmation::Nack(_)) => {\n"
+        "                    return Err(PublishError::Refused(\"negative acknowledgement\".to_owned()));\n"
+        "                }\n",
+        "                Ok(Confirmation::Nack(_)) => return Ok(()),\n",
+        needs=(of("bus"),),
+    ),
+    Mutant(
+        "a returned message is not delivered",
+        BUS + "amqp/mod.rs",
+        "                    return Err(PublishError::Unroutable(message.routing_key.clone()));\n",
+        "                    return Ok(());\n",
+        needs=(of("bus"),),
+    ),
+    Mutant(
+        "what has changed is saved before anything is sent",
+        BUS + "driver.rs",
+        "        handler.save().await?;\n"
+        "        metric::count(metric::STATE_SAVES, &[]);\n"
+        "        fail_points::reach(fail_points::SAVED);\n"
+        "    }\n",
+        "    }\n",
+        needs=(of("bus"),),
+    ),
+    Mutant(
+        "a message is acknowledged after the save",
+        BUS + "driver.rs",
+        "                finish(bus, handler, outcome).await?;\n"
+        "                fail_points::reach(fail_points::PUBLISHED);\n"
+        "                match dead {\n"
+        "                    None => delivery.ack().await,\n"
+        "                    Some(reason) => delivery.bury(bus, reason).await,\n"
+        "                }\n",
+        "                match dead {\n"
+        "                    None => delivery.ack().await,\n"
+        "                    Some(reason) => delivery.bury(bus, reason).await,\n"
+        "                }\n"
+        "                finish(bus, handler, outcome).await?;\n",
+        needs=(of("bus"),),
+    ),
+    Mutant(
+        "every blob carries its generation's pattern",
+        KEYSTORE + "postgres/generations.rs",
+        "            blob BYTEA NOT NULL CHECK (substring(blob FROM 1 FOR 34) = decode('0101{}', 'hex'))\n"
+        "        );\n",
+        "            blob BYTEA NOT NULL CHECK (substring(blob FROM 1 FOR 34) <> decode('02{}', 'hex'))\n"
+        "        );\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "a write waits for the gate",
+        KEYSTORE + "postgres/mod.rs",
+        "        Hold::Share => \"SELECT pg_advisory_xact_lock_shared($1)\",\n",
+        "        Hold::Share => \"SELECT pg_advisory_xact_lock_shared($1 + 1)\",\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "a write supplies a blob for every generation",
+        KEYSTORE + "postgres/write.rs",
+        "            gate::may_write(&row, &supplied)?;\n",
+        "            let _ = gate::may_write(&row, &supplied);\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "a chunk is written once",
+        KEYSTORE + "postgres/chunks.rs",
+        "                 AND done IS NULL\",\n",
+        "                 AND quarantined IS NOT DISTINCT FROM quarantined\",\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "chunks are written only while the generation is being built",
+        KEYSTORE + "postgres/chunks.rs",
+        "        if !is_building {\n",
+        "        if !is_building && number == u32::MAX {\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "tombstones are applied when flipped is saved",
+        KEYSTORE + "postgres/generations.rs",
+        "        if gate::mark_flipped(&mut row, &order, key_root)? == Change::Now {\n",
+        "        if gate::mark_flipped(&mut row, &order, key_root)? == Change::Now && row.version_count == u64::MAX {\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "a purge leaves the set alone while a generation is built",
+        KEYSTORE + "postgres/write.rs",
+        "        if !gate::purge_is_tombstone(&row) {\n",
+        "        if !gate::purge_is_tombstone(&row) || row.version_count < u64::MAX {\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "a request that comes twice starts one rotation",
+        "services/coordinator/src/handler/mod.rs",
+        "            if let Some(before) = self.answered(name).await {\n",
+        "            if let Some(before) = self.answered(name).await.filter(|_| name.is_empty()) {\n",
+        needs=(of("coordinator"),),
+    ),
+    Mutant(
+        "only a key that the order names goes into quarantine",
+        "services/keystore-reencryptor/src/job/work.rs",
+        "            self.setting.quarantined.contains(&row.key)\n                && page",
+        "            page",
+        needs=(of("coordinator"),),
+    ),
+]

@@ -1,0 +1,445 @@
+"""Rules of the machines, which the simulation, the machines' own tests, or both must miss."""
+
+from . import SIMULATION, Mutant, of
+
+TESTS = of("machines")
+MACHINES = "shared/machines/src/"
+
+MUTANTS = [
+    Mutant(
+        "flip only with every unit promoted",
+        MACHINES + "rewrap.rs",
+        "    certificate::verify_units(certificate, order, to, Reached::Promoted, Judge::by(trust))?;\n",
+        "    let _ = (certificate, trust, Reached::Promoted);\n",
+    ),
+    Mutant(
+        "drop only with every unit cleared",
+        MACHINES + "rewrap.rs",
+        "    certificate::verify_units(certificate, order, to, Reached::Cleared, Judge::by(trust))?;\n",
+        "    let _ = (certificate, trust, to);\n",
+    ),
+    Mutant(
+        "promote only with every unit committed",
+        MACHINES + "unit/steps.rs",
+        "            certificate::verify_units(certificate, &reference, to, Reached::Committed, judge)?;\n",
+        "            { let _ = (judge, reference, to, Reached::Committed); certificate::Counters::new() };\n",
+    ),
+    Mutant(
+        "a certificate has a report of every unit",
+        MACHINES + "certificate.rs",
+        "        let report =\n"
+        "            seen.get(&unit.id).ok_or_else(|| CertificateRefusal::Missing(unit.name.clone()))?;\n",
+        "        let Some(report) = seen.get(&unit.id) else { continue };\n",
+    ),
+    Mutant(
+        "a unit that has promoted does not abort",
+        MACHINES + "unit/steps.rs",
+        "                Standing::Promoted => Err(UnitRefusal::Promoted),\n"
+        "                Standing::Cleared => Err(UnitRefusal::Cleared),\n"
+        "                Standing::Bound => {",
+        "                Standing::Cleared => Err(UnitRefusal::Cleared),\n"
+        "                Standing::Bound | Standing::Promoted => {",
+    ),
+    Mutant(
+        "a unit that was set back behind its promote does not abort",
+        MACHINES + "unit/steps.rs",
+        "            Some(Standing::Promoted) => Err(UnitRefusal::Promoted),\n"
+        "            Some(Standing::Cleared) => Err(UnitRefusal::Cleared),\n"
+        "            _ => Ok(()),\n",
+        "            _ => Ok(()),\n",
+        # The model finds it too; the simulation's coordinator never asks for it.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the abort of a later order lets nobody serve again who holds an older key",
+        MACHINES + "unit/set_back.rs",
+        "Standing::Aborted || registers.current == then.registers.current;\n",
+        "Standing::Aborted || registers.current.is_some();\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that has aborted takes no step",
+        MACHINES + "unit/steps.rs",
+        "        if taken.standing == Standing::Aborted {\n"
+        "            return Err(UnitRefusal::Aborted);\n"
+        "        }\n",
+        "        let _ = taken;\n",
+    ),
+    Mutant(
+        "an aborted order is not taken again",
+        MACHINES + "unit/admission.rs",
+        "        if taken.reference == reference {\n",
+        "        if taken.reference == reference && taken.standing != Standing::Aborted {\n",
+    ),
+    Mutant(
+        "an abort of an unseen order is remembered",
+        MACHINES + "unit/steps.rs",
+        "        self.state.rotation = Some(TakenRotation {\n"
+        "            signed_order,\n"
+        "            order,\n"
+        "            reference,\n"
+        "            standing: Standing::Aborted,\n"
+        "            holds: Holds::default(),\n"
+        "            transport: None,\n"
+        "        });\n"
+        "        Ok(Done::CHANGED)\n",
+        "        let _ = (order, reference);\n"
+        "        Ok(Done::BEFORE)\n",
+    ),
+    Mutant(
+        "lower order numbers are refused",
+        MACHINES + "unit/admission.rs",
+        "    match given.number < number {\n",
+        "    match given.number < number && given.digest == taken.reference.digest {\n",
+    ),
+    Mutant(
+        "new is drawn once",
+        MACHINES + "unit/steps.rs",
+        "        let is_drawn = taken.standing == Standing::Promoted || self.state.new.is_some();\n",
+        "        let is_drawn = taken.standing == Standing::Promoted;\n",
+    ),
+    Mutant(
+        "only the order's generator draws",
+        MACHINES + "unit/steps.rs",
+        "            if taken.order.generator != self.id {\n",
+        "            if taken.order.generator != self.id && taken.standing != Standing::Bound {\n",
+    ),
+    Mutant(
+        "new is never overwritten by a copy",
+        MACHINES + "unit/steps.rs",
+        "        if let Some(held) = held.map(MasterKey::pattern) {\n"
+        "            return match held == sealed.to {",
+        "        if let Some(held) = held.map(MasterKey::pattern).filter(|held| *held == sealed.to) {\n"
+        "            return match held == sealed.to {",
+    ),
+    Mutant(
+        "clear only with the keystore flipped",
+        MACHINES + "unit/steps.rs",
+        "        let flipped = certificate::verify_flipped(certificate, &reference, to, &trust)?;\n",
+        "        let _ = (certificate, &trust, reference, to);\n"
+        "        let flipped = certificate::Flipped::default();\n",
+    ),
+    Mutant(
+        "clear only when the flip was read back",
+        MACHINES + "certificate.rs",
+        "                && matches!(standing, KeystoreStanding::Flipped | KeystoreStanding::Dropped)\n",
+        "                && (KeystoreStanding::Switched..=KeystoreStanding::Dropped).contains(&standing)\n",
+    ),
+    Mutant(
+        "the keystore refuses an abort after its flip",
+        MACHINES + "gate.rs",
+        "                KeystoreStanding::Open | KeystoreStanding::Complete => {\n"
+        "                    taken.standing = KeystoreStanding::Aborted;\n",
+        "                KeystoreStanding::Open\n"
+        "                | KeystoreStanding::Complete\n"
+        "                | KeystoreStanding::Switched\n"
+        "                | KeystoreStanding::Flipped => {\n"
+        "                    taken.standing = KeystoreStanding::Aborted;\n",
+    ),
+    Mutant(
+        "the keystore fences an old coordinator",
+        MACHINES + "gate.rs",
+        "    if epoch < row.epoch {\n",
+        "    if epoch.manifest_serial < row.epoch.manifest_serial {\n",
+    ),
+    Mutant(
+        "a unit fences an old coordinator",
+        MACHINES + "unit/mod.rs",
+        "            _ if header.epoch < self.state.epoch => {\n",
+        "            _ if header.epoch.manifest_serial < self.state.epoch.manifest_serial => {\n",
+    ),
+    Mutant(
+        "a flip wants younger versions in the new generation",
+        MACHINES + "gate.rs",
+        "        0 => Ok(()),\n        count => Err(format!(\"{count} versions created since opening",
+        "        0.. if younger_lacking < u64::MAX => Ok(()),\n"
+        "        count => Err(format!(\"{count} versions created since opening",
+        # Each write supplies a blob for every generation, a rule that the simulation takes out itself.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "promote wants retiring Empty",
+        MACHINES + "unit/steps.rs",
+        "        if self.state.retiring.is_some() {\n",
+        "        if self.state.retiring.is_some() && self.state.current.is_none() {\n",
+        # An order is taken only where retiring is Empty, so no run of the simulation comes here.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a transfer is for the unit that it names",
+        MACHINES + "unit/steps.rs",
+        "        if transfer.recipient != self.id {\n",
+        "        if transfer.recipient != self.id && transfer.recipient == transfer.source {\n",
+        # What is sealed to another unit's key does not open here: the rule gives the better reason.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a transfer is of this order",
+        MACHINES + "unit/steps.rs",
+        "            && transfer.from == order.from;\n",
+        "            && transfer.from == order.from\n            || transfer.recipient == self.id;\n",
+        # The seal is bound to the order too.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "only recovery units export",
+        MACHINES + "unit/steps.rs",
+        "            .filter(|member| member.role == Role::RecoveryUnit)\n",
+        "            .filter(|member| member.role.is_crypto_unit())\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a transfer is signed by its source",
+        MACHINES + "unit/steps.rs",
+        "        if !identity::verify(&source.identity, domain::TRANSFER, &signed.bytes, &signed.signature) {\n",
+        "        if source.role != Role::RecoveryUnit {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a certificate's report is by its own unit",
+        MACHINES + "certificate.rs",
+        "        if report.unit != opened.header.sender || report.instance != manifest.instance {\n",
+        "        if report.instance != manifest.instance {\n",
+        # Units and reencryptor are honest in the simulation; only messages are not.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a keystore's report is by a reencryptor",
+        MACHINES + "certificate.rs",
+        "        if !is_own || opened.sender_role != Some(Role::Reencryptor) {\n",
+        "        if !is_own {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a message for another is refused",
+        MACHINES + "envelope.rs",
+        "    if !is_mine {\n",
+        "    if !is_mine && header.sender == reader.id {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "only announcements may come from whom no manifest names",
+        MACHINES + "envelope.rs",
+        "        None if trust.newest().is_none() || header.kind == Kind::Announcement => {\n",
+        "        None if trust.newest().is_none() || header.kind != Kind::Command => {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what was reported before the manifest is forgotten",
+        MACHINES + "conductor/mod.rs",
+        "        self.heard.keep_reports_of(&named);\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "everybody speaks for itself only",
+        MACHINES + "conductor/reading.rs",
+        "    if sender == subject { Ok(()) } else { Err(\"speaks-for-another\") }\n",
+        "    if sender != subject { Ok(()) } else { Ok(()) }\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "no manifest is taken while a rotation runs",
+        MACHINES + "conductor/mod.rs",
+        "                if self.is_rotating()\n"
+        "                    && !self.amends_running(&signed)\n",
+        "                if self.survey.is_some()\n"
+        "                    && !self.amends_running(&signed)\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "precheck wants one pattern in all current registers",
+        MACHINES + "rotation/precheck.rs",
+        "    check_current(&holders(manifest, surveyed), manifest, surveyed, &mut findings);\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a certificate is of this very order",
+        MACHINES + "certificate.rs",
+        "    let rotation = report.in_order(order)?;\n",
+        "    let _ = order;\n    let rotation = report.rotation.as_ref()?;\n",
+    ),
+    Mutant(
+        "a certificate has one report of a unit",
+        MACHINES + "certificate.rs",
+        "        if seen.insert(report.unit, report).is_some() {\n"
+        "            return Err(CertificateRefusal::Twice(opened.header.sender.to_string()));\n"
+        "        }\n",
+        "        seen.insert(report.unit, report);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a certificate's report is not of before the order's manifest",
+        MACHINES + "certificate.rs",
+        "        if !holds || report.manifest_serial < order.number.manifest_serial {\n",
+        "        if !holds {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the report of a unit that was set back counts in no certificate",
+        MACHINES + "certificate.rs",
+        "        if is_other && (is_lower || report.set_back_from.is_some()) {\n",
+        "        if is_other && is_lower && report.state_counter == u64::MAX {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the sender's key comes from the manifest",
+        MACHINES + "envelope.rs",
+        "        Some(member) => (member.identity, Some(member.role)),\n"
+        "        None if trust.newest().is_none() || header.kind == Kind::Announcement => {\n"
+        "            (header.sender_key, None)\n"
+        "        }\n"
+        "        None => return Err(EnvelopeRefusal::UnknownSender(sender)),\n"
+        "    };\n"
+        "    if identity::process_id(&key) != sender {\n",
+        "        Some(member) => (header.sender_key, Some(member.role)),\n"
+        "        None if trust.newest().is_none() || header.kind == Kind::Announcement => {\n"
+        "            (header.sender_key, None)\n"
+        "        }\n"
+        "        None => return Err(EnvelopeRefusal::UnknownSender(sender)),\n"
+        "    };\n"
+        "    if role.is_none() && identity::process_id(&key) != sender {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an epoch is one more than the highest seen anywhere",
+        MACHINES + "rotation/numbers.rs",
+        "    let seen = of_units.chain(of_rows).chain(record);\n",
+        "    let seen = of_units.chain(of_rows).filter(|_| false).chain(record);\n",
+    ),
+    Mutant(
+        "expiry is not looked at in promote",
+        MACHINES + "unit/steps.rs",
+        "        let reference = taken.reference;\n"
+        "        let is_rotation = taken.order.purpose == Purpose::Rotate;\n",
+        "        if taken.order.expires_at <= now {\n"
+        "            return Err(UnitRefusal::NotBound);\n"
+        "        }\n"
+        "        let reference = taken.reference;\n"
+        "        let is_rotation = taken.order.purpose == Purpose::Rotate;\n",
+    ),
+    Mutant(
+        "an offer is made once",
+        MACHINES + "unit/mod.rs",
+        "            Admission::Known => Ok(Done::BEFORE),\n"
+        "            Admission::New { order, reference } => {\n",
+        "            Admission::Known => {\n"
+        "                let order = self.state.rotation.as_ref().map(|taken| taken.order.clone());\n"
+        "                let made = order.map(|order| self.make_offer(rng, &order));\n"
+        "                if let Some(taken) = &mut self.state.rotation\n"
+        "                    && taken.transport.is_some()\n"
+        "                {\n"
+        "                    taken.transport = made;\n"
+        "                }\n"
+        "                Ok(Done::CHANGED)\n"
+        "            }\n"
+        "            Admission::New { order, reference } => {\n",
+    ),
+    Mutant(
+        "units keep the hold after commit",
+        MACHINES + "unit/steps.rs",
+        "        self.hold_after_commit_is_over(now)?;\n",
+        "        let _ = self.hold_after_commit_is_over(now);\n",
+    ),
+    Mutant(
+        "units keep the hold before clear",
+        MACHINES + "unit/hold.rs",
+        "            None if seen.clear_not_before > now => {\n",
+        "            None if seen.clear_not_before > now && hold_ms == u64::MAX => {\n",
+    ),
+    Mutant(
+        "after a hold a unit wants flipped anew",
+        MACHINES + "unit/hold.rs",
+        "            Some(end) if flipped.hold_ends.contains(&(who, end)) => Ok(None),\n"
+        "            Some(_) => Ok(Some(Done::BEFORE)),\n",
+        "            Some(_) => {\n"
+        "                let _ = (who, &flipped.hold_ends);\n"
+        "                Ok(None)\n"
+        "            }\n",
+    ),
+    Mutant(
+        "the hold begins anew with another generation",
+        MACHINES + "unit/hold.rs",
+        "        let Some(seen) = seen.filter(|seen| seen.generations == flipped.generations) else {\n",
+        "        let Some(seen) = seen else {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the new digest of a page is compared",
+        MACHINES + "rewrap.rs",
+        "    match chunk_digest(&rows) == receipt.new_digest {\n",
+        "    match chunk_digest(&rows) == receipt.new_digest || receipt.count > 0 {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the old digest of a page is compared",
+        MACHINES + "rewrap.rs",
+        "    if chunk_digest(&page.rows) != receipt.old_digest {\n",
+        "    if chunk_digest(&page.rows) != receipt.old_digest && receipt.count == 0 {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "while bound only an amendment is taken",
+        MACHINES + "amendment.rs",
+        "            judge(old, new, binding.order.rotation)?;\n",
+        "            let _ = judge(old, new, binding.order.rotation);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an amendment adds no crypto unit",
+        MACHINES + "amendment.rs",
+        "    match new.crypto_units().all(was_there) {\n",
+        "    match new.crypto_units().any(was_there) {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who removes a unit shows a holder of the keys still needed",
+        MACHINES + "amendment.rs",
+        "    is_held(trust, &next, binding)?;\n",
+        "    let _ = is_held(trust, &next, binding);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a mixed end goes neither forward nor back",
+        MACHINES + "rotation/mixed.rs",
+        "    if !view.is_mixed() {\n",
+        "    if !view.is_mixed() || view.sides().is_mixed() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that joins opens nothing before it has cleared",
+        MACHINES + "unit/keyring.rs",
+        "        } else if self.is_joining() {\n",
+        "        } else if self.is_joining() && state.current.is_none() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that was set back serves nothing",
+        MACHINES + "unit/keyring.rs",
+        "        } else if state.reminder.is_some() {\n",
+        "        } else if state.reminder.is_some() && state.current.is_none() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a page is of the order that the unit has taken",
+        MACHINES + "unit/page.rs",
+        "    if leave.order.digest != page.order_digest || leave.order.number != page.number {\n",
+        "    if leave.order.digest != page.order_digest && leave.order.number != page.number {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a plan that has moved is refused",
+        MACHINES + "conductor/plan.rs",
+        "    if now == Some(wanted) {\n",
+        "    if now.is_some() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a standing order carries no key in quarantine",
+        MACHINES + "leave.rs",
+        "    } else if !order.quarantined.is_empty() {\n",
+        "    } else if order.quarantined.len() > 1000 {\n",
+        needs=(TESTS,),
+    ),
+]
