@@ -300,6 +300,21 @@ pub fn judge_answer(
     }
 }
 
+/// Whom to ask for a second look at what `by` has done, one after the other until somebody gives one:
+/// units that serve keys before recovery units, and each time another of them first (`turn`).
+pub fn lookers(trust: &Trust, by: ProcessId, turn: usize) -> Vec<(ProcessId, Role)> {
+    let units = trust.newest().into_iter().flat_map(|manifest| manifest.crypto_units());
+    let others = units.filter(|unit| unit.id != by).map(|unit| (unit.id, unit.role));
+    let (mut serving, mut backups): (Vec<_>, Vec<_>) =
+        others.partition(|(_, role)| *role == Role::OperationalUnit);
+    for kind in [&mut serving, &mut backups] {
+        let first = turn % kind.len().max(1);
+        kind.rotate_left(first);
+    }
+    serving.extend(backups);
+    serving
+}
+
 /// What a unit's look at rows came to, believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked {

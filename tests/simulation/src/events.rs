@@ -169,10 +169,12 @@ impl World {
     fn deliver_unit(&mut self, index: usize, bytes: &[u8]) {
         let highest = self.units[index].saved_state().epoch;
         self.units[index].wrong_page = self.faults.wrong_page;
+        // One of them at most: what two do together no third can know.
+        self.units[index].lies = if index == 0 { self.faults.lie } else { 0.0 };
         let handled = self.units[index].handle(self.now, &mut self.rng, bytes);
         let name = self.units[index].name.clone();
-        if handled.is_wrong {
-            self.count_fault("wrong-page", self.units[index].role);
+        if let Some(fault) = handled.wrong {
+            self.count_fault(fault, self.units[index].role);
         }
         if handled.is_changed {
             self.checkers.changed(&name, highest, bytes);
@@ -202,6 +204,7 @@ impl World {
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
         let before = self.store.row.clone();
         self.reencryptor.lost_commit = self.faults.lost_commit;
+        self.reencryptor.has_second_looks = self.has_liar && self.config.rules.second_look;
         let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
         self.note_lost_commits();
         if self.store.row != before {

@@ -16,12 +16,13 @@ pub type FaultTable = BTreeMap<Cell, u32>;
 pub const NO_PHASE: &str = "none";
 
 /// Every kind of fault that is counted.
-pub const FAULTS: [&str; 12] = [
+pub const FAULTS: [&str; 13] = [
     "crash",
     "double",
     "drop",
     "forget",
     "gone",
+    "lie",
     "lost-commit",
     "replaced",
     "restored",
@@ -45,7 +46,7 @@ pub fn left_out((fault, phase, role): Cell) -> Option<&'static str> {
     let (only, why) = match fault {
         "forget" | "zombie" => (Role::Coordinator, "only the coordinator has a record and a lease"),
         "lost-commit" | "restored" => (Role::Reencryptor, "only the keystore is in a database"),
-        "wrong-page" => (Role::OperationalUnit, "only operational units take pages"),
+        "lie" | "wrong-page" => (Role::OperationalUnit, "only operational units take pages"),
         "gone" | "replaced" | "set-back" if !is_unit => {
             return Some("only units have registers");
         }
@@ -63,7 +64,7 @@ fn of_phase(fault: &str, phase: &str) -> Option<&'static str> {
         "replaced" if phase != NO_PHASE => {
             Some("a master key that is lost in a rotation is lost with its unit: gone, or set back")
         }
-        "wrong-page" if !is_one_of(&[Phase::Reencrypt]) => {
+        "lie" | "wrong-page" if !is_one_of(&[Phase::Reencrypt]) => {
             Some("pages are out while the keystore is re-encrypted, else only late ones")
         }
         "restored" if phase != NO_PHASE && !is_one_of(&[Phase::HoldBeforeClear]) => {

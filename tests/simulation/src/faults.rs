@@ -55,6 +55,8 @@ pub(crate) struct Faults {
     pub(crate) zombie: f64,
     /// A unit's answer to a page has a damaged blob, or a receipt over other digests.
     pub(crate) wrong_page: f64,
+    /// One operational unit damages blobs and signs for them.
+    pub(crate) lie: f64,
     /// The keystore is restored from a backup.
     pub(crate) restore: bool,
     /// In this phase units fare worst.
@@ -75,6 +77,7 @@ impl Faults {
         lost_commit: 0.0,
         zombie: 0.0,
         wrong_page: 0.0,
+        lie: 0.0,
         restore: false,
         worst: None,
     };
@@ -97,6 +100,7 @@ impl Faults {
             lost_commit: of(0.4, 0.2),
             zombie: of(0.4, 0.7),
             wrong_page: of(0.4, 0.2),
+            lie: of(0.3, 0.3),
             restore: of(0.4, 1.0) > 0.0,
             worst: None,
         };

@@ -1,13 +1,11 @@
 //! The reencryptor's process: the shipped judgement around the store.
 
-use std::collections::BTreeMap;
-
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::envelope::{self, Outgoing, Reader};
 use machines::gate::{Change, OpenRequest};
 use machines::leave;
-use machines::rewrap::{self, KeystoreRefusal, PageFault, Received};
+use machines::rewrap::{self, KeystoreRefusal, Received};
 use machines::trust::Trust;
 use machines::unit::Message;
 use protocol::codec;
@@ -15,26 +13,13 @@ use protocol::command::KeystoreCommand;
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::keystore::KeystoreStanding;
 use protocol::order::OrderRef;
-use protocol::page::{PageAnswer, RewrapPage};
 use protocol::report::{Answering, KeystoreReport};
 use protocol::{Epoch, GenerationId, MessageId, ProcessId, Role, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::rewrapping::Job;
 use crate::store::Store;
-
-/// A page that is out.
-struct PageOut {
-    page: RewrapPage,
-    asked_at: UnixMillis,
-}
-
-/// The re-encryption under way; forgotten in a crash.
-struct Job {
-    order: OrderRef,
-    header: Header,
-    out: BTreeMap<MessageId, PageOut>,
-}
 
 /// The reencryptor's process.
 pub struct ReencryptorNode {
@@ -45,7 +30,7 @@ pub struct ReencryptorNode {
     identity: Identity,
     /// What it believes; saved with every manifest taken.
     pub trust: Trust,
-    job: Option<Job>,
+    pub(crate) job: Option<Job>,
     last_clock: UnixMillis,
     /// The flip that has been done and not been read back, and who asked for it.
     to_read_back: Option<(OrderRef, Header)>,
@@ -53,6 +38,8 @@ pub struct ReencryptorNode {
     pub lost_commit: f64,
     /// How often that has happened.
     pub lost_commits: u32,
+    /// Whether every page is shown to another unit before it is written.
+    pub has_second_looks: bool,
     /// What the next report names: it restates *flipped*.
     hold_ends: Vec<(ProcessId, u64)>,
 }
@@ -66,9 +53,6 @@ pub enum Handled {
     /// The active row has moved; what it points to is read back a little later.
     Flipped,
 }
-
-/// Pages asked this long ago are asked again.
-const PAGE_RETRY_MS: u64 = 1_500;
 
 impl ReencryptorNode {
     /// A new one.
@@ -86,6 +70,7 @@ impl ReencryptorNode {
             to_read_back: None,
             lost_commit: 0.0,
             lost_commits: 0,
+            has_second_looks: false,
             hold_ends: Vec::new(),
         }
     }
@@ -123,8 +108,10 @@ impl ReencryptorNode {
             return Handled::Sent(Vec::new(), "is down".to_owned());
         }
         let reader = Reader { id: self.id, role: Role::Reencryptor };
-        if Envelope::parse(bytes).map(|found| found.header.kind) == Ok(Kind::PageAnswer) {
-            return self.take_answer(now, rng, store, reader, bytes);
+        match Envelope::parse(bytes).map(|found| found.header.kind) {
+            Ok(Kind::PageAnswer) => return self.take_answer(now, rng, store, reader, bytes),
+            Ok(Kind::CheckAnswer) => return self.take_look(now, rng, store, reader, bytes),
+            _ => {}
         }
         let received = match rewrap::receive(bytes, reader, &self.trust) {
             Ok(received) => received,
@@ -240,105 +227,7 @@ impl ReencryptorNode {
         Ok(Vec::new())
     }
 
-    /// Asks the pages that are lacking and not out; completes when there is none.
-    fn go_on(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut ChaCha8Rng,
-        store: &mut Store,
-        order: OrderRef,
-        header: &Header,
-    ) -> Vec<Message> {
-        let job = self.job.take().filter(|job| job.order == order);
-        let mut job = job.unwrap_or(Job { order, header: header.clone(), out: BTreeMap::new() });
-        job.header = header.clone();
-        let lacking = store.lacking();
-        job.out.retain(|_, out| {
-            now.since(out.asked_at) < PAGE_RETRY_MS
-                && lacking.iter().any(|(range, _)| *range == out.page.range)
-        });
-        let mut messages = Vec::new();
-        if let (Some(open), Some(active)) = (&store.row.open, &store.row.active) {
-            let units: Vec<_> = self
-                .trust
-                .newest()
-                .into_iter()
-                .flat_map(|manifest| manifest.of_role(Role::OperationalUnit))
-                .map(|member| member.id)
-                .collect();
-            for (range, rows) in lacking {
-                if job.out.values().any(|out| out.page.range == range) {
-                    continue;
-                }
-                let page = RewrapPage {
-                    order_digest: order.digest,
-                    number: order.number,
-                    generation: open.id,
-                    range,
-                    from: active.pattern,
-                    to: open.pattern,
-                    rows,
-                };
-                let unit = units[rng.random_range(0..units.len())];
-                let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
-                let body = codec::encode(&page);
-                let to = Recipient::Role(Role::OperationalUnit);
-                messages.push(self.seal(id, None, (unit, to), Kind::RewrapPage, &body));
-                job.out.insert(id, PageOut { page, asked_at: now });
-            }
-        }
-        let is_complete = store.lacking().is_empty();
-        if is_complete {
-            // Refused only if it was complete before, or another rotation came between.
-            let _ = store.complete(&order);
-        } else {
-            self.job = Some(job);
-        }
-        messages
-    }
-
-    fn take_answer(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut ChaCha8Rng,
-        store: &mut Store,
-        reader: Reader,
-        bytes: &[u8],
-    ) -> Handled {
-        let nothing = |note: &str| Handled::Sent(Vec::new(), note.to_owned());
-        let Ok(opened) = envelope::open(bytes, reader, &self.trust) else {
-            return nothing("page answer refused");
-        };
-        let Ok(answer) = codec::decode::<PageAnswer>(opened.body) else {
-            return nothing("page answer malformed");
-        };
-        let Some(job) = &mut self.job else { return nothing("page answer late") };
-        let Some(out) = opened.header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
-            return nothing("page answer unknown");
-        };
-        let note = match rewrap::judge_answer(out.page, answer, &self.trust) {
-            Ok(done) => {
-                store.write_chunk(&done);
-                if rng.random_bool(self.lost_commit) {
-                    self.lost_commits += 1;
-                    return nothing("page written, its answer lost");
-                }
-                "page written".to_owned()
-            }
-            Err(PageFault::Refused(reason)) => format!("page refused: {reason}"),
-            Err(fault) => format!("page fault: {fault}"),
-        };
-        let is_last = store.lacking().is_empty();
-        let (order, header) = (job.order, job.header.clone());
-        let mut messages = Vec::new();
-        if is_last {
-            messages = self.go_on(now, rng, store, order, &header);
-            messages.push(self.report(now, rng, store, Some(&header), None));
-        }
-        Handled::Sent(messages, note)
-    }
-
-    fn report(
+    pub(crate) fn report(
         &mut self,
         now: UnixMillis,
         rng: &mut ChaCha8Rng,
@@ -375,7 +264,7 @@ impl ReencryptorNode {
         self.seal(id, answered.map(|header| header.id), whom, Kind::KeystoreReport, &body)
     }
 
-    fn seal(
+    pub(crate) fn seal(
         &self,
         id: MessageId,
         in_answer_to: Option<MessageId>,

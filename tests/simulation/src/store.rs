@@ -27,6 +27,8 @@ pub struct Rules {
     pub tombstones: bool,
     /// *Flipped* is saved only after the new generation was read back.
     pub read_back: bool,
+    /// A page is shown to another unit before it is written, where a unit may lie.
+    pub second_look: bool,
     /// A unit saves before it publishes its answer.
     pub save_first: bool,
 }
@@ -39,6 +41,7 @@ impl Rules {
         every_generation: true,
         tombstones: true,
         read_back: true,
+        second_look: true,
         save_first: true,
     };
 }

@@ -12,11 +12,12 @@ use machines::unit::state::UnitState;
 use machines::unit::{Message, Unit, UnitConfig, page};
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind};
-use protocol::page::{ChunkReceipt, PageAnswer, RewrapPage};
+use protocol::page::{CheckPage, ChunkReceipt, PageAnswer, RewrapPage};
 use protocol::{Digest, InstanceId, Pattern, ProcessId, Role, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::second_look::lie;
 use crate::set_back::Before;
 
 /// Most snapshots that are kept of a unit's volume.
@@ -36,6 +37,8 @@ pub struct UnitNode {
     pub is_removed: bool,
     /// How likely it answers a page wrongly.
     pub wrong_page: f64,
+    /// How likely it damages a blob and signs for it.
+    pub lies: f64,
     /// When it was set back, or gone.
     pub set_back_at: UnixMillis,
     /// It will never start again.
@@ -54,6 +57,13 @@ pub struct UnitNode {
     keyring: Keyring,
 }
 
+/// How likely a page is answered otherwise than by an honest unit.
+#[derive(Clone, Copy)]
+struct Odds {
+    wrong_page: f64,
+    lies: f64,
+}
+
 /// What handling a message came to, before anything is saved.
 pub struct Handled {
     /// The state has changed.
@@ -62,8 +72,8 @@ pub struct Handled {
     pub messages: Vec<Message>,
     /// For the trace.
     pub note: String,
-    /// The answer is not what an honest unit would have said.
-    pub is_wrong: bool,
+    /// The answer is not what an honest unit would have said: the fault.
+    pub wrong: Option<&'static str>,
 }
 
 impl UnitNode {
@@ -78,6 +88,7 @@ impl UnitNode {
             clock_ahead_ms: 0,
             is_removed: false,
             wrong_page: 0.0,
+            lies: 0.0,
             set_back_at: UnixMillis(0),
             is_gone: false,
             forgotten: BTreeSet::new(),
@@ -195,21 +206,25 @@ impl UnitNode {
     /// Handles a message; nothing is saved yet.
     pub fn handle(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng, bytes: &[u8]) -> Handled {
         let now = now.plus_ms(self.clock_ahead_ms);
-        let (wrong_page, is_wrong) = (self.wrong_page, false);
+        let odds = Odds { wrong_page: self.wrong_page, lies: self.lies };
+        let wrong = None;
         let nothing =
-            |note: String| Handled { is_changed: false, messages: Vec::new(), note, is_wrong };
+            |note: String| Handled { is_changed: false, messages: Vec::new(), note, wrong };
         let Some(unit) = &mut self.unit else { return nothing("is down".to_owned()) };
         let kind = Envelope::parse(bytes).map(|envelope| envelope.header.kind);
         if kind == Ok(Kind::RewrapPage) {
-            let is_wrong = rng.random_bool(wrong_page);
-            return match page_answer(unit, &self.keyring, now, rng, bytes, is_wrong) {
-                Some((message, is_wrong)) => Handled {
-                    is_wrong,
+            return match page_answer(unit, &self.keyring, now, rng, bytes, odds) {
+                Some((message, wrong)) => Handled {
+                    wrong,
                     messages: vec![message],
-                    ..nothing(if is_wrong { "page, wrongly" } else { "page" }.to_owned())
+                    ..nothing(wrong.unwrap_or("page").to_owned())
                 },
                 None => nothing("page refused".to_owned()),
             };
+        }
+        if kind == Ok(Kind::CheckPage) {
+            let messages = look(unit, &self.keyring, now, rng, bytes).into_iter().collect();
+            return Handled { messages, ..nothing("second look".to_owned()) };
         }
         let outcome = unit.handle(now, rng, bytes);
         let note = match (&outcome.noted, outcome.dead) {
@@ -217,7 +232,7 @@ impl UnitNode {
             (Some((name, Some(refusal))), _) => format!("{name} refused: {}", refusal.code()),
             (None, dead) => format!("dead: {}", dead.unwrap_or("?")),
         };
-        Handled { is_changed: outcome.is_changed, messages: outcome.messages, note, is_wrong }
+        Handled { is_changed: outcome.is_changed, messages: outcome.messages, note, wrong }
     }
 
     /// Makes blobs for a new key, as a unit answers a gateway; none if it lacks a pattern.
@@ -247,17 +262,41 @@ fn page_answer(
     now: UnixMillis,
     rng: &mut ChaCha8Rng,
     bytes: &[u8],
-    is_wrong: bool,
-) -> Option<(Message, bool)> {
+    odds: Odds,
+) -> Option<(Message, Option<&'static str>)> {
     let opened = envelope::open(bytes, unit.reader(), &unit.state().trust).ok()?;
     if opened.sender_role != Some(Role::Reencryptor) {
         return None;
     }
     let asked: RewrapPage = codec::decode(opened.body).ok()?;
     let mut answer = page::rewrap(keyring, unit.identity(), &asked, rng);
-    let is_wrong = is_wrong && spoil(&mut answer, unit.identity(), rng);
+    let identity = unit.identity();
+    let wrong = if rng.random_bool(odds.lies) && lie(&asked, &mut answer, identity, rng) {
+        Some("lie")
+    } else if rng.random_bool(odds.wrong_page) && spoil(&mut answer, identity, rng) {
+        Some("wrong-page")
+    } else {
+        None
+    };
     let body = codec::encode(&answer);
-    Some((unit.message(now, rng, Some(&opened.header), Kind::PageAnswer, &body), is_wrong))
+    Some((unit.message(now, rng, Some(&opened.header), Kind::PageAnswer, &body), wrong))
+}
+
+/// Opens what another unit has re-wrapped.
+fn look(
+    unit: &Unit,
+    keyring: &Keyring,
+    now: UnixMillis,
+    rng: &mut ChaCha8Rng,
+    bytes: &[u8],
+) -> Option<Message> {
+    let opened = envelope::open(bytes, unit.reader(), &unit.state().trust).ok()?;
+    if opened.sender_role != Some(Role::Reencryptor) {
+        return None;
+    }
+    let asked: CheckPage = codec::decode(opened.body).ok()?;
+    let body = codec::encode(&page::check(keyring, &asked));
+    Some(unit.message(now, rng, Some(&opened.header), Kind::CheckAnswer, &body))
 }
 
 /// One blob in many is damaged after it was signed for, or the digests that are signed are others.

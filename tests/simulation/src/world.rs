@@ -116,6 +116,8 @@ pub(crate) struct World {
     pub(crate) next_tick: Option<UnixMillis>,
     pub(crate) drafted: Option<Vec<u8>>,
     pub(crate) has_rogue: bool,
+    /// A unit of the seed lies: every page is shown to another.
+    pub(crate) has_liar: bool,
     pub(crate) has_forgotten: bool,
     /// When the administrators last signed a manifest.
     pub(crate) amended_at: UnixMillis,
@@ -180,6 +182,7 @@ impl World {
         let holds = faults::holds(&mut rng, &faults);
 
         let has_rogue = faults.rogue;
+        let has_liar = faults.lie > 0.0;
         let writers = (0..4).map(|index| Writer::new(index == 3)).collect();
         Self {
             config,
@@ -201,6 +204,7 @@ impl World {
             next_tick: None,
             drafted: None,
             has_rogue,
+            has_liar,
             has_forgotten: false,
             amended_at: UnixMillis(0),
             backups: Backups::default(),

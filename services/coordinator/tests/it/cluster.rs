@@ -8,6 +8,7 @@ use bus::{Bus, MemoryBus, Outgoing};
 use coordinator::http::{HttpState, router};
 use coordinator::{CoordinatorConfig, Handle};
 use crypto::random::process_rng;
+use futures_util::FutureExt;
 use identity::{Issuer, Verifier};
 use keystore::SqliteKeystore;
 use keystore_reencryptor::ReencryptorConfig;
@@ -18,6 +19,7 @@ use machines::unit::UnitConfig;
 use protocol::codec;
 use protocol::command::Command;
 use protocol::envelope::{Envelope, Kind};
+use protocol::manifest::Member;
 use protocol::{InstanceId, Role, topology};
 use service::{Shutdown, Status};
 use tempfile::TempDir;
@@ -185,6 +187,25 @@ impl Cluster {
 
     pub async fn stop_coordinator(&mut self) {
         self.coordinator.take().unwrap().stop().await;
+    }
+
+    /// The queue of the coordinator.
+    pub async fn coordinator_queue(&self) -> String {
+        let look = |found: Option<&Conductor>| {
+            let manifest = found.unwrap().trust().newest().unwrap();
+            let is_it = |member: &&Member| member.role == Role::Coordinator;
+            manifest.members.iter().find(is_it).unwrap().id
+        };
+        let id = self.handle.see(Self::instance(), look).await.unwrap();
+        topology::process_address(Role::Coordinator, Self::instance(), id).queue
+    }
+
+    /// What waits in a queue is gone, as after its time to live.
+    pub async fn empty(&self, queue: &str) {
+        let mut consumer = self.bus().consume(queue, 1).await.unwrap();
+        while let Some(Some(delivery)) = consumer.receive().now_or_never() {
+            delivery.ack().await;
+        }
     }
 
     pub async fn start_coordinator(&mut self) {

@@ -142,7 +142,10 @@ async fn what_cannot_be_taken_is_buried_after_the_save() {
     run(&bus, &seen, true, 2).await.unwrap();
     let told = told(&seen);
     assert_eq!(told[..3], ["handle bad", "save", "publish bad to driver.out"]);
-    assert_eq!(told[3], "publish bad to driver.in", "to the dead queue, under its own queue's name");
+    assert_eq!(
+        told[3], "publish bad to driver.in",
+        "to the dead queue, under its own queue's name"
+    );
     let mut dead = bus.consume(topology::DEAD_QUEUE, 1).await.unwrap();
     let buried = dead.receive().await.unwrap();
     let headers = &buried.received().properties.headers;

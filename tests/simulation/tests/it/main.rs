@@ -88,6 +88,7 @@ fn each_rule_around_the_machines_is_needed() {
         ("CHECK of the pattern", Rules { pattern_check: false, ..all }),
         ("a blob for every open generation", Rules { every_generation: false, ..all }),
         ("tombstones", Rules { tombstones: false, ..all }),
+        ("a second look where a unit may lie", Rules { second_look: false, ..all }),
         ("a save before the answer", Rules { save_first: false, ..all }),
     ];
     for (name, rules) in without {

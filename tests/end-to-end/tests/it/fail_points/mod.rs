@@ -87,12 +87,15 @@ async fn prepare(cluster: &mut Cluster) {
     let add = "cryptounit-admin-add 2 --keep-standing-order --yes --passphrase-file passphrase";
     cluster.expect(0, &words(add)).await.unwrap();
     cluster.process("gateway").unwrap().set("KEYHELM_PURGE_WAIT_S", "0");
+    // Pages enough for every unit.
+    cluster.process("reencryptor").unwrap().set("KEYHELM_ROWS_PER_PAGE", "4");
     for process in &mut cluster.processes {
         assert_eq!(process.terminate().await.unwrap(), 0, "{}", process.name());
         let file = format!("{}.crash", process.name());
         process.set("KEYHELM_TESTING_CRASH_FILE", file);
         process.start().unwrap();
     }
+    cluster.announced().await.unwrap();
     cluster.expect(0, &words("auto-mk-rotate --yes")).await.unwrap();
 }
 

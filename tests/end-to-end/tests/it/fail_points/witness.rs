@@ -1,12 +1,14 @@
 //! What must hold after every crash, seen from outside.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use end_to_end::Cluster;
 use end_to_end::cluster::INSTANCE;
 use end_to_end::keys::Client;
+use end_to_end::process::PATIENCE;
 use serde_json::Value;
 
 use crate::words;
@@ -28,6 +30,20 @@ impl Witness {
         let text = STANDARD.encode("data");
         let sealed = client.wrap(&root, &text, "context").await.unwrap();
         Self { client, chosen: (chosen, payload), sealed: (root, text, sealed) }
+    }
+
+    /// Waits until coordinator and gateway answer: they may have been started a moment ago.
+    pub async fn until_up(&self, cluster: &Cluster) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let units = cluster.get(&format!("/v1/instances/{INSTANCE}/units")).await;
+            let keys = self.client.call("GET", "/api/v2/keys?limit=1", None).await;
+            match (&units, &keys) {
+                (Ok(_), Ok((200, _))) => return,
+                _ => assert!(Instant::now() < until, "{units:?} {keys:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Every key opens, what was chosen and wrapped at first is what it was, one master key is in

@@ -84,6 +84,7 @@ impl Work {
 
     /// The same once more, which must end well now.
     pub async fn again(self, cluster: &Cluster, witness: &Witness, after: &str) {
+        witness.until_up(cluster).await;
         match self {
             Self::Manifest => {
                 cluster.expect(0, &words(MANIFEST)).await.unwrap();

@@ -1,0 +1,202 @@
+//! The reencryptor's pages: asked of units, judged, shown to other units, written.
+
+use std::collections::BTreeMap;
+
+use machines::envelope::{self, Reader};
+use machines::rewrap::{self, DoneChunk, PageFault};
+use machines::unit::Message;
+use protocol::codec;
+use protocol::envelope::{Header, Kind, Recipient};
+use protocol::order::OrderRef;
+use protocol::page::{PageAnswer, RewrapPage};
+use protocol::{MessageId, Role, UnixMillis};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::reencryptor::{Handled, ReencryptorNode};
+use crate::second_look::{Looks, Next};
+use crate::store::Store;
+
+/// Pages asked this long ago are asked again.
+const PAGE_RETRY_MS: u64 = 1_500;
+
+/// A page that is out.
+pub(crate) struct PageOut {
+    page: RewrapPage,
+    asked_at: UnixMillis,
+}
+
+/// The re-encryption under way; forgotten in a crash.
+pub(crate) struct Job {
+    pub(crate) order: OrderRef,
+    header: Header,
+    out: BTreeMap<MessageId, PageOut>,
+    looks: Looks,
+}
+
+impl ReencryptorNode {
+    /// Asks the pages that are lacking and not out; completes when there is none.
+    pub(crate) fn go_on(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        order: OrderRef,
+        header: &Header,
+    ) -> Vec<Message> {
+        let job = self.job.take().filter(|job| job.order == order);
+        let mut job = job.unwrap_or_else(|| Job {
+            order,
+            header: header.clone(),
+            out: BTreeMap::new(),
+            looks: Looks::default(),
+        });
+        job.header = header.clone();
+        let lacking = store.lacking();
+        job.out.retain(|_, out| {
+            now.since(out.asked_at) < PAGE_RETRY_MS
+                && lacking.iter().any(|(range, _)| *range == out.page.range)
+        });
+        let mut messages = Vec::new();
+        if let (Some(open), Some(active)) = (&store.row.open, &store.row.active) {
+            let units: Vec<_> = self
+                .trust
+                .newest()
+                .into_iter()
+                .flat_map(|manifest| manifest.of_role(Role::OperationalUnit))
+                .map(|member| member.id)
+                .collect();
+            for (range, rows) in lacking {
+                if job.out.values().any(|out| out.page.range == range) {
+                    continue;
+                }
+                let page = RewrapPage {
+                    order_digest: order.digest,
+                    number: order.number,
+                    generation: open.id,
+                    range,
+                    from: active.pattern,
+                    to: open.pattern,
+                    rows,
+                };
+                let unit = units[rng.random_range(0..units.len())];
+                let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
+                let body = codec::encode(&page);
+                let to = Recipient::Role(Role::OperationalUnit);
+                messages.push(self.seal(id, None, (unit, to), Kind::RewrapPage, &body));
+                job.out.insert(id, PageOut { page, asked_at: now });
+            }
+        }
+        let is_complete = store.lacking().is_empty();
+        if is_complete {
+            // Refused only if it was complete before, or another rotation came between.
+            let _ = store.complete(&order);
+        } else {
+            self.job = Some(job);
+        }
+        messages
+    }
+
+    pub(crate) fn take_answer(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        reader: Reader,
+        bytes: &[u8],
+    ) -> Handled {
+        let nothing = |note: &str| Handled::Sent(Vec::new(), note.to_owned());
+        let Ok(opened) = envelope::open(bytes, reader, &self.trust) else {
+            return nothing("page answer refused");
+        };
+        let Ok(answer) = codec::decode::<PageAnswer>(opened.body) else {
+            return nothing("page answer malformed");
+        };
+        let Some(job) = &mut self.job else { return nothing("page answer late") };
+        let Some(out) = opened.header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
+            return nothing("page answer unknown");
+        };
+        let rows = out.page.rows.clone();
+        match rewrap::judge_answer(out.page, answer, &self.trust) {
+            Ok(done) if self.has_second_looks => {
+                let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
+                let begun = job.looks.begin(&self.trust, id, (opened.header.sender, rows, done));
+                self.go_on_looking(now, rng, store, id, begun)
+            }
+            Ok(done) => self.written(now, rng, store, &done),
+            Err(PageFault::Refused(reason)) => nothing(&format!("page refused: {reason}")),
+            Err(fault) => nothing(&format!("page fault: {fault}")),
+        }
+    }
+
+    /// Another unit has looked at a page.
+    pub(crate) fn take_look(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        reader: Reader,
+        bytes: &[u8],
+    ) -> Handled {
+        let nothing = |note: &str| Handled::Sent(Vec::new(), note.to_owned());
+        let Ok(opened) = envelope::open(bytes, reader, &self.trust) else {
+            return nothing("second look refused");
+        };
+        let Ok(answer) = codec::decode(opened.body) else {
+            return nothing("second look malformed");
+        };
+        let Some(job) = &mut self.job else { return nothing("second look late") };
+        let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
+        let asked = (opened.header.in_answer_to, id);
+        match job.looks.take(asked, opened.header.sender, answer) {
+            Ok(next) => self.go_on_looking(now, rng, store, id, next),
+            Err(refusal) => {
+                let header = job.header.clone();
+                self.job = None;
+                let report = self.report(now, rng, store, Some(&header), Some(&refusal));
+                Handled::Sent(vec![report], format!("second look: {refusal}"))
+            }
+        }
+    }
+
+    fn go_on_looking(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        id: MessageId,
+        next: Next,
+    ) -> Handled {
+        match next {
+            Next::Write(done) => self.written(now, rng, store, &done),
+            Next::Show(at, page) => {
+                let (whom, body) = ((at, Recipient::Process(at)), codec::encode(&page));
+                let message = self.seal(id, None, whom, Kind::CheckPage, &body);
+                Handled::Sent(vec![message], "page shown to another".to_owned())
+            }
+            Next::Nothing => Handled::Sent(Vec::new(), "second look of no use".to_owned()),
+        }
+    }
+
+    /// Writes a page; after the last one the generation is complete.
+    fn written(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        store: &mut Store,
+        done: &DoneChunk,
+    ) -> Handled {
+        store.write_chunk(done);
+        if rng.random_bool(self.lost_commit) {
+            self.lost_commits += 1;
+            return Handled::Sent(Vec::new(), "page written, its answer lost".to_owned());
+        }
+        let mut messages = Vec::new();
+        if let Some(job) = self.job.as_ref().filter(|_| store.lacking().is_empty()) {
+            let (order, header) = (job.order, job.header.clone());
+            messages = self.go_on(now, rng, store, order, &header);
+            messages.push(self.report(now, rng, store, Some(&header), None));
+        }
+        Handled::Sent(messages, "page written".to_owned())
+    }
+}
