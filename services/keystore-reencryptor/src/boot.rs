@@ -47,7 +47,7 @@ impl Settings for ReencryptorSettings {
             Entry { key: "instance", text: "Name of the instance whose keystore it re-encrypts." },
             Entry {
                 key: "rows_per_page",
-                text: "Key versions in a page of re-encryption, 1 to 1000.",
+                text: "Key versions in a page of re-encryption, 1 to 10000; fewer where they are long.",
             },
             Entry { key: "pages_in_flight", text: "Pages that are out at once, 1 to 64." },
             Entry {
@@ -68,8 +68,8 @@ impl Settings for ReencryptorSettings {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !(1..=1000).contains(&self.rows_per_page) {
-            return Err("rows_per_page is 1 to 1000".to_owned());
+        if !(1..=10_000).contains(&self.rows_per_page) {
+            return Err("rows_per_page is 1 to 10000".to_owned());
         }
         if !(1..=64).contains(&self.pages_in_flight) {
             return Err("pages_in_flight is 1 to 64".to_owned());

@@ -277,7 +277,7 @@ impl ReencryptorNode {
                     range,
                     from: active.pattern,
                     to: open.pattern,
-                    rows,
+                    rows: rows.into(),
                 };
                 let unit = units[rng.random_range(0..units.len())];
                 let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
@@ -316,7 +316,7 @@ impl ReencryptorNode {
         let Some(out) = opened.header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
             return nothing("page answer unknown");
         };
-        let note = match rewrap::judge_answer(out.page, answer, &self.trust) {
+        let note = match rewrap::judge_answer(&out.page, answer, &self.trust) {
             Ok(done) => {
                 store.write_chunk(&done);
                 if rng.random_bool(self.lost_commit) {

@@ -8,8 +8,8 @@ use bus::Outgoing;
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal};
 use machines::trust::Trust;
 use protocol::envelope::Kind;
-use protocol::page::{CheckAnswer, CheckPage, RewrapPage, UnopenedRow, WrappedRow};
-use protocol::{MessageId, ProcessId, Role, codec};
+use protocol::page::{CheckAnswer, CheckPage, RewrapPage, UnopenedRow};
+use protocol::{Blobs, MessageId, ProcessId, Role, Rows, codec};
 use tokio::time::Instant;
 
 use super::JobSetting;
@@ -20,7 +20,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is shown to another unit.
 pub(super) enum Shown {
     /// Rows with their old blobs, and what a unit made of them.
-    Rewrapped(Vec<WrappedRow>, DoneChunk),
+    Rewrapped(Rows, DoneChunk),
     /// A page that a unit did not re-wrap, and the rows in it that did not open.
     Unopened(RewrapPage, Vec<UnopenedRow>),
 }
@@ -101,10 +101,10 @@ impl Cross {
         let page = match &shown {
             Shown::Rewrapped(rows, done) => CheckPage {
                 rows: rows.clone(),
-                new_blobs: done.rows.iter().map(|row| row.blob.clone()).collect(),
+                new_blobs: done.rows.iter().map(|row| row.blob).collect(),
             },
             Shown::Unopened(page, _) => {
-                CheckPage { rows: page.rows.clone(), new_blobs: Vec::new() }
+                CheckPage { rows: page.rows.clone(), new_blobs: Blobs::default() }
             }
         };
         let until = Instant::now() + LOOK_TIMEOUT;
@@ -172,7 +172,7 @@ impl Cross {
 }
 
 impl Shown {
-    fn rows(&self) -> &[WrappedRow] {
+    const fn rows(&self) -> &Rows {
         match self {
             Self::Rewrapped(rows, _) => rows,
             Self::Unopened(page, _) => &page.rows,
