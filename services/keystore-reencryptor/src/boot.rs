@@ -1,5 +1,6 @@
 //! The reencryptor's process: settings, broker, database.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use crypto::random::process_rng;
@@ -22,6 +23,7 @@ pub struct ReencryptorSettings {
     instance: String,
     rows_per_page: u32,
     pages_in_flight: usize,
+    rewrap_keys_per_second_max: u32,
     cross_check_every: u32,
 }
 
@@ -33,6 +35,7 @@ impl Default for ReencryptorSettings {
             instance: "default".to_owned(),
             rows_per_page: 1000,
             pages_in_flight: 12,
+            rewrap_keys_per_second_max: 0,
             cross_check_every: 16,
         }
     }
@@ -50,6 +53,10 @@ impl Settings for ReencryptorSettings {
                 text: "Key versions in a page of re-encryption, 1 to 10000; fewer where they are long.",
             },
             Entry { key: "pages_in_flight", text: "Pages that are out at once, 1 to 64." },
+            Entry {
+                key: "rewrap_keys_per_second_max",
+                text: "Most key versions that are re-encrypted in a second, so that clients keep the database for themselves; 0 for no limit.",
+            },
             Entry {
                 key: "cross_check_every",
                 text: "Of so many pages one is opened by another unit before it is written, 1 to 10000.",
@@ -113,6 +120,7 @@ async fn start(
         instance_name: settings.instance,
         rows_per_page: settings.rows_per_page,
         pages_in_flight: settings.pages_in_flight,
+        keys_per_second_max: NonZeroU32::new(settings.rewrap_keys_per_second_max),
         cross_check_every: settings.cross_check_every,
     };
     crate::run(bus, folder, store, config, status, shutdown).await

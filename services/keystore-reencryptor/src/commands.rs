@@ -152,6 +152,7 @@ impl Reencryptor {
             place,
             rows_per_page: self.config.rows_per_page,
             pages_in_flight: self.config.pages_in_flight,
+            keys_per_second_max: self.config.keys_per_second_max,
             verify_all: *verify_all,
             cross_check_every: self.config.cross_check_every,
             events: self.events.clone(),

@@ -7,6 +7,7 @@ mod check;
 mod commands;
 mod job;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -54,6 +55,8 @@ pub struct ReencryptorConfig {
     pub rows_per_page: u32,
     /// Pages that are out at once.
     pub pages_in_flight: usize,
+    /// Most keys that are re-encrypted in a second; none for as many as the machines can.
+    pub keys_per_second_max: Option<NonZeroU32>,
     /// Of so many pages one is looked at by another unit before it is written.
     pub cross_check_every: u32,
 }

@@ -2,11 +2,12 @@
 //! each phase of it took.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use end_to_end::Cluster;
 use end_to_end::cluster::INSTANCE;
+use end_to_end::process::Process;
 use futures_util::StreamExt;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
@@ -42,6 +43,19 @@ pub struct Took {
     pub phases: Vec<(String, f64)>,
 }
 
+/// A rotation that has been asked for.
+pub struct Begun {
+    started: Instant,
+    /// What logs say from then on is about it.
+    at: SystemTime,
+}
+
+/// What all reencryptors have said so far; one of them does the work.
+fn log_of(cluster: &Cluster) -> String {
+    let is_it = |process: &&Process| process.program() == "keystore-reencryptor";
+    cluster.processes.iter().filter(is_it).map(Process::log).collect()
+}
+
 impl Asker {
     /// Connects and listens.
     pub async fn connect(cluster: &Cluster) -> anyhow::Result<Self> {
@@ -66,12 +80,16 @@ impl Asker {
         Ok(Self { _connection: connection, channel, events })
     }
 
-    /// Asks for a rotation and waits for its end.
-    pub async fn rotate(&mut self, cluster: &Cluster) -> anyhow::Result<Took> {
-        let log = cluster.folder.path().join("reencryptor.log");
-        let before = std::fs::metadata(&log)?.len();
-        let started = Instant::now();
+    /// Asks for a rotation.
+    pub async fn begin(&self) -> anyhow::Result<Begun> {
+        let (started, at) = (Instant::now(), SystemTime::now());
         self.publish().await?;
+        Ok(Begun { started, at })
+    }
+
+    /// Waits for its end.
+    pub async fn end(&mut self, cluster: &Cluster, begun: Begun) -> anyhow::Result<Took> {
+        let Begun { started, at: since } = begun;
         let mut at = vec![("precheck".to_owned(), 0.0)];
         loop {
             let event = self.next().await?;
@@ -88,8 +106,7 @@ impl Asker {
         }
         let whole_ms = at.last().map_or(0.0, |(_, at)| *at);
         let phases = at.windows(2).map(|pair| (pair[0].0.clone(), pair[1].1 - pair[0].1)).collect();
-        let text = std::fs::read_to_string(&log)?;
-        let said = said_at(&text[before as usize..])?;
+        let said = said_at(&log_of(cluster), since)?;
         let between = |from: &str, to: &str| -> anyhow::Result<f64> {
             let at = |name: &str| said.get(name).copied().with_context(|| format!("no {name:?}"));
             Ok(at(to)? - at(from)?)
@@ -128,16 +145,19 @@ impl Asker {
     }
 }
 
-/// When each message of a log was written last, in milliseconds.
-fn said_at(log: &str) -> anyhow::Result<BTreeMap<String, f64>> {
+/// When each message of a log was written last since then, in milliseconds.
+fn said_at(log: &str, since: SystemTime) -> anyhow::Result<BTreeMap<String, f64>> {
+    let since = OffsetDateTime::from(since);
     let mut said = BTreeMap::new();
     for line in log.lines() {
         let line: Value = serde_json::from_str(line)?;
         let (Some(at), Some(text)) = (line["timestamp"].as_str(), line["message"].as_str()) else {
             continue;
         };
-        let at = OffsetDateTime::parse(at, &Rfc3339)?.unix_timestamp_nanos();
-        said.insert(text.to_owned(), at as f64 / 1e6);
+        let at = OffsetDateTime::parse(at, &Rfc3339)?;
+        if at >= since {
+            said.insert(text.to_owned(), at.unix_timestamp_nanos() as f64 / 1e6);
+        }
     }
     Ok(said)
 }

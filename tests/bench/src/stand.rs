@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use end_to_end::cluster::Plan;
 use end_to_end::{Cluster, Flavour};
 
-use crate::rotation::{Asker, Took};
+use crate::rotation::{Asker, Begun, Took};
 use crate::seed;
 
 /// How long a check of all keys may take.
@@ -42,7 +42,18 @@ impl Stand {
     pub async fn rotate(&mut self) -> anyhow::Result<Took> {
         let client = end_to_end::database::connect(&self.cluster.database.url).await?;
         client.batch_execute("CHECKPOINT").await?;
-        self.asker.rotate(&self.cluster).await
+        let begun = self.begin().await?;
+        self.end(begun).await
+    }
+
+    /// Asks for a rotation.
+    pub async fn begin(&self) -> anyhow::Result<Begun> {
+        self.asker.begin().await
+    }
+
+    /// Waits for its end.
+    pub async fn end(&mut self, begun: Begun) -> anyhow::Result<Took> {
+        self.asker.end(&self.cluster, begun).await
     }
 
     /// Every key is opened by a unit.

@@ -5,6 +5,7 @@ mod cross;
 mod page;
 mod work;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bus::Bus;
@@ -59,6 +60,8 @@ pub(crate) struct JobSetting {
     pub(crate) place: Option<Context>,
     pub(crate) rows_per_page: u32,
     pub(crate) pages_in_flight: usize,
+    /// Most keys that are sent to units in a second; none for as many as they take.
+    pub(crate) keys_per_second_max: Option<NonZeroU32>,
     /// Every page is looked at by another unit, rather than one of so many.
     pub(crate) verify_all: bool,
     pub(crate) cross_check_every: u32,

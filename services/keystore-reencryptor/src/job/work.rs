@@ -57,6 +57,8 @@ pub(super) struct Work {
     rng: ProcessRng,
     told_at: Instant,
     pause_until: Instant,
+    /// Until then no page is sent, so that there are no more keys in a second than there may be.
+    pace_until: Instant,
     /// Pages in all, about.
     pages: usize,
 }
@@ -86,6 +88,7 @@ impl Work {
             rng: process_rng(),
             told_at: now,
             pause_until: now,
+            pace_until: now,
             pages: 0,
         }
     }
@@ -140,10 +143,16 @@ impl Work {
             let is_paused = !self.todo.is_empty() && self.reading.is_none();
             let due = due.into_iter().chain(is_paused.then_some(self.pause_until));
             let due = due.chain(self.cross.due()).min();
-            let has_room = self.has_room();
+            let (has_room, now) = (self.has_room(), Instant::now());
+            let is_paced = has_room && self.reading.is_some() && now < self.pace_until;
+            let due = due.into_iter().chain(is_paced.then_some(self.pace_until)).min();
             tokio::select! {
-                read = next(&mut self.reading), if has_room => match read {
-                    Some(read) => self.send(read?),
+                read = next(&mut self.reading), if has_room && !is_paced => match read {
+                    Some(read) => {
+                        let read = read?;
+                        self.keep_pace(read.page.rows.len());
+                        self.send(read);
+                    }
                     None => self.reading = None,
                 },
                 answer = self.answers.recv() => {
@@ -169,6 +178,14 @@ impl Work {
     fn has_room(&self) -> bool {
         self.out.len() < self.setting.pages_in_flight
             && self.done.len() + self.cross.len() < MAX_UNWRITTEN
+    }
+
+    /// Where there is a most in a second, the next page waits for its turn.
+    fn keep_pace(&mut self, keys: usize) {
+        if let Some(most) = self.setting.keys_per_second_max {
+            let turn = Duration::from_secs_f64(keys as f64 / f64::from(most.get()));
+            self.pace_until = self.pace_until.max(Instant::now()) + turn;
+        }
     }
 
     /// Reads all that is to be done as one stream, as fast as pages are taken off it.

@@ -1,5 +1,7 @@
 //! A page as the reencryptor sends it, and the unit that re-wraps it.
 
+#![allow(dead_code)] // Each bench uses a part of it.
+
 use crypto::blob::{self, BlobBinding, WrapKeys};
 use crypto::identity::Identity;
 use crypto::master_key::MasterKey;
