@@ -33,8 +33,8 @@ impl Default for ReencryptorSettings {
             common: Common::named("reencryptor"),
             database: Database::default(),
             instance: "default".to_owned(),
-            rows_per_page: 1000,
-            pages_in_flight: 12,
+            rows_per_page: 2000,
+            pages_in_flight: 6,
             rewrap_keys_per_second_max: 0,
             cross_check_every: 16,
         }

@@ -1,6 +1,6 @@
 //! A cluster of the shipped binaries over the real servers, with as many keys as wanted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use end_to_end::cluster::Plan;
@@ -9,6 +9,9 @@ use end_to_end::{Cluster, Flavour};
 use crate::rotation::{Asker, Begun, Took};
 use crate::seed;
 
+/// How long a process may take until it is ready, and between two looks whether it is.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_LOOK: Duration = Duration::from_millis(2);
 /// How long a check of all keys may take.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1_800);
 
@@ -17,6 +20,19 @@ pub struct Stand {
     /// The cluster.
     pub cluster: Cluster,
     asker: Asker,
+}
+
+/// Waits until the process that shows itself on this port takes part.
+pub async fn ready(observe_port: u16) -> anyhow::Result<()> {
+    let (client, until) = (reqwest::Client::new(), Instant::now() + READY_PATIENCE);
+    loop {
+        let answer = client.get(format!("http://127.0.0.1:{observe_port}/readyz")).send().await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "it is never ready");
+        tokio::time::sleep(READY_LOOK).await;
+    }
 }
 
 impl Stand {
@@ -33,7 +49,9 @@ impl Stand {
         cluster.initialise().await?;
         seed::fill(&cluster, count).await?;
         cluster.become_release().await?;
-        cluster.announced().await?;
+        for process in &cluster.processes {
+            ready(process.observe_port).await.with_context(|| process.name().to_owned())?;
+        }
         let asker = Asker::connect(&cluster).await?;
         Ok(Self { cluster, asker })
     }

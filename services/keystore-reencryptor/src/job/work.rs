@@ -29,10 +29,10 @@ const PAGES_READY: usize = 2;
 /// Transactions that write at the same time: while one commits, the other copies.
 const WRITERS: usize = 2;
 /// Least and most chunks in one transaction, while more are on their way.
-const FEWEST_A_WRITE: usize = 4;
-const MOST_A_WRITE: usize = 16;
+const FEWEST_A_WRITE: usize = 2;
+const MOST_A_WRITE: usize = 4;
 /// Chunks that wait to be written, before no more pages are asked for.
-const MAX_UNWRITTEN: usize = 24;
+const MAX_UNWRITTEN: usize = 8;
 /// Least time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 

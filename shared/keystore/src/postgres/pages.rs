@@ -4,7 +4,7 @@
 use std::pin::{Pin, pin};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use deadpool_postgres::{Client, Transaction};
+use deadpool_postgres::{Object, Transaction};
 use futures_util::{SinkExt, StreamExt};
 use protocol::page::ChunkRange;
 use protocol::{InstanceId, KeyId, RowRef, Rows, VersionId};
@@ -75,15 +75,16 @@ impl Source {
     async fn copy_whole(&self, mut ranges: &[ChunkRange]) -> Result<(), Stopped> {
         while let (Some(first), run) = (ranges.first(), adjacent(ranges)) {
             let upto = ranges[run - 1].upto;
-            let client = self.store.client().await?;
-            let mut reader = self.reader(&client, ChunkRange { upto, ..*first }, None).await?;
+            let mut client = self.store.client().await?;
+            let tx = by_key(&mut client).await?;
+            let mut reader = self.reader(&tx, ChunkRange { upto, ..*first }, None).await?;
             let mut room = 0;
             for range in &ranges[..run] {
                 let mut rows = Rows::with_room(room);
                 reader.read(|row, _| row.version <= range.upto, &mut rows).await?;
                 room = self.send(*range, rows).await?;
             }
-            reader.finish().await?;
+            reader.finish(tx).await?;
             ranges = &ranges[run..];
         }
         Ok(())
@@ -97,8 +98,9 @@ impl Source {
             let mut rest = *range;
             while rest.after < rest.upto {
                 let mut left = PAGES_A_COPY * most.max(1) as usize;
-                let client = self.store.client().await?;
-                let mut reader = self.reader(&client, rest, Some(left)).await?;
+                let mut client = self.store.client().await?;
+                let tx = by_key(&mut client).await?;
+                let mut reader = self.reader(&tx, rest, Some(left)).await?;
                 while left > 0 && rest.after < rest.upto {
                     let mut rows = Rows::with_room(room);
                     reader.read(|_, rows| !cut.is_full(rows), &mut rows).await?;
@@ -110,7 +112,7 @@ impl Source {
                     room = self.send(ChunkRange { upto, ..rest }, rows).await?;
                     rest.after = upto;
                 }
-                reader.finish().await?;
+                reader.finish(tx).await?;
             }
         }
         Ok(())
@@ -118,7 +120,7 @@ impl Source {
 
     async fn reader(
         &self,
-        client: &Client,
+        tx: &Transaction<'_>,
         range: ChunkRange,
         limit: Option<usize>,
     ) -> Result<Reader, KeystoreError> {
@@ -131,7 +133,7 @@ impl Source {
              TO STDOUT (FORMAT binary)",
             range.after, range.upto
         );
-        let stream = client.copy_out(&sql).await.map_err(database)?;
+        let stream = tx.copy_out(&sql).await.map_err(database)?;
         Ok(Reader { stream: Box::pin(stream), part: Bytes::new(), has_header: false })
     }
 
@@ -141,6 +143,19 @@ impl Source {
         let sent = self.pages.send(Ok((range, rows))).await;
         sent.map(|()| room).map_err(|_| Stopped::NobodyListens)
     }
+}
+
+/// A transaction in which rows are read along the primary key, whatever the planner knows of a table
+/// that has just been filled: it would sort all that is left for each COPY.
+async fn by_key(client: &mut Object) -> Result<Transaction<'_>, KeystoreError> {
+    let tx = client.build_transaction().read_only(true).start().await.map_err(database)?;
+    tx.batch_execute(
+        "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off;
+         SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
+    )
+    .await
+    .map_err(database)?;
+    Ok(tx)
 }
 
 /// How many of the first ranges lie one behind the other, so that one COPY reads them.
@@ -189,11 +204,11 @@ impl Reader {
     }
 
     /// Takes what is left, so that the connection is clean when it goes back.
-    async fn finish(mut self) -> Result<(), KeystoreError> {
+    async fn finish(mut self, tx: Transaction<'_>) -> Result<(), KeystoreError> {
         while let Some(part) = self.stream.next().await {
             part.map_err(database)?;
         }
-        Ok(())
+        tx.commit().await.map_err(database)
     }
 
     fn skip_header(&mut self) -> Result<(), KeystoreError> {

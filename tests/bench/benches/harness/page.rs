@@ -10,7 +10,7 @@ use protocol::page::{ChunkRange, RewrapPage};
 use protocol::{Digest, GenerationId, InstanceId, KeyId, OrderNumber, RowRef, Rows, VersionId};
 
 /// Rows of a page, the default of `rows_per_page`.
-pub const ROWS: u64 = 1000;
+pub const ROWS: u64 = 2000;
 
 /// Two master keys and a page from one to the other.
 pub struct Stage {

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::Context;
 use end_to_end::Cluster;
 
 use super::{Sizes, at_most};
 use crate::results::Measured;
-use crate::stand::Stand;
+use crate::stand::{Stand, ready};
 use crate::usage;
 
 /// How long nothing is asked before memory is looked at.
@@ -42,16 +42,9 @@ pub async fn idle(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
 async fn started_ms(cluster: &mut Cluster, name: &str) -> anyhow::Result<f64> {
     let process = cluster.process(name)?;
     process.terminate().await?;
-    let url = format!("http://127.0.0.1:{}/readyz", process.observe_port);
+    let port = process.observe_port;
     let started = Instant::now();
     process.start()?;
-    let client = reqwest::Client::new();
-    loop {
-        let answer = client.get(&url).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
-            return Ok(started.elapsed().as_secs_f64() * 1000.0);
-        }
-        ensure!(started.elapsed() < Duration::from_secs(30), "{name} is never ready");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    ready(port).await.with_context(|| name.to_owned())?;
+    Ok(started.elapsed().as_secs_f64() * 1000.0)
 }
