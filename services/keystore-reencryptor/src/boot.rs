@@ -1,5 +1,6 @@
 //! The reencryptor's process: settings, broker, database.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use crypto::random::process_rng;
@@ -22,6 +23,7 @@ pub struct ReencryptorSettings {
     instance: String,
     rows_per_page: u32,
     pages_in_flight: usize,
+    rewrap_keys_per_second_max: u32,
     cross_check_every: u32,
 }
 
@@ -31,8 +33,9 @@ impl Default for ReencryptorSettings {
             common: Common::named("reencryptor"),
             database: Database::default(),
             instance: "default".to_owned(),
-            rows_per_page: 1000,
-            pages_in_flight: 12,
+            rows_per_page: 2000,
+            pages_in_flight: 6,
+            rewrap_keys_per_second_max: 0,
             cross_check_every: 16,
         }
     }
@@ -47,9 +50,13 @@ impl Settings for ReencryptorSettings {
             Entry { key: "instance", text: "Name of the instance whose keystore it re-encrypts." },
             Entry {
                 key: "rows_per_page",
-                text: "Key versions in a page of re-encryption, 1 to 1000.",
+                text: "Key versions in a page of re-encryption, 1 to 10000; fewer where they are long.",
             },
             Entry { key: "pages_in_flight", text: "Pages that are out at once, 1 to 64." },
+            Entry {
+                key: "rewrap_keys_per_second_max",
+                text: "Most key versions that are re-encrypted in a second, so that clients keep the database for themselves; 0 for no limit.",
+            },
             Entry {
                 key: "cross_check_every",
                 text: "Of so many pages one is opened by another unit before it is written, 1 to 10000.",
@@ -68,8 +75,8 @@ impl Settings for ReencryptorSettings {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !(1..=1000).contains(&self.rows_per_page) {
-            return Err("rows_per_page is 1 to 1000".to_owned());
+        if !(1..=10_000).contains(&self.rows_per_page) {
+            return Err("rows_per_page is 1 to 10000".to_owned());
         }
         if !(1..=64).contains(&self.pages_in_flight) {
             return Err("pages_in_flight is 1 to 64".to_owned());
@@ -120,6 +127,7 @@ async fn start(
         instance_name: settings.instance,
         rows_per_page: settings.rows_per_page,
         pages_in_flight: settings.pages_in_flight,
+        keys_per_second_max: NonZeroU32::new(settings.rewrap_keys_per_second_max),
         cross_check_every: settings.cross_check_every,
     };
     crate::run(bus, folder, store, config, status, shutdown).await

@@ -15,9 +15,9 @@ use machines::trust::Trust;
 use protocol::envelope::{Header, Kind};
 use protocol::keystore::Generation;
 use protocol::page::{
-    CheckAnswer, CheckPage, ChunkRange, KeyCheck, KeyCheckEnd, MAX_NAMED, UnopenedRow, WrappedRow,
+    CheckAnswer, CheckPage, ChunkRange, KeyCheck, KeyCheckEnd, MAX_NAMED, UnopenedRow,
 };
-use protocol::{CheckId, InstanceId, KeystoreId, MessageId, codec};
+use protocol::{Blobs, CheckId, InstanceId, KeystoreId, MessageId, RowRef, Rows, codec};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ use crate::job::JobEvent;
 
 /// Least time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Most rows of a page: however long their blobs are, it fits into a message.
+const MOST_ROWS: u32 = 900;
 /// A version with metadata and no blob.
 const MISSING: &str = "its wrapped key is missing";
 
@@ -122,7 +124,7 @@ async fn run(
 
 /// A page that a unit has.
 struct Out {
-    rows: Vec<WrappedRow>,
+    rows: Rows,
     until: Instant,
 }
 
@@ -133,7 +135,7 @@ struct Work {
     keys: KeyTree,
     answers: mpsc::Receiver<(MessageId, CheckAnswer)>,
     out: HashMap<MessageId, Out>,
-    again: Vec<Vec<WrappedRow>>,
+    again: Vec<Rows>,
     pause_until: Instant,
     begun: Instant,
     told_at: Instant,
@@ -169,7 +171,7 @@ impl Work {
 
     /// Pages are read one after the other, while others are with the units.
     async fn check(&mut self) -> Result<(), KeystoreError> {
-        let (instance, limit) = (self.setting.instance, self.setting.rows_per_page);
+        let (instance, limit) = (self.setting.instance, self.setting.rows_per_page.min(MOST_ROWS));
         let mut after = ChunkRange::WHOLE.after;
         let mut is_read = false;
         self.tell();
@@ -200,14 +202,14 @@ impl Work {
     }
 
     /// The rows that a unit shall open. What is missing is named, what is in quarantine known.
-    fn sort_out(&mut self, found: Vec<ScanRow>) -> Vec<WrappedRow> {
-        let mut rows = Vec::with_capacity(found.len());
+    fn sort_out(&mut self, found: Vec<ScanRow>) -> Rows {
+        let mut rows = Rows::default();
         for row in found {
             let ScanRow { version, key, attributes, .. } = row;
             match (row.blob, row.quarantined) {
                 (Some(blob), _) => {
                     self.keys.push(key, version);
-                    rows.push(WrappedRow { version, key, attributes, blob });
+                    rows.push(RowRef { version, key, attributes, blob: &blob });
                 }
                 (None, Some(_)) => self.state.checked_count += 1,
                 (None, None) => {
@@ -227,9 +229,9 @@ impl Work {
     }
 
     /// A page is awaited before the broker has it, so that no answer comes too early.
-    async fn send(&mut self, rows: Vec<WrappedRow>) {
+    async fn send(&mut self, rows: Rows) {
         let id = new_id(&mut self.rng);
-        let page = CheckPage { rows, new_blobs: Vec::new() };
+        let page = CheckPage { rows, new_blobs: Blobs::default() };
         let asking = Asking {
             identity: self.setting.identity.clone(),
             instance: self.setting.instance,

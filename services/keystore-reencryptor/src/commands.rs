@@ -1,7 +1,7 @@
 //! What a reencryptor does for each command: judged by `machines::rewrap`, done in the keystore.
 
 use crypto::merkle::KeyTree;
-use keystore::KeystoreError;
+use keystore::{Cut, KeystoreError};
 use machines::gate::OpenRequest;
 use machines::rewrap::{self, KeystoreRefusal, Received};
 use protocol::codec;
@@ -66,7 +66,7 @@ impl Reencryptor {
     }
 
     async fn row(&self) -> Result<KeystoreRow, KeystoreRefusal> {
-        let row = self.store.row(self.instance).await.map_err(refusal_of)?;
+        let row = self.store.saved_row(self.instance).await.map_err(refusal_of)?;
         row.ok_or_else(|| KeystoreRefusal::Busy("the keystore has no row".to_owned()))
     }
 
@@ -125,15 +125,19 @@ impl Reencryptor {
             generation: GenerationId::from_uuid(crypto::random::uuid_v4(&mut self.rng)),
             mode: order.mode,
         };
-        let rows_per_page = self.config.rows_per_page;
-        let row = self
-            .store
-            .open_generation(self.instance, request, rows_per_page)
-            .await
-            .map_err(refusal_of)?;
+        if self.job.as_ref().is_some_and(|job| job.is_for(&reference, request.epoch)) {
+            // Asked again while it is at work: nothing would change, and the row would be held.
+            return Ok(());
+        }
+        let row = self.store.open_generation(self.instance, request).await.map_err(refusal_of)?;
+        tracing::info!("a generation is open");
         let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
-        let is_running = self.job.as_ref().is_some_and(|job| job.is_for(&reference));
-        if standing != Some(KeystoreStanding::Open) || is_running {
+        if standing != Some(KeystoreStanding::Open) {
+            return Ok(());
+        }
+        if let Some(job) = self.job.as_mut().filter(|job| job.is_of(&reference)) {
+            // The row has taken a higher epoch; the work is the same.
+            job.epoch = received.header.epoch;
             return Ok(());
         }
         let setting = JobSetting {
@@ -146,7 +150,9 @@ impl Reencryptor {
             quarantined: order.quarantined.clone(),
             header: received.header.clone(),
             place,
+            rows_per_page: self.config.rows_per_page,
             pages_in_flight: self.config.pages_in_flight,
+            keys_per_second_max: self.config.keys_per_second_max,
             verify_all: *verify_all,
             cross_check_every: self.config.cross_check_every,
             events: self.events.clone(),
@@ -166,7 +172,9 @@ impl Reencryptor {
         if standing != Some(KeystoreStanding::Switched) {
             return Ok(());
         }
+        tracing::info!("flipped");
         let key_root = self.read_back(&row).await?;
+        tracing::info!("read back");
         self.store.mark_flipped(self.instance, order, key_root).await.map_err(refusal_of)?;
         Ok(())
     }
@@ -178,16 +186,18 @@ impl Reencryptor {
         let Some(active) = &row.active else { return Ok(keys.root()) };
         let (instance, number) = (self.instance, active.number);
         let chunks = self.store.chunks(instance, number).await.map_err(refusal_of)?;
+        // Versions created since opening are in no chunk and have no receipt.
+        let ranges = chunks.iter().map(|chunk| chunk.range).collect();
+        let mut pages = self.store.pages(instance, number, ranges, number, Cut::Never);
         for chunk in chunks {
-            // Versions created since opening are in no chunk and have no receipt.
-            let rows = self.store.rows(instance, number, chunk.range, number).await;
-            let rows = rows.map_err(refusal_of)?;
+            let ended = || KeystoreRefusal::Busy("the read-back was cut short".to_owned());
+            let (_, rows) = pages.recv().await.ok_or_else(ended)?.map_err(refusal_of)?;
             let signed = chunk.done.as_ref().map(|done| done.new_digest);
             if signed != Some(rewrap::chunk_digest(&rows)) {
                 let text = format!("the chunk after version {}", chunk.range.after);
                 return Err(KeystoreRefusal::ReadBack(text));
             }
-            for row in &rows {
+            for row in rows.iter() {
                 keys.push(row.key, row.version);
             }
         }

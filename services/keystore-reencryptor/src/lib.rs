@@ -7,6 +7,7 @@ mod check;
 mod commands;
 mod job;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,7 +28,9 @@ use protocol::manifest::{Member, SignedManifest};
 use protocol::page::{CheckAnswer, KeyCheck, PageAnswer};
 use protocol::report::{Announcement, Answering, KeystoreReport};
 use protocol::topology::{self, PROTOCOL_VERSION};
-use protocol::{Digest, Epoch, InstanceId, KeystoreId, MessageId, ProcessId, Role, UnixMillis};
+use protocol::{
+    Digest, Epoch, GenerationId, InstanceId, KeystoreId, MessageId, ProcessId, Role, UnixMillis,
+};
 use service::{Shutdown, Status};
 use telemetry::metric;
 use telemetry::trace::Span;
@@ -52,6 +55,8 @@ pub struct ReencryptorConfig {
     pub rows_per_page: u32,
     /// Pages that are out at once.
     pub pages_in_flight: usize,
+    /// Most keys that are re-encrypted in a second; none for as many as the machines can.
+    pub keys_per_second_max: Option<NonZeroU32>,
     /// Of so many pages one is looked at by another unit before it is written.
     pub cross_check_every: u32,
 }
@@ -99,6 +104,7 @@ pub async fn run(
         last_clock: UnixMillis(0),
         job: None,
         check: None,
+        receipts: None,
         events,
         status,
     };
@@ -110,6 +116,18 @@ pub async fn run(
     }
     let stop = async move { shutdown.requested().await };
     Ok(bus::driver::run(&bus, &mut consumers, &mut asks, &mut handler, stop).await?)
+}
+
+/// What a report says besides how the keystore stands.
+#[derive(Default)]
+struct Said<'a> {
+    /// It answers a command.
+    is_asked: bool,
+    /// All key versions are counted for it.
+    is_counted: bool,
+    refusal: Option<&'a KeystoreRefusal>,
+    hold_ends: Vec<(ProcessId, u64)>,
+    check: Option<KeyCheck>,
 }
 
 pub(crate) struct Reencryptor {
@@ -125,6 +143,8 @@ pub(crate) struct Reencryptor {
     last_clock: UnixMillis,
     job: Option<Job>,
     check: Option<Check>,
+    /// Chained digest of the receipts of the generation that was complete last.
+    receipts: Option<(GenerationId, Digest)>,
     events: mpsc::Sender<JobEvent>,
     status: Status,
 }
@@ -168,15 +188,14 @@ impl Reencryptor {
     }
 
     /// The report, as the keystore stands now.
-    async fn report(
-        &mut self,
-        answered: &Header,
-        is_asked: bool,
-        refusal: Option<&KeystoreRefusal>,
-        hold_ends: Vec<(ProcessId, u64)>,
-        check: Option<KeyCheck>,
-    ) -> Outgoing {
-        let row = match self.store.row(self.instance).await {
+    async fn report(&mut self, answered: &Header, said: Said<'_>) -> Outgoing {
+        let Said { is_asked, is_counted, refusal, hold_ends, check } = said;
+        // All versions are counted for whoever asks how it stands, not at every step.
+        let found = match is_counted {
+            true => self.store.row(self.instance).await,
+            false => self.store.standing(self.instance).await,
+        };
+        let row = match found {
             Ok(row) => row,
             Err(error) => {
                 tracing::error!(%error, "the keystore row could not be read");
@@ -213,16 +232,23 @@ impl Reencryptor {
     }
 
     /// Chained digest of all receipts of the rotation's generation, once it is complete.
-    async fn receipts_digest(&self, row: &protocol::keystore::KeystoreRow) -> Option<Digest> {
+    async fn receipts_digest(&mut self, row: &protocol::keystore::KeystoreRow) -> Option<Digest> {
         let rotation = row.rotation.as_ref()?;
         let is_built = matches!(
             rotation.standing,
             KeystoreStanding::Complete | KeystoreStanding::Switched | KeystoreStanding::Flipped
         );
         let generation = row.open.as_ref().or(row.active.as_ref()).filter(|_| is_built)?;
+        // Of a generation that is complete no record changes any more.
+        let known = self.receipts.filter(|(of, _)| *of == generation.id);
+        if let Some((_, digest)) = known {
+            return Some(digest);
+        }
         let chunks = self.store.chunks(self.instance, generation.number).await.ok()?;
         let receipts = chunks.iter().filter_map(|chunk| chunk.done.as_ref());
-        Some(crypto::digest::receipt_chain(receipts.map(|done| done.receipt.as_slice())))
+        let digest = crypto::digest::receipt_chain(receipts.map(|done| done.receipt.as_slice()));
+        self.receipts = Some((generation.id, digest));
+        Some(digest)
     }
 
     async fn take_answer(&mut self, received: &Received) -> Outcome {
@@ -303,16 +329,19 @@ impl Handler for Reencryptor {
             Span::of_message(name, place, parent).since(begun).end();
         }
         let (mut hold_ends, mut check) = (Vec::new(), None);
-        match command.command {
+        match &command.command {
             KeystoreCommand::Restate { hold_ends: ends, .. } if refusal.is_none() => {
-                hold_ends = ends;
+                hold_ends.clone_from(ends);
             }
             KeystoreCommand::CheckKeys { .. } => {
                 check = self.check.as_ref().and_then(Check::said);
             }
             _ => {}
         }
-        let report = self.report(&command.header, true, refusal.as_ref(), hold_ends, check).await;
+        let is_counted = matches!(command.command, KeystoreCommand::Survey);
+        let refusal = refusal.as_ref();
+        let said = Said { is_asked: true, is_counted, refusal, hold_ends, check };
+        let report = self.report(&command.header, said).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 
@@ -323,8 +352,9 @@ impl Handler for Reencryptor {
             JobEvent::Ended(header, refusal) => (header, refusal, None),
             JobEvent::Checked(header) => (header, None, self.check.as_ref().and_then(Check::said)),
         };
-        let is_refused = refusal.is_some();
-        let report = self.report(&header, is_refused, refusal.as_ref(), Vec::new(), check).await;
+        let (is_asked, refusal) = (refusal.is_some(), refusal.as_ref());
+        let report =
+            self.report(&header, Said { is_asked, refusal, check, ..Said::default() }).await;
         Outcome { publish: vec![report], ..Outcome::default() }
     }
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::select_all;
+use futures_util::future::{join_all, select_all};
 use telemetry::metric;
 use tokio::sync::mpsc;
 
@@ -121,8 +121,10 @@ pub async fn finish<H: Handler>(
     for answer in outcome.after_save {
         answer();
     }
-    for message in &outcome.publish {
-        match bus.publish(message).await {
+    // All of them are on their way before the first confirm is awaited.
+    let published = join_all(outcome.publish.iter().map(|message| bus.publish(message))).await;
+    for published in published {
+        match published {
             Ok(()) => {}
             // Everything can be asked again, so what is lost here is healed by a repeat.
             Err(PublishError::Unroutable(queue)) => {

@@ -1,12 +1,15 @@
 //! Taking pages off the shared queue, beside the unit's commands.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bus::{Bus, Consumer, Outgoing, Received};
+use bus::{Bus, Consumer, Delivery, Outgoing, Received};
 use crypto::identity::Identity;
 use crypto::random::process_rng;
 use crypto::wiping_stack;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use machines::envelope::{self, Outgoing as Sealing, Reader};
 use machines::unit::page;
 use protocol::codec;
@@ -39,7 +42,7 @@ impl Worker {
                 () = shutdown.requested() => break,
                 found = serving.wait_for(|is_serving| *is_serving) => if found.is_err() { break },
             }
-            let consumer = match self.bus.consume(&self.queue, 2).await {
+            let consumer = match self.bus.consume(&self.queue, lanes() as u16 + 1).await {
                 Ok(consumer) => consumer,
                 Err(error) => {
                     shutdown.trigger();
@@ -55,45 +58,60 @@ impl Worker {
         Ok(())
     }
 
+    /// As many pages at once as there are processors. What is under way at the end is finished.
     async fn serve(&self, mut consumer: Consumer, shutdown: &Shutdown) {
+        let mut at_work = FuturesUnordered::new();
         loop {
-            let delivery = tokio::select! {
-                () = shutdown.requested() => return,
-                delivery = consumer.receive() => delivery,
-            };
-            let Some(delivery) = delivery else { return };
-            let served = match self.shared.read() {
-                Ok(served) => served.clone(),
-                Err(poisoned) => poisoned.into_inner().clone(),
-            };
-            let (received, identity) = (delivery.received().clone(), self.identity.clone());
-            let begun = Instant::now();
-            let span =
-                received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
-            let role = Role::OperationalUnit;
-            let work = move || wiping_stack(|| answer(&served, &identity, role, &received));
-            let worked = tokio::task::spawn_blocking(work).await;
-            match worked {
-                Ok(Ok(message)) => {
-                    metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());
-                    if let Some(span) = span {
-                        span.end();
-                    }
-                    fail_points::reach(fail_points::PAGE_DONE);
-                    if let Err(error) = self.bus.publish(&message).await {
-                        tracing::warn!(%error, "the answer to a page was not confirmed");
-                    }
-                    fail_points::reach(fail_points::PAGE_ANSWERED);
-                    delivery.ack().await;
+            let is_free = at_work.len() < lanes();
+            tokio::select! {
+                () = shutdown.requested() => break,
+                Some(()) = at_work.next() => {}
+                delivery = consumer.receive(), if is_free => match delivery {
+                    Some(delivery) => at_work.push(self.work(delivery)),
+                    None => break,
+                },
+            }
+        }
+        while at_work.next().await.is_some() {}
+    }
+
+    async fn work(&self, delivery: Delivery) {
+        let served = match self.shared.read() {
+            Ok(served) => served.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        let (received, identity) = (delivery.received().clone(), self.identity.clone());
+        let begun = Instant::now();
+        let span =
+            received.trace().map(|page| Span::of_message("rewrap", page.child("rewrap"), page));
+        let role = Role::OperationalUnit;
+        let work = move || wiping_stack(|| answer(&served, &identity, role, &received));
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(message)) => {
+                metric::took(metric::UNIT_PAGE_SECONDS, &[], begun.elapsed());
+                if let Some(span) = span {
+                    span.end();
                 }
-                Ok(Err(reason)) => delivery.bury(&self.bus, reason).await,
-                Err(error) => {
-                    tracing::error!(%error, "a page worker failed");
-                    delivery.bury(&self.bus, "worker-failed").await;
+                fail_points::reach(fail_points::PAGE_DONE);
+                if let Err(error) = self.bus.publish(&message).await {
+                    tracing::warn!(%error, "the answer to a page was not confirmed");
                 }
+                fail_points::reach(fail_points::PAGE_ANSWERED);
+                delivery.ack().await;
+            }
+            Ok(Err(reason)) => delivery.bury(&self.bus, reason).await,
+            Err(error) => {
+                tracing::error!(%error, "a page worker failed");
+                delivery.bury(&self.bus, "worker-failed").await;
             }
         }
     }
+}
+
+/// Pages that are worked on at once: one for each processor, and two where there is one, so that it
+/// works while the broker confirms.
+fn lanes() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get).max(2)
 }
 
 /// Answers a page to re-wrap or to look at, off the shared queue or off the unit's own.

@@ -186,18 +186,46 @@ pub fn seal_blob<R: CryptoRng + ?Sized>(
     plaintext: &[u8],
     rng: &mut R,
 ) -> Result<Vec<u8>, BlobError> {
+    let mut blob = Vec::with_capacity(HEADER_BYTES + NONCE_BYTES + plaintext.len() + TAG_BYTES);
+    seal_into(keys, binding, plaintext, rng, &mut blob)?;
+    Ok(blob)
+}
+
+/// Appends a wrapped key.
+fn seal_into<R: CryptoRng + ?Sized>(
+    keys: &WrapKeys,
+    binding: &BlobBinding,
+    plaintext: &[u8],
+    rng: &mut R,
+    out: &mut Vec<u8>,
+) -> Result<(), BlobError> {
     if plaintext.is_empty() || plaintext.len() > MAX_KEY_BYTES {
         return Err(BlobError::Length);
     }
-    let mut blob = Vec::with_capacity(HEADER_BYTES + NONCE_BYTES + plaintext.len() + TAG_BYTES);
-    blob.extend_from_slice(&[BLOB_FORMAT, SUITE_XCHACHA]);
-    blob.extend_from_slice(&keys.pattern.0);
-    let aad = binding.aad(&blob);
+    let start = out.len();
+    out.extend_from_slice(&[BLOB_FORMAT, SUITE_XCHACHA]);
+    out.extend_from_slice(&keys.pattern.0);
+    let aad = binding.aad(&out[start..]);
     let mut nonce = [0; NONCE_BYTES];
     rng.fill_bytes(&mut nonce);
-    blob.extend_from_slice(&nonce);
-    xchacha::seal_into(keys.suite_1.expose(), &nonce, &aad, plaintext, &mut blob);
-    Ok(blob)
+    out.extend_from_slice(&nonce);
+    xchacha::seal_into(keys.suite_1.expose(), &nonce, &aad, plaintext, out);
+    Ok(())
+}
+
+/// The parts of a blob under these keys: header, nonce, ciphertext with its tag.
+fn parts<'a>(
+    keys: &WrapKeys,
+    blob: &'a [u8],
+) -> Result<(&'a [u8], &'a [u8; NONCE_BYTES], &'a [u8]), BlobError> {
+    let header = BlobHeader::parse(blob)?;
+    if header.pattern != keys.pattern {
+        return Err(BlobError::OtherPattern(header.pattern));
+    }
+    let (head, rest) = blob.split_at(HEADER_BYTES);
+    let (nonce, sealed) =
+        rest.split_first_chunk().ok_or(BlobError::Malformed("it is too short"))?;
+    Ok((head, nonce, sealed))
 }
 
 /// Opens a blob.
@@ -206,20 +234,84 @@ pub fn open_blob(
     binding: &BlobBinding,
     blob: &[u8],
 ) -> Result<OpenedKey, BlobError> {
-    let header = BlobHeader::parse(blob)?;
-    if header.pattern != keys.pattern {
-        return Err(BlobError::OtherPattern(header.pattern));
-    }
-    let (head, rest) = blob.split_at(HEADER_BYTES);
-    let (nonce, sealed) =
-        rest.split_first_chunk().ok_or(BlobError::Malformed("it is too short"))?;
+    let (head, nonce, sealed) = parts(keys, blob)?;
     xchacha::open(keys.suite_1.expose(), nonce, &binding.aad(head), sealed)
         .map(OpenedKey)
         .map_err(|_| BlobError::NotAuthentic)
 }
 
-/// Opens a blob under one master key and seals it under another. The plaintext never leaves this
-/// function; what was sealed is opened again and compared before it is given out.
+/// Opens blobs under one master key and seals them under another. The plaintext never leaves it;
+/// what was sealed is opened again and compared before it is given out. One serves a whole page:
+/// its room for plaintexts is made once, and wiped when it is dropped.
+#[derive(Debug)]
+pub struct Rewrapper<'a> {
+    from: &'a WrapKeys,
+    to: &'a WrapKeys,
+    old: Room,
+    new: Room,
+}
+
+/// Room for the longest key and its tag.
+struct Room(Zeroizing<Vec<u8>>);
+
+impl Room {
+    fn new() -> Self {
+        // It never grows: what has moved elsewhere would not be wiped.
+        Self(Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES + TAG_BYTES)))
+    }
+
+    /// Opens a blob in here.
+    fn open(
+        &mut self,
+        keys: &WrapKeys,
+        binding: &BlobBinding,
+        blob: &[u8],
+    ) -> Result<&[u8], BlobError> {
+        let (head, nonce, sealed) = parts(keys, blob)?;
+        if sealed.len() > self.0.capacity() {
+            return Err(BlobError::Length);
+        }
+        self.0.clear();
+        self.0.extend_from_slice(sealed);
+        let aad = binding.aad(head);
+        xchacha::open_in_place(keys.suite_1.expose(), nonce, &aad, &mut self.0)
+            .map(|text| &*text)
+            .map_err(|_| BlobError::NotAuthentic)
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Room([REDACTED])")
+    }
+}
+
+impl<'a> Rewrapper<'a> {
+    /// From one master key to another.
+    pub fn new(from: &'a WrapKeys, to: &'a WrapKeys) -> Self {
+        Self { from, to, old: Room::new(), new: Room::new() }
+    }
+
+    /// Appends the blob's key, wrapped anew; nothing that may be used, where it fails.
+    pub fn rewrap<R: CryptoRng + ?Sized>(
+        &mut self,
+        binding: &BlobBinding,
+        blob: &[u8],
+        rng: &mut R,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BlobError> {
+        let key = self.old.open(self.from, binding, blob)?;
+        let start = out.len();
+        seal_into(self.to, binding, key, rng, out)?;
+        let again = self.new.open(self.to, binding, &out[start..])?;
+        match bool::from(again.ct_eq(key)) {
+            true => Ok(()),
+            false => Err(BlobError::NotAuthentic),
+        }
+    }
+}
+
+/// Opens a blob under one master key and seals it under another, as [`Rewrapper`] does for many.
 pub fn rewrap<R: CryptoRng + ?Sized>(
     from: &WrapKeys,
     to: &WrapKeys,
@@ -227,10 +319,7 @@ pub fn rewrap<R: CryptoRng + ?Sized>(
     blob: &[u8],
     rng: &mut R,
 ) -> Result<Vec<u8>, BlobError> {
-    let key = open_blob(from, binding, blob)?;
-    let new_blob = seal_blob(to, binding, key.expose(), rng)?;
-    match open_blob(to, binding, &new_blob)?.ct_eq(&key) {
-        true => Ok(new_blob),
-        false => Err(BlobError::NotAuthentic),
-    }
+    let mut out = Vec::with_capacity(blob.len());
+    Rewrapper::new(from, to).rewrap(binding, blob, rng, &mut out)?;
+    Ok(out)
 }

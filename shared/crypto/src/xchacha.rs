@@ -45,13 +45,22 @@ pub(crate) fn open(
     aad: &[u8],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, NotAuthentic> {
-    let (key, inner) = subkey(key, nonce);
-    let key = key.ok_or(NotAuthentic)?;
     let mut text = Zeroizing::new(sealed.to_vec());
-    let length =
-        key.open_in_place(inner, Aad::from(aad), &mut text).map_err(|_| NotAuthentic)?.len();
+    let length = open_in_place(key, nonce, aad, &mut text)?.len();
     text.truncate(length);
     Ok(text)
+}
+
+/// Opens ciphertext and tag where they are: the text is in the front part then.
+pub(crate) fn open_in_place<'a>(
+    key: &[u8; 32],
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    sealed: &'a mut [u8],
+) -> Result<&'a mut [u8], NotAuthentic> {
+    let (key, inner) = subkey(key, nonce);
+    let key = key.ok_or(NotAuthentic)?;
+    key.open_in_place(inner, Aad::from(aad), sealed).map_err(|_| NotAuthentic)
 }
 
 fn subkey(key: &[u8; 32], nonce: &[u8; NONCE_BYTES]) -> (Option<LessSafeKey>, Nonce) {

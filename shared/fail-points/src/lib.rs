@@ -114,12 +114,7 @@ commits! {
     RECORD_LEASE = "record.lease";
     /// It renews it.
     RECORD_RENEW = "record.renew";
-    /// A rotation's record is saved, at its end with the receipt.
+    /// A step's record, documents, answers to requests and entries of the audit log are saved, at the end
+    /// of a rotation with its receipt.
     RECORD_SAVE = "record.save";
-    /// Manifests or a standing order are saved.
-    RECORD_DOCUMENTS = "record.documents";
-    /// An entry of the audit log.
-    RECORD_AUDIT = "record.audit";
-    /// The answer to a request on the queue is kept.
-    RECORD_REQUEST = "record.request";
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 use machines::gate::OpenRequest;
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
-use protocol::page::{ChunkRange, WrappedRow};
+use protocol::page::ChunkRange;
 use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
 use tls::Authority;
 
 use crate::{
-    ChunkRecord, KeyMeta, KeystoreError, ListQuery, NewChunk, NewKey, PostgresKeystore, ScanRow,
-    SqliteKeystore, StoredBlob,
+    ChunkRecord, Cut, KeyMeta, KeystoreError, ListQuery, NewChunk, NewKey, PageStream,
+    PostgresKeystore, ScanRow, SqliteKeystore, StoredBlob,
 };
 
 /// A keystore in either database, with the same rules. Clones share what they have open.
@@ -74,6 +74,15 @@ impl Keystore {
     /// The keystore's row, with the counts as they are; none if the instance is not known.
     pub async fn row(&self, instance: InstanceId) -> Result<Option<KeystoreRow>, KeystoreError> {
         either!(self, row(instance))
+    }
+
+    /// The keystore's row and how far an open generation has come. Not every version is counted: how
+    /// many there are is as of the last opening.
+    pub async fn standing(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<KeystoreRow>, KeystoreError> {
+        either!(self, standing(instance))
     }
 
     /// The keystore's row as it was saved last. Nothing is counted: for a writer that asks which
@@ -146,15 +155,14 @@ impl Keystore {
         either!(self, purge(instance, key))
     }
 
-    /// Opens a generation: the gate closes, the set is counted, the table is made and the chunks
-    /// are planned, all in one transaction.
+    /// Opens a generation: the gate closes, the set is counted and the table is made, all in one
+    /// transaction.
     pub async fn open_generation(
         &self,
         instance: InstanceId,
         request: OpenRequest,
-        rows_per_chunk: u32,
     ) -> Result<KeystoreRow, KeystoreError> {
-        either!(self, open_generation(instance, request, rows_per_chunk))
+        either!(self, open_generation(instance, request))
     }
 
     /// Marks the new generation complete, if its chunks tile the key space and sum to the set.
@@ -209,7 +217,7 @@ impl Keystore {
         either!(self, drop_retired(instance, order, epoch))
     }
 
-    /// Every chunk of a generation, written or not, in ascending order.
+    /// Every chunk of a generation that is written, and what is not, in ascending order.
     pub async fn chunks(
         &self,
         instance: InstanceId,
@@ -218,15 +226,20 @@ impl Keystore {
         either!(self, chunks(instance, number))
     }
 
-    /// The rows of a chunk out of generation `number`, but those born under generation `not_born`.
-    pub async fn rows(
+    /// Reads the rows of each range out of generation `number`, but those born under generation
+    /// `not_born`, in the order given, cut into pages; a few are read ahead.
+    pub fn pages(
         &self,
         instance: InstanceId,
         number: u32,
-        range: ChunkRange,
+        ranges: Vec<ChunkRange>,
         not_born: u32,
-    ) -> Result<Vec<WrappedRow>, KeystoreError> {
-        either!(self, rows(instance, number, range, not_born))
+        cut: Cut,
+    ) -> PageStream {
+        match self {
+            Self::Sqlite(store) => store.pages(instance, number, ranges, not_born, cut),
+            Self::Postgres(store) => store.pages(instance, number, ranges, not_born, cut),
+        }
     }
 
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.

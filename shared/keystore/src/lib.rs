@@ -17,7 +17,8 @@ pub use sqlite::SqliteKeystore;
 
 use machines::gate::GateRefusal;
 use protocol::page::{ChunkRange, WrappedRow};
-use protocol::{Digest, KeyId};
+use protocol::{Digest, KeyId, Rows};
+use tokio::sync::mpsc;
 
 /// Why the keystore did not do what it was asked. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum KeystoreError {
     /// A blob under another pattern than its generation's.
     #[error("a blob does not carry the pattern of its generation")]
     PatternCheck,
+    /// Somebody else has cut the key space into other chunks meanwhile.
+    #[error("another reencryptor has written a chunk that overlaps: what is left is read again")]
+    Overlap,
     /// The keystore has no row for this instance.
     #[error("the keystore does not know this instance")]
     NoInstance,
@@ -55,13 +59,72 @@ pub enum KeystoreError {
     Database(String),
 }
 
-/// A chunk of a generation being built or built: planned, and once it is written its record.
+/// A part of the key space of a generation that is being built or is built: a chunk and its record,
+/// or what is still to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkRecord {
     /// Its range.
     pub range: ChunkRange,
     /// What was written, if it was.
     pub done: Option<WrittenChunk>,
+}
+
+/// The set of a generation that is being opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Set {
+    /// How many versions.
+    pub(crate) count: u64,
+    /// Versions that are in quarantine instead.
+    pub(crate) quarantined_count: u64,
+}
+
+/// Pages as they are read, each with its range, when it is asked for; the first error is the last of
+/// them.
+pub type PageStream = mpsc::Receiver<Result<(ChunkRange, Rows), KeystoreError>>;
+
+/// How ranges are cut into pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Not at all: each is one page.
+    Never,
+    /// After so many rows, or fewer where they are long.
+    Every(u32),
+}
+
+/// Pages that are read before anybody has asked for them.
+pub(crate) const PAGES_AHEAD: usize = 2;
+/// Most bytes of the rows of a page that is cut, but for its last row: shown to a second unit, with the
+/// new blobs beside the old ones, it still stays below what a message may have.
+pub(crate) const MAX_PAGE_BYTES: usize = 1024 * 1024 * 7 / 4;
+
+impl Cut {
+    /// Whether a page that holds these ends here.
+    pub(crate) fn is_full(self, rows: &Rows) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Every(most) => {
+                rows.len() >= most.max(1) as usize || rows.byte_count() >= MAX_PAGE_BYTES
+            }
+        }
+    }
+}
+
+/// Written chunks in ascending order, and between them what is still to be written.
+pub(crate) fn with_gaps(written: Vec<ChunkRecord>) -> Vec<ChunkRecord> {
+    let mut after = ChunkRange::WHOLE.after;
+    let mut all = Vec::with_capacity(written.len() + 1);
+    let gap = |after, upto| ChunkRecord { range: ChunkRange { after, upto }, done: None };
+    for chunk in written {
+        if after < chunk.range.after {
+            all.push(gap(after, chunk.range.after));
+        }
+        after = chunk.range.upto;
+        all.push(chunk);
+    }
+    if after < ChunkRange::WHOLE.upto {
+        all.push(gap(after, ChunkRange::WHOLE.upto));
+    }
+    all
 }
 
 /// A chunk to be written: its record and its rows.
@@ -72,7 +135,7 @@ pub struct NewChunk {
     /// Its record.
     pub written: WrittenChunk,
     /// Its rows with their new blobs.
-    pub rows: Vec<WrappedRow>,
+    pub rows: Rows,
     /// Rows that no unit opens, with their old blobs: they go into quarantine, each with the reason.
     pub quarantined: Vec<(WrappedRow, String)>,
 }

@@ -11,10 +11,10 @@ use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef};
 use protocol::page::{
-    CheckAnswer, ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow, WrappedRow,
+    CheckAnswer, ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow,
 };
 use protocol::report::Refusal;
-use protocol::{Digest, Epoch, Pattern, ProcessId, Role};
+use protocol::{Digest, Epoch, Pattern, ProcessId, Role, RowRef, Rows};
 
 use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
@@ -255,13 +255,13 @@ pub struct DoneChunk {
     /// The receipt, as signed.
     pub signed: SignedReceipt,
     /// The rows with their new blobs.
-    pub rows: Vec<WrappedRow>,
+    pub rows: Rows,
 }
 
 /// Checks a unit's answer against the page that was asked: every field of the receipt, and both
 /// digests computed anew over what was sent and what came back.
 pub fn judge_answer(
-    page: RewrapPage,
+    page: &RewrapPage,
     answer: PageAnswer,
     trust: &Trust,
 ) -> Result<DoneChunk, PageFault> {
@@ -287,14 +287,18 @@ pub fn judge_answer(
     if !is_for_this {
         return Err(PageFault::Mismatch("order, generation, range or patterns"));
     }
-    if chunk_digest(&page.rows) != receipt.old_digest {
+    let mut rows = Rows::with_room(page.rows.byte_count());
+    let (mut old_digest, mut new_digest) = (ChunkDigest::new(), ChunkDigest::new());
+    for (row, blob) in page.rows.iter().zip(blobs.iter()) {
+        let new = RowRef { blob, ..row };
+        add(&mut old_digest, row);
+        add(&mut new_digest, new);
+        rows.push(new);
+    }
+    if old_digest.finish() != receipt.old_digest {
         return Err(PageFault::Mismatch("old digest"));
     }
-    let mut rows = page.rows;
-    for (row, blob) in rows.iter_mut().zip(blobs) {
-        row.blob = blob;
-    }
-    match chunk_digest(&rows) == receipt.new_digest {
+    match new_digest.finish() == receipt.new_digest {
         true => Ok(DoneChunk { receipt, signed, rows }),
         false => Err(PageFault::Mismatch("new digest")),
     }
@@ -325,7 +329,7 @@ pub struct Looked {
 }
 
 /// Checks a unit's answer against the rows that it was shown: it must speak of each of them once.
-pub fn judge_check(rows: &[WrappedRow], answer: CheckAnswer) -> Result<Looked, PageFault> {
+pub fn judge_check(rows: &Rows, answer: CheckAnswer) -> Result<Looked, PageFault> {
     let (opened_count, unopened) = match answer {
         CheckAnswer::Checked { opened_count, unopened } => (opened_count, unopened),
         CheckAnswer::Refused(reason) => return Err(PageFault::Refused(reason)),
@@ -340,10 +344,12 @@ pub fn judge_check(rows: &[WrappedRow], answer: CheckAnswer) -> Result<Looked, P
 }
 
 /// Digest over the rows of a chunk.
-pub fn chunk_digest(rows: &[WrappedRow]) -> Digest {
+pub fn chunk_digest(rows: &Rows) -> Digest {
     let mut digest = ChunkDigest::new();
-    for row in rows {
-        digest.row(row.version, row.key, row.attributes, &row.blob);
-    }
+    rows.iter().for_each(|row| add(&mut digest, row));
     digest.finish()
+}
+
+fn add(digest: &mut ChunkDigest, row: RowRef<'_>) {
+    digest.row(row.version, row.key, row.attributes, row.blob);
 }

@@ -21,8 +21,10 @@ pub mod page;
 pub mod receipt;
 pub mod report;
 pub mod request;
+pub mod rows;
 pub mod session;
 pub mod topology;
 
 pub use envelope::{Envelope, Header, Kind, Recipient};
 pub use ids::*;
+pub use rows::{Blobs, RowRef, Rows};

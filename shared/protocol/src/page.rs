@@ -7,6 +7,7 @@ use crate::ids::{
     CheckId, Digest, GenerationId, InstanceId, KeyId, KeystoreId, OrderNumber, Pattern, ProcessId,
     RotationId, Signature, VersionId,
 };
+use crate::rows::{Blobs, Rows};
 
 /// One wrapped key version: everything that its blob is bound to, and the blob.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -63,7 +64,7 @@ pub struct RewrapPage {
     /// Pattern wanted.
     pub to: Pattern,
     /// The chunk's rows in ascending order of version.
-    pub rows: Vec<WrappedRow>,
+    pub rows: Rows,
 }
 
 /// A key version whose blob did not open.
@@ -83,7 +84,7 @@ pub enum PageAnswer {
     /// All rows, in the order given, each with its new blob, and the unit's receipt.
     Rewrapped {
         /// New blobs, one for each row.
-        blobs: Vec<Vec<u8>>,
+        blobs: Blobs,
         /// The signed receipt.
         receipt: SignedReceipt,
     },
@@ -133,9 +134,9 @@ pub struct SignedReceipt {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct CheckPage {
     /// Rows to open, with whichever register their blob's header names.
-    pub rows: Vec<WrappedRow>,
+    pub rows: Rows,
     /// For each row the blob that must hold the same key; empty to open only.
-    pub new_blobs: Vec<Vec<u8>>,
+    pub new_blobs: Blobs,
 }
 
 /// What a unit answers to a [`CheckPage`].

@@ -39,6 +39,8 @@ pub enum Flavour {
     Release,
     /// Built with feature `testing`, in `target/testing`.
     Testing,
+    /// As they are shipped, but for recovery units that draw master keys which a test knows.
+    KnownKeys,
 }
 
 /// The servers of this machine; none where the tests have none.
@@ -46,6 +48,37 @@ pub fn servers() -> Option<(String, String)> {
     let amqp = std::env::var("KEYHELM_TEST_AMQP_URL").ok()?;
     let postgres = std::env::var("KEYHELM_TEST_POSTGRES_URL").ok()?;
     Some((amqp, postgres))
+}
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which binaries.
+    pub flavour: Flavour,
+    /// Names and kinds of its crypto units.
+    pub units: Vec<(&'static str, &'static str)>,
+    /// Names of the reencryptors of its keystore.
+    pub reencryptors: Vec<&'static str>,
+    /// Processes reach broker and database themselves, not through proxies that a test can cut.
+    pub is_direct: bool,
+    /// Variables for all processes.
+    pub everybody: Vec<(&'static str, String)>,
+    /// Variables for the coordinator.
+    pub coordinator: Vec<(&'static str, String)>,
+}
+
+impl Plan {
+    /// The usual one.
+    pub fn of(flavour: Flavour) -> Self {
+        Self {
+            flavour,
+            units: UNITS.to_vec(),
+            reencryptors: vec!["reencryptor"],
+            is_direct: false,
+            everybody: Vec::new(),
+            coordinator: Vec::new(),
+        }
+    }
 }
 
 /// A cluster that runs.
@@ -67,6 +100,7 @@ pub struct Cluster {
     /// Port of the gateway.
     pub gateway_port: u16,
     amqp_url: String,
+    plan: Plan,
     /// Clusters share the broker's durable queues, so there is one at a time.
     _turn: MutexGuard<'static, ()>,
 }
@@ -94,8 +128,17 @@ impl Cluster {
     pub async fn start_with(
         flavour: Flavour,
         more: &[&'static str],
-        coordinator: &[(&str, &str)],
+        coordinator: &[(&'static str, &str)],
     ) -> anyhow::Result<Self> {
+        let mut plan = Plan::of(flavour);
+        plan.units.extend(more.iter().map(|name| (*name, UNITS[0].1)));
+        let owned = |(name, value): &(&'static str, &str)| (*name, (*value).to_owned());
+        plan.coordinator = coordinator.iter().map(owned).collect();
+        Self::start_planned(plan).await
+    }
+
+    /// The cluster of a plan.
+    pub async fn start_planned(plan: Plan) -> anyhow::Result<Self> {
         let turn = TURN.lock().await;
         let (amqp_url, admin_url) = servers().context("no servers")?;
         tap::forget_shared_queues(&amqp_url, &SHARED_QUEUES).await?;
@@ -106,20 +149,24 @@ impl Cluster {
             broker: Proxy::reserve(server_of(&amqp_url)?)?,
             store: Proxy::reserve(server_of(&database.url)?)?,
             database,
-            units: UNITS.into_iter().chain(more.iter().map(|name| (*name, UNITS[0].1))).collect(),
+            units: plan.units.clone(),
             processes: Vec::new(),
             coordinator_port: port::free()?,
             gateway_port: port::free()?,
             amqp_url,
+            plan,
             _turn: turn,
         };
         cluster.make_token().await?;
-        cluster.define(flavour)?;
-        for (name, value) in coordinator {
-            cluster.process("coordinator")?.set(name, *value);
+        cluster.define()?;
+        for (name, value) in cluster.plan.coordinator.clone() {
+            cluster.process("coordinator")?.set(name, value);
         }
         for process in &mut cluster.processes {
             process.start()?;
+        }
+        if cluster.plan.is_direct {
+            return Ok(cluster);
         }
         for process in &mut cluster.processes {
             process.says("waiting for the").await?;
@@ -129,28 +176,48 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Stops crypto units and coordinator and starts them again as they are shipped, on the folders
+    /// that test builds have made.
+    pub async fn become_release(&mut self) -> anyhow::Result<()> {
+        let release = binaries()?;
+        for process in &mut self.processes {
+            process.terminate().await?;
+            process.become_build(&release);
+            process.start()?;
+        }
+        Ok(())
+    }
+
     /// The broker itself, past the proxy.
     pub fn amqp_url(&self) -> &str {
         &self.amqp_url
     }
 
-    fn define(&mut self, flavour: Flavour) -> anyhow::Result<()> {
+    fn define(&mut self) -> anyhow::Result<()> {
         let release = binaries()?;
         let target = release.parent().context("no target folder")?;
-        let of_flavour = match flavour {
-            Flavour::Release => release.clone(),
-            Flavour::Testing => target.join("testing/release"),
+        let testing = target.join("testing/release");
+        let of_flavour = match self.plan.flavour {
+            Flavour::Release | Flavour::KnownKeys => release.clone(),
+            Flavour::Testing => testing.clone(),
         };
+        let draws_known = self.plan.flavour == Flavour::KnownKeys;
         for (name, kind) in self.units.clone() {
             let own = [("KEYHELM_TESTING_SEED", format!("{SEED} {name}"))];
-            self.add(name, of_flavour.join(kind), &own)?;
+            let builds = if draws_known && kind == UNITS[3].1 { &testing } else { &of_flavour };
+            self.add(name, builds.join(kind), &own)?;
         }
-        let store = through(&self.database.url, self.store.port())?;
+        let store = match self.plan.is_direct {
+            true => self.database.url.clone(),
+            false => through(&self.database.url, self.store.port())?,
+        };
         let mut keystore = vec![("KEYHELM_DATABASE_URL", store.clone())];
         for name in ["KEYHELM_ROWS_PER_PAGE", "KEYHELM_PAGES_IN_FLIGHT"] {
             keystore.extend(std::env::var(name).ok().map(|value| (name, value)));
         }
-        self.add("reencryptor", of_flavour.join("keystore-reencryptor"), &keystore)?;
+        for name in self.plan.reencryptors.clone() {
+            self.add(name, of_flavour.join("keystore-reencryptor"), &keystore)?;
+        }
         let jwks = self.folder.path().join("jwks.json").display().to_string();
         let http = |port: u16| {
             [
@@ -165,7 +232,10 @@ impl Cluster {
     }
 
     fn add(&mut self, name: &str, binary: PathBuf, own: &[(&str, String)]) -> anyhow::Result<()> {
-        let broker = through(&self.amqp_url, self.broker.port())?;
+        let broker = match self.plan.is_direct {
+            true => self.amqp_url.clone(),
+            false => through(&self.amqp_url, self.broker.port())?,
+        };
         let folder = self.folder.path();
         let mut environment = vec![
             ("KEYHELM_NAME".to_owned(), name.to_owned()),
@@ -173,7 +243,8 @@ impl Cluster {
             ("KEYHELM_DATA_DIR".to_owned(), folder.join(name).display().to_string()),
             ("KEYHELM_AMQP_URL".to_owned(), broker),
         ];
-        environment.extend(own.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        let own = self.plan.everybody.iter().chain(own);
+        environment.extend(own.map(|(key, value)| ((*key).to_owned(), value.clone())));
         let process = Process::new(name, binary, folder, environment, port::free()?);
         self.processes.push(process);
         Ok(())
@@ -256,7 +327,8 @@ impl Cluster {
             let found = self.get(&format!("/v1/instances/{INSTANCE}/members")).await;
             let text = found.as_ref().map(ToString::to_string).unwrap_or_default();
             // Everybody but the coordinator announces itself; it answers, so it is there.
-            let names = self.units.iter().map(|(name, _)| *name).chain(["reencryptor", "gateway"]);
+            let names = self.units.iter().map(|(name, _)| *name).chain(["gateway"]);
+            let names = names.chain(self.plan.reencryptors.iter().copied());
             if names.into_iter().all(|name| text.contains(&format!("\"{name}\""))) {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod database;
 pub mod keys;
 pub mod leaks;
+pub mod master_keys;
 pub mod memory;
 pub mod port;
 pub mod process;

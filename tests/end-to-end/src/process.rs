@@ -53,6 +53,11 @@ impl Process {
         self.environment.retain(|(known, _)| known != name);
     }
 
+    /// Takes another build of its program at its next start.
+    pub fn become_build(&mut self, folder: &Path) {
+        self.binary = folder.join(self.program());
+    }
+
     /// The name of its binary.
     pub fn program(&self) -> String {
         self.binary.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -64,8 +69,8 @@ impl Process {
         let child = Command::new(&self.binary)
             .current_dir(self.log.parent().unwrap_or(Path::new(".")))
             .env_clear()
-            .envs(self.environment.iter().cloned())
             .env("KEYHELM_LOG", "debug,lapin=warn,hyper=warn,tokio_postgres=warn")
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -156,9 +156,10 @@ impl Stores {
         }
         let store = &self.kept(id).store;
         let active = store.row.active.as_ref().and_then(|it| store.tables.get(&it.number));
-        let rows: Vec<_> = active.into_iter().flatten().map(|(_, it)| it.row.clone()).collect();
+        let rows = active.into_iter().flatten().map(|(_, it)| it.row.as_ref());
         let wanted = store.versions.len();
-        let (opened, unopened) = page::check_rows(&units.saved(saved).keyring, &rows, &[]);
+        let (opened, unopened) =
+            page::check_rows(&units.saved(saved).keyring, rows, std::iter::empty());
         let opens = unopened.is_empty() && opened == wanted as u64;
         write(&self.opens).insert((saved, id), opens);
         opens
@@ -187,12 +188,12 @@ fn rewrapped(founding: &Founding, saved: &Saved, unit: usize, store: &mut Store)
         range,
         from: active.pattern,
         to: open.pattern,
-        rows,
+        rows: rows.into(),
     };
     // Whichever unit re-wraps it, the row is the same: that is not what is looked at here.
     let mut rng = ChaCha20Rng::seed_from_u64(hash_of(open.id));
     let answer = page::rewrap(&saved.keyring, &identity(unit), &asked, &mut rng);
-    let done = rewrap::judge_answer(asked, answer, &founding.trust).ok()?;
+    let done = rewrap::judge_answer(&asked, answer, &founding.trust).ok()?;
     store.write_chunk(&done);
     Some(())
 }

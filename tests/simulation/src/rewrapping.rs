@@ -77,7 +77,7 @@ impl ReencryptorNode {
                     range,
                     from: active.pattern,
                     to: open.pattern,
-                    rows,
+                    rows: rows.into(),
                 };
                 let unit = units[rng.random_range(0..units.len())];
                 let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
@@ -117,7 +117,7 @@ impl ReencryptorNode {
             return nothing("page answer unknown");
         };
         let rows = out.page.rows.clone();
-        match rewrap::judge_answer(out.page, answer, &self.trust) {
+        match rewrap::judge_answer(&out.page, answer, &self.trust) {
             Ok(done) if self.has_second_looks => {
                 let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
                 let begun = job.looks.begin(&self.trust, id, (opened.header.sender, rows, done));

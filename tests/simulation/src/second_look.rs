@@ -7,15 +7,15 @@ use crypto::domain;
 use crypto::identity::Identity;
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal};
 use machines::trust::Trust;
-use protocol::page::{CheckAnswer, CheckPage, ChunkReceipt, PageAnswer, RewrapPage, WrappedRow};
-use protocol::{MessageId, ProcessId, Role, codec};
+use protocol::page::{CheckAnswer, CheckPage, ChunkReceipt, PageAnswer, RewrapPage};
+use protocol::{MessageId, ProcessId, Role, Rows, codec};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 /// A page that a unit has re-wrapped, to be looked at by others.
 pub struct Shown {
     by: ProcessId,
-    rows: Vec<WrappedRow>,
+    rows: Rows,
     done: DoneChunk,
     /// Who is asked after the one that has it.
     next: Vec<(ProcessId, Role)>,
@@ -45,7 +45,7 @@ impl Looks {
         &mut self,
         trust: &Trust,
         id: MessageId,
-        (by, rows, done): (ProcessId, Vec<WrappedRow>, DoneChunk),
+        (by, rows, done): (ProcessId, Rows, DoneChunk),
     ) -> Next {
         self.turn += 1;
         let next = rewrap::lookers(trust, by, self.turn);
@@ -58,7 +58,7 @@ impl Looks {
             return Next::Write(Box::new(shown.done));
         }
         let (at, _) = shown.next.remove(0);
-        let new_blobs = shown.done.rows.iter().map(|row| row.blob.clone()).collect();
+        let new_blobs = shown.done.rows.iter().map(|row| row.blob).collect();
         let page = CheckPage { rows: shown.rows.clone(), new_blobs };
         self.out.insert(id, (at, shown));
         Next::Show(at, page)
@@ -105,14 +105,16 @@ pub fn lie(
     if blobs.is_empty() {
         return false;
     }
-    let at = rng.random_range(0..blobs.len());
-    let Some(byte) = blobs[at].last_mut() else { return false };
+    let mut single: Vec<_> = blobs.iter().map(<[u8]>::to_vec).collect();
+    let at = rng.random_range(0..single.len());
+    let Some(byte) = single[at].last_mut() else { return false };
     *byte ^= 1;
-    let mut rows = asked.rows.clone();
-    for (row, blob) in rows.iter_mut().zip(blobs) {
+    let mut rows = asked.rows.to_vec();
+    for (row, blob) in rows.iter_mut().zip(&single) {
         row.blob.clone_from(blob);
     }
-    signed.new_digest = rewrap::chunk_digest(&rows);
+    *blobs = single.into();
+    signed.new_digest = rewrap::chunk_digest(&rows.into());
     receipt.bytes = codec::encode(&signed);
     receipt.signature = identity.sign(domain::RECEIPT, &receipt.bytes);
     true

@@ -11,7 +11,9 @@ use machines::rewrap::{DoneChunk, chunk_digest};
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, WrappedRow};
-use protocol::{Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, Pattern, VersionId};
+use protocol::{
+    Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, Pattern, Rows, VersionId,
+};
 
 /// Rules of the store and of the processes around the machines that a run may take out, to show
 /// that a checker fires without them.
@@ -223,8 +225,8 @@ impl Store {
         let Some(chunk) = chunks.into_iter().find(lacking) else { return };
         chunk.done = Some((done.receipt.count, done.receipt.new_digest, done.signed.bytes.clone()));
         if let Some(table) = self.tables.get_mut(&number) {
-            for row in &done.rows {
-                let mut row = row.clone();
+            for row in done.rows.iter() {
+                let mut row = row.to_owned();
                 damage(&mut self.damage_in, &mut row);
                 table.insert(row.version, StoredRow { row, born: 0 });
             }
@@ -238,7 +240,7 @@ impl Store {
     pub fn write_empty_chunk(&mut self) {
         let (Some(open), None) = (&self.row.open, &self.row.active) else { return };
         for chunk in self.chunks.get_mut(&open.number).into_iter().flatten() {
-            chunk.done = Some((0, chunk_digest(&[]), Vec::new()));
+            chunk.done = Some((0, chunk_digest(&Rows::default()), Vec::new()));
         }
     }
 
@@ -287,11 +289,11 @@ impl Store {
             return Some(keys.root());
         }
         let is_sound = self.chunks.get(&active.number).into_iter().flatten().all(|chunk| {
-            let rows: Vec<_> = table
+            let rows: Rows = table
                 .values()
                 .filter(|stored| stored.born != active.number)
                 .filter(|stored| chunk.range.contains(stored.row.version))
-                .map(|stored| stored.row.clone())
+                .map(|stored| &stored.row)
                 .collect();
             chunk.done.as_ref().is_some_and(|(_, digest, _)| *digest == chunk_digest(&rows))
         });

@@ -308,9 +308,11 @@ fn spoil(answer: &mut PageAnswer, identity: &Identity, rng: &mut ChaCha8Rng) -> 
     }
     if rng.random_bool(0.5) {
         let at = rng.random_range(0..blobs.len());
-        if let Some(byte) = blobs[at].last_mut() {
+        let mut single: Vec<_> = blobs.iter().map(<[u8]>::to_vec).collect();
+        if let Some(byte) = single[at].last_mut() {
             *byte ^= 1;
         }
+        *blobs = single.into();
         return true;
     }
     let Ok(mut signed) = codec::decode::<ChunkReceipt>(&receipt.bytes) else { return false };

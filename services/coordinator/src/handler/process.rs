@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bus::Received;
 use bus::driver::{Handler, Outcome, SaveError};
+use ledger::Batch;
 use machines::conductor::Input;
 use protocol::api::RotationEvent;
 use protocol::{RotationId, UnixMillis, topology};
@@ -14,45 +15,45 @@ use crate::handle::{Known, LocalAsk};
 use crate::request;
 
 impl Coordinator {
-    /// Records first: the audit log never says what has not been decided.
+    /// All in one transaction: the audit log never says what has not been decided, and what has been
+    /// decided is in it.
     async fn save_all(&mut self) -> Result<(), ledger::RecordsError> {
         let unsaved = std::mem::take(&mut self.unsaved);
-        for id in unsaved.documents {
-            let Some(instance) = self.instances.get(&id) else { continue };
-            let chain = instance.conductor.trust().chain().to_vec();
-            let standing = instance.conductor.standing().cloned();
-            let name = instance.name.clone();
-            self.records.save_documents(id, name, chain, standing).await?;
-            self.tell_readiness();
+        let mut batch = Batch::default();
+        for id in &unsaved.documents {
+            let Some(instance) = self.instances.get(id) else { continue };
+            let conductor = &instance.conductor;
+            let (chain, standing) = (conductor.trust().chain(), conductor.standing());
+            batch.documents(*id, instance.name.clone(), chain, standing);
         }
-        for (id, record) in unsaved.closed {
-            self.records.save(id, &record).await?;
+        for (id, record) in &unsaved.closed {
+            batch.record(*id, record, None)?;
         }
         for id in unsaved.records {
             let rotation = self.instances.get(&id).and_then(|it| it.conductor.rotation());
             if let Some(rotation) = rotation {
                 let (name, record) = (rotation.reference().rotation, rotation.record());
                 let receipt = unsaved.receipts.get(&id).filter(|made| made.rotation == name);
-                match receipt {
-                    Some(receipt) => self.records.save_with_receipt(id, record, receipt).await?,
-                    None => self.records.save(id, record).await?,
-                }
+                batch.record(id, record, receipt)?;
             }
         }
         for (name, answer) in unsaved.answers {
-            self.records.remember(name, service::now(), answer).await?;
+            batch.answer(name, service::now(), answer);
         }
-        for entry in unsaved.entries {
-            let (id, event) = (entry.instance, entry.event);
-            let Entry { at, actor, action, details, .. } = entry;
-            let written = self.records.audit(id, at, actor, action, details).await?;
-            if let Some(instance) = self.instances.get_mut(&id) {
-                instance.before.note(&written);
-            }
+        let mut events = Vec::with_capacity(unsaved.entries.len());
+        for Entry { instance, at, actor, action, details, event } in unsaved.entries {
+            batch.entry(instance, at, actor, action, &details);
+            events.push((instance, event));
+        }
+        let written = self.records.save_all(batch).await?;
+        if !unsaved.documents.is_empty() {
+            self.tell_readiness();
+        }
+        for ((id, event), entry) in events.into_iter().zip(written) {
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            instance.before.note(&entry);
             let Some(event) = event else { continue };
-            if let Some(instance) = self.instances.get_mut(&id) {
-                instance.journal.keep(event.clone());
-            }
+            instance.journal.keep(event.clone());
             // Nobody listening is no error.
             let _ = self.events.send(event);
         }

@@ -102,6 +102,7 @@ impl Cluster {
             instance_name: INSTANCE.to_owned(),
             rows_per_page: ROWS_PER_PAGE,
             pages_in_flight: PAGES_IN_FLIGHT,
+            keys_per_second_max: None,
             cross_check_every: CROSS_CHECK_EVERY,
         };
         let own = open("reencryptor")?;

@@ -122,7 +122,7 @@ async fn opened(store: &Keystore) {
         generation: GenerationId::from_bytes([6; 16]),
         mode: GateMode::Strict,
     };
-    store.open_generation(INSTANCE, request, 100).await.unwrap();
+    store.open_generation(INSTANCE, request).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use bus::Outgoing;
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal};
 use machines::trust::Trust;
 use protocol::envelope::Kind;
-use protocol::page::{CheckAnswer, CheckPage, RewrapPage, UnopenedRow, WrappedRow};
-use protocol::{MessageId, ProcessId, Role, codec};
+use protocol::page::{CheckAnswer, CheckPage, RewrapPage, UnopenedRow};
+use protocol::{Blobs, MessageId, ProcessId, Rows, codec};
 use tokio::time::Instant;
 
 use super::JobSetting;
@@ -20,7 +20,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is shown to another unit.
 pub(super) enum Shown {
     /// Rows with their old blobs, and what a unit made of them.
-    Rewrapped(Vec<WrappedRow>, DoneChunk),
+    Rewrapped(Rows, DoneChunk),
     /// A page that a unit did not re-wrap, and the rows in it that did not open.
     Unopened(RewrapPage, Vec<UnopenedRow>),
 }
@@ -93,18 +93,17 @@ impl Cross {
         shown: Shown,
         tries: usize,
     ) -> Result<Outgoing, Box<Shown>> {
-        let others = others(&setting.trust, by);
-        let start = self.pages as usize + tries;
-        let Some(other) = others.get(start % others.len().max(1)).copied() else {
+        let others = rewrap::lookers(&setting.trust, by, self.pages as usize);
+        let Some(other) = others.get(tries % others.len().max(1)).copied() else {
             return Err(Box::new(shown));
         };
         let page = match &shown {
             Shown::Rewrapped(rows, done) => CheckPage {
                 rows: rows.clone(),
-                new_blobs: done.rows.iter().map(|row| row.blob.clone()).collect(),
+                new_blobs: done.rows.iter().map(|row| row.blob).collect(),
             },
             Shown::Unopened(page, _) => {
-                CheckPage { rows: page.rows.clone(), new_blobs: Vec::new() }
+                CheckPage { rows: page.rows.clone(), new_blobs: Blobs::default() }
             }
         };
         let until = Instant::now() + LOOK_TIMEOUT;
@@ -172,21 +171,12 @@ impl Cross {
 }
 
 impl Shown {
-    fn rows(&self) -> &[WrappedRow] {
+    const fn rows(&self) -> &Rows {
         match self {
             Self::Rewrapped(rows, _) => rows,
             Self::Unopened(page, _) => &page.rows,
         }
     }
-}
-
-/// Crypto units but this one, those that serve keys first.
-fn others(trust: &Trust, by: ProcessId) -> Vec<(ProcessId, Role)> {
-    let units = trust.newest().into_iter().flat_map(|manifest| manifest.crypto_units());
-    let others = units.filter(|unit| unit.id != by).map(|unit| (unit.id, unit.role));
-    let (serving, backups): (Vec<_>, Vec<_>) =
-        others.partition(|(_, role)| *role == Role::OperationalUnit);
-    if serving.is_empty() { backups } else { serving }
 }
 
 fn differs(

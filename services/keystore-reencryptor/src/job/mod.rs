@@ -5,6 +5,7 @@ mod cross;
 mod page;
 mod work;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bus::Bus;
@@ -16,7 +17,7 @@ use protocol::envelope::Header;
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::{CheckAnswer, PageAnswer};
-use protocol::{InstanceId, KeyId, MessageId, ProcessId};
+use protocol::{Epoch, InstanceId, KeyId, MessageId, ProcessId};
 use telemetry::trace::Context;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -57,7 +58,10 @@ pub(crate) struct JobSetting {
     pub(crate) header: Header,
     /// The place in a trace under which pages are.
     pub(crate) place: Option<Context>,
+    pub(crate) rows_per_page: u32,
     pub(crate) pages_in_flight: usize,
+    /// Most keys that are sent to units in a second; none for as many as they take.
+    pub(crate) keys_per_second_max: Option<NonZeroU32>,
     /// Every page is looked at by another unit, rather than one of so many.
     pub(crate) verify_all: bool,
     pub(crate) cross_check_every: u32,
@@ -79,6 +83,8 @@ impl JobSetting {
 /// A job's handle; dropped, the job ends.
 pub(crate) struct Job {
     order: OrderRef,
+    /// The epoch of the last command that wanted it.
+    pub(crate) epoch: Epoch,
     answers: mpsc::Sender<(MessageId, ProcessId, JobAnswer)>,
     task: JoinHandle<()>,
 }
@@ -93,7 +99,7 @@ impl Job {
     /// Starts filling the open generation of `row`.
     pub(crate) fn start(setting: JobSetting, row: KeystoreRow) -> Self {
         let (answers, receiver) = mpsc::channel(64);
-        let order = setting.order;
+        let (order, epoch) = (setting.order, setting.header.epoch);
         let task = tokio::spawn(async move {
             let (events, header) = (setting.events.clone(), setting.header.clone());
             let refusal = match row.open.clone() {
@@ -106,12 +112,17 @@ impl Job {
             // The reencryptor is gone only if the process stops.
             let _ = events.send(JobEvent::Ended(header, refusal)).await;
         });
-        Self { order, answers, task }
+        Self { order, epoch, answers, task }
     }
 
     /// Whether it runs for this order.
-    pub(crate) fn is_for(&self, order: &OrderRef) -> bool {
+    pub(crate) fn is_of(&self, order: &OrderRef) -> bool {
         self.order == *order && !self.task.is_finished()
+    }
+
+    /// Whether it runs for this order, and nothing about it is new in this epoch.
+    pub(crate) fn is_for(&self, order: &OrderRef, epoch: Epoch) -> bool {
+        self.is_of(order) && self.epoch == epoch
     }
 
     /// Hands a unit's answer in; one that comes too late is dropped.

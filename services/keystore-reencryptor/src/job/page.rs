@@ -3,20 +3,22 @@
 use std::time::{Duration, SystemTime};
 
 use bus::Outgoing;
-use keystore::Keystore;
+use crypto::random::ProcessRng;
+use keystore::PageStream;
 use machines::rewrap::{DoneChunk, KeystoreRefusal};
-use protocol::MessageId;
 use protocol::codec;
 use protocol::envelope::Kind;
 use protocol::keystore::Generation;
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, RewrapPage};
+use protocol::{MessageId, Rows};
 use telemetry::metric;
 use telemetry::trace::{Context, Span};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::JobSetting;
-use crate::asking::Asking;
+use crate::asking::{Asking, new_id};
 use crate::commands::refusal_of;
 
 /// Up to so many pages each has a span; of more only the first and the last, and those that are slow
@@ -49,28 +51,43 @@ pub(super) struct ReadPage {
     pub(super) place: Option<Context>,
 }
 
-/// What reading a page needs.
+/// What reading pages needs.
 pub(super) struct Reading {
-    pub(super) store: Keystore,
     pub(super) asking: Asking,
     pub(super) order: OrderRef,
     pub(super) active: Generation,
     pub(super) open: Generation,
+    /// The place in a trace under which pages are, and how many there are in all.
+    pub(super) place: Option<Context>,
+    pub(super) pages: usize,
+    pub(super) rng: ProcessRng,
 }
 
 impl Reading {
-    /// Reads the rows of a range and seals them to any operational unit.
-    pub(super) async fn read(
-        self,
-        id: MessageId,
-        range: ChunkRange,
-        place: Option<Context>,
-    ) -> Result<ReadPage, KeystoreRefusal> {
-        let rows = self
-            .store
-            .rows(self.asking.instance, self.active.number, range, self.open.number)
-            .await
-            .map_err(refusal_of)?;
+    /// Takes pages off the stream as they are wanted and seals each to any operational unit.
+    pub(super) async fn run(
+        mut self,
+        mut stream: PageStream,
+        ready: mpsc::Sender<Result<ReadPage, KeystoreRefusal>>,
+    ) {
+        let mut is_first = true;
+        while let Some(page) = stream.recv().await {
+            let is_end = |range: ChunkRange| is_first || range.upto == ChunkRange::WHOLE.upto;
+            let read = page
+                .map(|(range, rows)| self.sealed(range, rows, is_end(range)))
+                .map_err(refusal_of);
+            is_first = false;
+            let is_last = read.is_err();
+            if ready.send(read).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+
+    fn sealed(&mut self, range: ChunkRange, rows: Rows, is_end: bool) -> ReadPage {
+        let id = new_id(&mut self.rng);
+        let place = self.place.map(|place| place.child(&id.to_string()));
+        let place = traced(place, is_end, self.pages);
         let page = RewrapPage {
             order_digest: self.order.digest,
             number: self.order.number,
@@ -82,7 +99,7 @@ impl Reading {
         };
         let message = self.asking.any_unit(id, Kind::RewrapPage, &codec::encode(&page));
         let message = message.traced(place);
-        Ok(ReadPage { id, page, message, place })
+        ReadPage { id, page, message, place }
     }
 }
 
@@ -93,7 +110,7 @@ pub(super) fn again(setting: &JobSetting, id: MessageId, page: RewrapPage) -> Re
 }
 
 /// The place of a page whose unit makes a span under it, or, of many pages in between, none.
-pub(super) fn traced(place: Option<Context>, is_end: bool, pages: usize) -> Option<Context> {
+fn traced(place: Option<Context>, is_end: bool, pages: usize) -> Option<Context> {
     match is_end || pages <= MAX_TRACED {
         true => place,
         false => place.map(Context::unsampled),

@@ -1,21 +1,21 @@
 //! The work of a job: every step of a page has its own bound, and none of them waits for another
-//! page's. Rows are read while earlier pages are with the units, still earlier ones are looked at by a
-//! second unit, and the earliest are written.
+//! page's. Rows are read as one stream while earlier pages are with the units, still earlier ones are
+//! looked at by a second unit, and the earliest are written by two transactions in turn.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use bus::Outgoing;
 use crypto::random::{ProcessRng, process_rng};
-use keystore::{NewChunk, WrittenChunk};
+use keystore::{Cut, NewChunk, WrittenChunk};
 use machines::rewrap::{self, DoneChunk, KeystoreRefusal, PageFault};
 use protocol::codec;
 use protocol::keystore::Generation;
 use protocol::page::{ChunkRange, PageAnswer, RewrapPage, UnopenedRow, WrappedRow};
-use protocol::{MessageId, ProcessId};
+use protocol::{MessageId, ProcessId, RowRef, Rows};
 use telemetry::metric;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cross::{Cross, Seen, Shown};
@@ -24,17 +24,20 @@ use super::{JobAnswer, JobEvent, JobSetting};
 use crate::asking::{PAGE_PAUSE, PAGE_TIMEOUT, new_id};
 use crate::commands::refusal_of;
 
-/// Pages whose rows are read at the same time.
-const PAGES_READ: usize = 3;
-/// Most chunks in one transaction.
-const CHUNKS_A_WRITE: usize = 8;
+/// Pages that are read and sealed before they can be sent.
+const PAGES_READY: usize = 2;
+/// Transactions that write at the same time: while one commits, the other copies.
+const WRITERS: usize = 2;
+/// Least and most chunks in one transaction, while more are on their way.
+const FEWEST_A_WRITE: usize = 2;
+const MOST_A_WRITE: usize = 4;
 /// Chunks that wait to be written, before no more pages are asked for.
-const MAX_UNWRITTEN: usize = 24;
+const MAX_UNWRITTEN: usize = 8;
 /// Least time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// A transaction that writes chunks.
-type Writing = JoinHandle<Result<(), KeystoreRefusal>>;
+/// Pages that are read and sealed.
+type ReadPages = mpsc::Receiver<Result<ReadPage, KeystoreRefusal>>;
 
 pub(super) struct Work {
     setting: JobSetting,
@@ -42,20 +45,22 @@ pub(super) struct Work {
     active: Option<Generation>,
     answers: mpsc::Receiver<(MessageId, ProcessId, JobAnswer)>,
     todo: VecDeque<ChunkRange>,
-    reading: JoinSet<Result<ReadPage, KeystoreRefusal>>,
+    /// What is read at the moment; none between two streams.
+    reading: Option<ReadPages>,
     sending: JoinSet<()>,
     out: HashMap<MessageId, PageOut>,
     cross: Cross,
     /// Rows that no unit opens, of chunks that are not written yet.
     quarantined: BTreeMap<ChunkRange, Vec<(WrappedRow, String)>>,
     done: Vec<DoneChunk>,
-    writing: Option<Writing>,
+    writing: JoinSet<Result<(), KeystoreRefusal>>,
     rng: ProcessRng,
     told_at: Instant,
     pause_until: Instant,
-    /// Pages in all, and how many have been asked for.
+    /// Until then no page is sent, so that there are no more keys in a second than there may be.
+    pace_until: Instant,
+    /// Pages in all, about.
     pages: usize,
-    asked: usize,
 }
 
 impl Work {
@@ -73,18 +78,18 @@ impl Work {
             active,
             answers,
             todo: VecDeque::new(),
-            reading: JoinSet::new(),
+            reading: None,
             sending: JoinSet::new(),
             out: HashMap::new(),
             cross,
             quarantined: BTreeMap::new(),
             done: Vec::new(),
-            writing: None,
+            writing: JoinSet::new(),
             rng: process_rng(),
             told_at: now,
             pause_until: now,
+            pace_until: now,
             pages: 0,
-            asked: 0,
         }
     }
 
@@ -93,7 +98,7 @@ impl Work {
         let chunks = self.setting.store.chunks(instance, number).await.map_err(refusal_of)?;
         let lacking = chunks.iter().filter(|chunk| chunk.done.is_none());
         self.todo = lacking.map(|chunk| chunk.range).collect();
-        self.pages = self.todo.len();
+        self.pages = self.open.set_count.div_ceil(u64::from(self.setting.rows_per_page)) as usize;
         match self.active.clone() {
             None => self.write_empty().await?,
             Some(active) => self.fill(&active).await?,
@@ -105,11 +110,11 @@ impl Work {
 
     /// A new keystore's one empty chunk needs no unit.
     async fn write_empty(&mut self) -> Result<(), KeystoreRefusal> {
-        let new_digest = rewrap::chunk_digest(&[]);
+        let new_digest = rewrap::chunk_digest(&Rows::default());
         let (count, quarantined_count) = (0, 0);
         let written = WrittenChunk { count, quarantined_count, new_digest, receipt: Vec::new() };
         let empty = |range| {
-            let (rows, quarantined) = (Vec::new(), Vec::new());
+            let (rows, quarantined) = (Rows::default(), Vec::new());
             NewChunk { range, written: written.clone(), rows, quarantined }
         };
         let (instance, number) = (self.setting.instance, self.open.number);
@@ -121,27 +126,35 @@ impl Work {
     /// hand is bounded at each step.
     async fn fill(&mut self, active: &Generation) -> Result<(), KeystoreRefusal> {
         loop {
-            while self.has_room() && Instant::now() >= self.pause_until {
-                let Some(range) = self.todo.pop_front() else { break };
-                self.begin_read(active, range);
+            let is_due = Instant::now() >= self.pause_until;
+            if self.reading.is_none() && !self.todo.is_empty() && is_due {
+                self.begin_reading(active);
             }
             while self.sending.try_join_next().is_some() {}
-            let are_out = !self.out.is_empty() || !self.reading.is_empty() || self.cross.len() > 0;
-            if self.writing.is_none() && (self.done.len() >= CHUNKS_A_WRITE || !are_out) {
+            let are_out = !self.out.is_empty() || self.reading.is_some() || self.cross.len() > 0;
+            let is_enough = self.done.len() >= FEWEST_A_WRITE || !are_out;
+            if self.writing.len() < WRITERS && is_enough {
                 self.begin_write();
             }
-            if !are_out && self.todo.is_empty() && self.writing.is_none() {
+            if !are_out && self.todo.is_empty() && self.writing.is_empty() {
                 return Ok(());
             }
             let due = self.out.values().map(|out| out.until).min();
-            let is_paused = !self.todo.is_empty() && self.has_room();
+            let is_paused = !self.todo.is_empty() && self.reading.is_none();
             let due = due.into_iter().chain(is_paused.then_some(self.pause_until));
             let due = due.chain(self.cross.due()).min();
+            let (has_room, now) = (self.has_room(), Instant::now());
+            let is_paced = has_room && self.reading.is_some() && now < self.pace_until;
+            let due = due.into_iter().chain(is_paced.then_some(self.pace_until)).min();
             tokio::select! {
-                Some(read) = self.reading.join_next() => {
-                    let read = read.map_err(|error| KeystoreRefusal::Busy(error.to_string()))??;
-                    self.send(read);
-                }
+                read = next(&mut self.reading), if has_room && !is_paced => match read {
+                    Some(read) => {
+                        let read = read?;
+                        self.keep_pace(read.page.rows.len());
+                        self.send(read);
+                    }
+                    None => self.reading = None,
+                },
                 answer = self.answers.recv() => {
                     let Some((id, unit, answer)) = answer else { return Ok(()) };
                     match answer {
@@ -152,8 +165,8 @@ impl Work {
                         }
                     }
                 }
-                written = written(&mut self.writing) => {
-                    written?;
+                Some(written) = self.writing.join_next() => {
+                    written.map_err(|error| KeystoreRefusal::Busy(error.to_string()))??;
                     self.tell_progress();
                 }
                 () = until(due) => self.ask_late_ones_again(),
@@ -161,27 +174,38 @@ impl Work {
         }
     }
 
-    /// Whether another page may be read and asked for.
+    /// Whether another page may be asked for.
     fn has_room(&self) -> bool {
-        self.reading.len() < PAGES_READ
-            && self.out.len() + self.reading.len() < self.setting.pages_in_flight
+        self.out.len() < self.setting.pages_in_flight
             && self.done.len() + self.cross.len() < MAX_UNWRITTEN
     }
 
-    fn begin_read(&mut self, active: &Generation, range: ChunkRange) {
-        let id = new_id(&mut self.rng);
-        let place = self.setting.place.map(|place| place.child(&id.to_string()));
-        let is_end = self.asked == 0 || self.todo.is_empty();
-        let place = page::traced(place, is_end, self.pages);
-        self.asked += 1;
+    /// Where there is a most in a second, the next page waits for its turn.
+    fn keep_pace(&mut self, keys: usize) {
+        if let Some(most) = self.setting.keys_per_second_max {
+            let turn = Duration::from_secs_f64(keys as f64 / f64::from(most.get()));
+            self.pace_until = self.pace_until.max(Instant::now()) + turn;
+        }
+    }
+
+    /// Reads all that is to be done as one stream, as fast as pages are taken off it.
+    fn begin_reading(&mut self, active: &Generation) {
+        let ranges: Vec<_> = self.todo.drain(..).collect();
+        let (instance, born) = (self.setting.instance, self.open.number);
+        let cut = Cut::Every(self.setting.rows_per_page);
+        let stream = self.setting.store.pages(instance, active.number, ranges, born, cut);
         let reading = Reading {
-            store: self.setting.store.clone(),
             asking: self.setting.asking(),
             order: self.setting.order,
             active: active.clone(),
             open: self.open.clone(),
+            place: self.setting.place,
+            pages: self.pages,
+            rng: process_rng(),
         };
-        self.reading.spawn(reading.read(id, range, place));
+        let (ready, pages) = mpsc::channel(PAGES_READY);
+        tokio::spawn(reading.run(stream, ready));
+        self.reading = Some(pages);
     }
 
     /// A page is awaited before the broker has it, so that no answer comes too early.
@@ -217,12 +241,12 @@ impl Work {
             self.show(unit, Shown::Unopened(page, rows.clone()));
             return Ok(());
         }
-        let old_rows = self.cross.wants(unit).then(|| page.rows.clone());
-        let judged = rewrap::judge_answer(page, answer, &self.setting.trust);
+        let wants_look = self.cross.wants(unit);
+        let judged = rewrap::judge_answer(&page, answer, &self.setting.trust);
         page::tell(self.setting.place, asked, place, judged.as_ref().map_err(ToString::to_string));
-        match (judged, old_rows) {
-            (Ok(done), Some(old_rows)) => self.show(unit, Shown::Rewrapped(old_rows, done)),
-            (Ok(done), None) => self.done.push(done),
+        match (judged, wants_look) {
+            (Ok(done), true) => self.show(unit, Shown::Rewrapped(page.rows, done)),
+            (Ok(done), false) => self.done.push(done),
             (Err(PageFault::Unopened(rows)), _) => {
                 let count = rows.len() as u64;
                 let Some(first) = rows.into_iter().next() else { return Ok(()) };
@@ -269,14 +293,14 @@ impl Work {
 
     /// Sends the page once more without the rows that no unit opens, which are kept as they are.
     fn go_on_without(&mut self, mut page: RewrapPage, unopened: Vec<UnopenedRow>) {
-        let reason_of = |row: &WrappedRow| {
+        let reason_of = |row: RowRef<'_>| {
             unopened.iter().find(|found| found.version == row.version).map(|it| it.reason.clone())
         };
         let (range, rows) = (page.range, std::mem::take(&mut page.rows));
         let mut kept = Vec::new();
-        for row in rows {
-            match reason_of(&row) {
-                Some(reason) => kept.push((row, reason)),
+        for row in rows.iter() {
+            match reason_of(row) {
+                Some(reason) => kept.push((row.to_owned(), reason)),
                 None => page.rows.push(row),
             }
         }
@@ -315,7 +339,7 @@ impl Work {
         let quarantined = &mut self.quarantined;
         let chunks: Vec<_> = self
             .done
-            .drain(..)
+            .drain(..self.done.len().min(MOST_A_WRITE))
             .map(|done| {
                 let range = done.receipt.range;
                 let quarantined = quarantined.remove(&range).unwrap_or_default();
@@ -331,11 +355,11 @@ impl Work {
         let (store, instance) = (self.setting.store.clone(), self.setting.instance);
         let number = self.open.number;
         let keys = chunks.iter().map(|chunk| chunk.written.count).sum();
-        self.writing = Some(tokio::spawn(async move {
+        self.writing.spawn(async move {
             store.write_chunks(instance, number, chunks).await.map_err(refusal_of)?;
             metric::count_many(metric::KEYS_REWRAPPED, &[], keys);
             Ok(())
-        }));
+        });
     }
 
     fn tell_progress(&mut self) {
@@ -348,12 +372,12 @@ impl Work {
     }
 }
 
-/// The end of the write that is under way; never, if there is none.
-async fn written(writing: &mut Option<Writing>) -> Result<(), KeystoreRefusal> {
-    let Some(task) = writing else { return std::future::pending().await };
-    let ended = task.await;
-    *writing = None;
-    ended.unwrap_or_else(|error| Err(KeystoreRefusal::Busy(error.to_string())))
+/// The next page that is read; none at the end of the stream. Never, if nothing is being read.
+async fn next(reading: &mut Option<ReadPages>) -> Option<Result<ReadPage, KeystoreRefusal>> {
+    match reading {
+        Some(pages) => pages.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Until then; for ever, if there is no such time.

@@ -106,6 +106,7 @@ impl Cluster {
             instance_name: INSTANCE.to_owned(),
             rows_per_page: 100,
             pages_in_flight: 4,
+            keys_per_second_max: None,
             cross_check_every: 16,
         };
         let own = open("reencryptor");

@@ -47,7 +47,7 @@ impl Held {
             generation: GenerationId::from_uuid(Uuid::new_v4()),
             mode,
         };
-        store.open_generation(cluster.instance, request, 100).await.unwrap();
+        store.open_generation(cluster.instance, request).await.unwrap();
         Self { store, order, from, epoch: row.epoch }
     }
 

@@ -1,69 +1,37 @@
-//! Chunks of a generation that is being built: the plan, the pages, the records. Pages go out and
-//! come in by binary COPY.
-
-use std::pin::pin;
+//! Chunks of a generation that is being built, and their records.
 
 use deadpool_postgres::Transaction;
-use futures_util::TryStreamExt;
+use futures_util::future::{join, join_all};
 use machines::gate::GateRefusal;
 use protocol::keystore::GenerationState;
 use protocol::page::{ChunkRange, WrappedRow};
-use protocol::{Digest, InstanceId, KeyId, VersionId};
+use protocol::{Digest, InstanceId, VersionId};
 use tokio_postgres::Row;
-use tokio_postgres::binary_copy::{BinaryCopyInWriter, BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{Hold, PostgresKeystore, begin, commit, database, held, read, table};
-use crate::{ChunkRecord, KeystoreError, NewChunk, WrittenChunk};
+use super::{Hold, PostgresKeystore, begin, commit, database, held, pages, table};
+use crate::{ChunkRecord, KeystoreError, NewChunk, Set, WrittenChunk, with_gaps};
 
-pub(super) async fn count_rows(
+/// What the generation that is read holds.
+pub(super) async fn set_of(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
-) -> Result<u64, KeystoreError> {
-    let sql = format!("SELECT count(*) FROM {}", table(instance, number));
-    let found = tx.query_typed_one(&sql, &[]).await.map_err(database)?;
-    Ok(found.try_get::<_, i64>(0).map_err(database)? as u64)
-}
-
-/// Cuts the key space at every so many versions of the set, once; an empty set is one chunk.
-pub(super) async fn plan(
-    tx: &Transaction<'_>,
-    instance: InstanceId,
-    active: Option<u32>,
-    number: u32,
-    rows_per_chunk: u32,
-) -> Result<(), KeystoreError> {
-    let inner_ends = match active {
-        None => String::new(),
-        Some(active) => format!(
-            "SELECT version FROM (SELECT version, row_number() OVER (ORDER BY version) AS n
-             FROM {}) numbered WHERE n % $5 = 0 UNION",
-            table(instance, active)
-        ),
-    };
+) -> Result<Set, KeystoreError> {
     let sql = format!(
-        "INSERT INTO chunks (instance, generation, after, upto)
-         SELECT $1, $2, lag(upto, 1, $3) OVER (ORDER BY upto), upto
-         FROM ({inner_ends} SELECT $4) ends (upto)"
+        "SELECT count(*), (SELECT count(*) FROM quarantined WHERE instance = $1) FROM {}",
+        table(instance, number)
     );
-    let (instance, number) = (instance.uuid(), i64::from(number));
-    let (first, last) = (ChunkRange::WHOLE.after.uuid(), ChunkRange::WHOLE.upto.uuid());
-    let rows_per_chunk = i64::from(rows_per_chunk.max(1));
-    let bound = [
-        (&instance as &(dyn ToSql + Sync), Type::UUID),
-        (&number, Type::INT8),
-        (&first, Type::UUID),
-        (&last, Type::UUID),
-        (&rows_per_chunk, Type::INT8),
-    ];
-    let bound = if active.is_some() { &bound[..] } else { &bound[..4] };
-    tx.execute_typed(&sql, bound).await.map_err(database)?;
-    Ok(())
+    let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
+    let found = tx.query_typed_one(&sql, &bound).await.map_err(database)?;
+    Ok(Set {
+        count: found.try_get::<_, i64>(0).map_err(database)? as u64,
+        quarantined_count: found.try_get::<_, i64>(1).map_err(database)? as u64,
+    })
 }
 
 const RECORDS: &str = "SELECT after, upto, done, new_digest, receipt, quarantined FROM chunks
-    WHERE instance = $1 AND generation = $2";
+    WHERE instance = $1 AND generation = $2 AND done IS NOT NULL ORDER BY after";
 
 fn record(row: &Row) -> Result<ChunkRecord, KeystoreError> {
     let range = ChunkRange {
@@ -93,9 +61,8 @@ pub(super) async fn counted(
     instance: InstanceId,
     number: u32,
 ) -> Result<Vec<(ChunkRange, u64)>, KeystoreError> {
-    let sql = format!("{RECORDS} AND done IS NOT NULL ORDER BY after");
     let found = tx
-        .query_typed(&sql, &[(&instance.uuid(), Type::UUID), (&i64::from(number), Type::INT8)])
+        .query_typed(RECORDS, &[(&instance.uuid(), Type::UUID), (&i64::from(number), Type::INT8)])
         .await
         .map_err(database)?;
     let written = |row| {
@@ -132,7 +99,7 @@ pub(super) async fn leave_quarantine(
 }
 
 impl PostgresKeystore {
-    /// Every chunk of a generation, written or not, in ascending order.
+    /// Every chunk of a generation that is written, and what is not, in ascending order.
     pub async fn chunks(
         &self,
         instance: InstanceId,
@@ -142,40 +109,12 @@ impl PostgresKeystore {
             .client()
             .await?
             .query_typed(
-                &format!("{RECORDS} ORDER BY after"),
+                RECORDS,
                 &[(&instance.uuid(), Type::UUID), (&i64::from(number), Type::INT8)],
             )
             .await
             .map_err(database)?;
-        found.iter().map(record).collect()
-    }
-
-    /// The rows of a chunk out of generation `number`, but those born under generation `not_born`.
-    pub async fn rows(
-        &self,
-        instance: InstanceId,
-        number: u32,
-        range: ChunkRange,
-        not_born: u32,
-    ) -> Result<Vec<WrappedRow>, KeystoreError> {
-        // COPY takes no parameters; ids and numbers have no text that could be anything else.
-        let sql = format!(
-            "COPY (SELECT version, key, attributes, blob FROM {} WHERE version > '{}'
-             AND version <= '{}' AND born <> {not_born} ORDER BY version)
-             TO STDOUT (FORMAT binary)",
-            table(instance, number),
-            range.after,
-            range.upto
-        );
-        let client = self.client().await?;
-        let stream = client.copy_out(&sql).await.map_err(database)?;
-        let types = [Type::UUID, Type::UUID, Type::INT2, Type::BYTEA];
-        let mut stream = pin!(BinaryCopyOutStream::new(stream, &types));
-        let mut rows = Vec::new();
-        while let Some(row) = stream.try_next().await.map_err(database)? {
-            rows.push(wrapped(&row)?);
-        }
-        Ok(rows)
+        found.iter().map(record).collect::<Result<_, _>>().map(with_gaps)
     }
 
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.
@@ -188,16 +127,21 @@ impl PostgresKeystore {
     ) -> Result<(), KeystoreError> {
         let mut client = self.client().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
-        let row = held(&tx, instance, Hold::Share).await?;
-        let is_building = row
+        // Both go out at once; the server does one after the other, and nothing of it stays unless
+        // the row allows it.
+        let (row, claimed) =
+            join(held(&tx, instance, Hold::Share), claim(&tx, instance, number, &chunks)).await;
+        let is_building = row?
             .open
             .is_some_and(|open| open.number == number && open.state == GenerationState::Building);
         if !is_building {
             return Err(GateRefusal::NotOpen.into());
         }
-        let claimed = claim(&tx, instance, number, &chunks).await?;
-        let rows = claimed.iter().flat_map(|chunk| &chunk.rows).collect();
-        copy_in(&tx, instance, number, rows).await?;
+        let claimed = claimed?;
+        if claimed.iter().any(|chunk| !chunk.rows.is_empty()) {
+            let rows = claimed.iter().map(|chunk| &chunk.rows);
+            pages::copy_in(&tx, instance, number, rows).await?;
+        }
         for (row, reason) in claimed.iter().flat_map(|chunk| &chunk.quarantined) {
             put_into_quarantine(&tx, instance, number, row, reason).await?;
         }
@@ -205,18 +149,9 @@ impl PostgresKeystore {
     }
 }
 
-fn wrapped(row: &BinaryCopyOutRow) -> Result<WrappedRow, KeystoreError> {
-    Ok(WrappedRow {
-        version: VersionId::from_uuid(row.try_get(0).map_err(database)?),
-        key: KeyId::from_uuid(row.try_get(1).map_err(database)?),
-        attributes: read::attributes_of(row.try_get(2).map_err(database)?)?,
-        blob: row.try_get(3).map_err(database)?,
-    })
-}
-
 /// Writes the records of chunks and gives back those that were not written before.
 /// Records are locked in one order, so that two reencryptors with the same chunks do not lock each
-/// other out.
+/// other out; all are asked for at once.
 async fn claim<'a>(
     tx: &Transaction<'_>,
     instance: InstanceId,
@@ -225,32 +160,52 @@ async fn claim<'a>(
 ) -> Result<Vec<&'a NewChunk>, KeystoreError> {
     let mut in_order: Vec<_> = chunks.iter().collect();
     in_order.sort_by_key(|chunk| chunk.range);
-    let mut claimed = Vec::new();
-    for chunk in in_order {
-        let NewChunk { range, written, .. } = chunk;
-        let changed = tx
-            .execute_typed(
-                "UPDATE chunks SET done = $5, new_digest = $6, receipt = $7, quarantined = $8
-                 WHERE instance = $1 AND generation = $2 AND after = $3 AND upto = $4
-                 AND done IS NULL",
-                &[
-                    (&instance.uuid(), Type::UUID),
-                    (&i64::from(number), Type::INT8),
-                    (&range.after.uuid(), Type::UUID),
-                    (&range.upto.uuid(), Type::UUID),
-                    (&(written.count as i64), Type::INT8),
-                    (&&written.new_digest.0[..], Type::BYTEA),
-                    (&written.receipt, Type::BYTEA),
-                    (&(written.quarantined_count as i64), Type::INT8),
-                ],
-            )
-            .await
-            .map_err(database)?;
-        if changed == 1 {
+    let changed = join_all(in_order.iter().map(|chunk| note(tx, instance, number, chunk))).await;
+    let mut claimed = Vec::with_capacity(chunks.len());
+    for (chunk, is_changed) in in_order.into_iter().zip(changed) {
+        if is_changed? {
             claimed.push(chunk);
         }
     }
     Ok(claimed)
+}
+
+/// Writes the record of a chunk; false if it was written before.
+async fn note(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    number: u32,
+    chunk: &NewChunk,
+) -> Result<bool, KeystoreError> {
+    let NewChunk { range, written, .. } = chunk;
+    let (instance, number) = (instance.uuid(), i64::from(number));
+    let (after, upto) = (range.after.uuid(), range.upto.uuid());
+    let (count, quarantined) = (written.count as i64, written.quarantined_count as i64);
+    let of: [(&(dyn ToSql + Sync), Type); 4] =
+        [(&instance, Type::UUID), (&number, Type::INT8), (&after, Type::UUID), (&upto, Type::UUID)];
+    let said: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&count, Type::INT8),
+        (&&written.new_digest.0[..], Type::BYTEA),
+        (&written.receipt, Type::BYTEA),
+        (&quarantined, Type::INT8),
+    ];
+    // A record that was only planned is of an earlier program: it is taken over.
+    let write = "INSERT INTO chunks (instance, generation, after, upto, done, new_digest, receipt,
+         quarantined) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (instance, generation, after) DO UPDATE SET upto = excluded.upto,
+         done = excluded.done, new_digest = excluded.new_digest, receipt = excluded.receipt,
+         quarantined = excluded.quarantined WHERE chunks.done IS NULL";
+    let look = "SELECT count(*) FROM chunks WHERE instance = $1 AND generation = $2
+         AND done IS NOT NULL AND after < $4 AND upto > $3 AND NOT (after = $3 AND upto = $4)";
+    let both: Vec<_> = of.iter().chain(&said).cloned().collect();
+    let (changed, overlapping) =
+        join(tx.execute_typed(write, &both), tx.query_typed_one(look, &of)).await;
+    let changed = changed.map_err(database)?;
+    let overlapping = overlapping.and_then(|row| row.try_get::<_, i64>(0)).map_err(database)?;
+    match overlapping {
+        0 => Ok(changed == 1),
+        _ => Err(KeystoreError::Overlap),
+    }
 }
 
 /// Keeps what no unit opens, and why, beside the generation that goes without it.
@@ -276,31 +231,5 @@ async fn put_into_quarantine(
     )
     .await
     .map_err(database)?;
-    Ok(())
-}
-
-async fn copy_in(
-    tx: &Transaction<'_>,
-    instance: InstanceId,
-    number: u32,
-    rows: Vec<&WrappedRow>,
-) -> Result<(), KeystoreError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "COPY {} (version, key, attributes, born, blob) FROM STDIN (FORMAT binary)",
-        table(instance, number)
-    );
-    let sink = tx.copy_in(&sql).await.map_err(database)?;
-    let types = [Type::UUID, Type::UUID, Type::INT2, Type::INT8, Type::BYTEA];
-    let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
-    for row in rows {
-        let (version, key) = (row.version.uuid(), row.key.uuid());
-        let attributes = i16::from(row.attributes);
-        let values: [&(dyn ToSql + Sync); 5] = [&version, &key, &attributes, &0_i64, &row.blob];
-        writer.as_mut().write(&values).await.map_err(database)?;
-    }
-    writer.finish().await.map_err(database)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::{Hold, PostgresKeystore, begin, chunks, commit, database, held, store, table};
 use super::{housekeeping, write};
-use crate::KeystoreError;
+use crate::{KeystoreError, Set};
 
 async fn count_versions(tx: &Transaction<'_>, instance: InstanceId) -> Result<u64, KeystoreError> {
     let sql = "SELECT count(*) FROM key_versions WHERE instance = $1";
@@ -40,27 +40,31 @@ async fn create_table(
 }
 
 impl PostgresKeystore {
-    /// Opens a generation: the gate closes, the set is counted, the table is made and the chunks
-    /// are planned, all in one transaction.
+    /// Opens a generation: the gate closes, the set is counted and the table is made, all in one
+    /// transaction.
     pub async fn open_generation(
         &self,
         instance: InstanceId,
         request: OpenRequest,
-        rows_per_chunk: u32,
     ) -> Result<KeystoreRow, KeystoreError> {
         let mut client = self.client().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
-        row.version_count = count_versions(&tx, instance).await?;
         let active = row.active.as_ref().map(|active| active.number);
-        let set_count = match active {
-            Some(active) => chunks::count_rows(&tx, instance, active).await?,
-            None => 0,
+        if active.is_none() {
+            row.version_count = count_versions(&tx, instance).await?;
+        }
+        // What was opened before, or is refused, is not counted.
+        let is_new = gate::open(&mut row.clone(), &request, 0)? == Change::Now;
+        let set = match active.filter(|_| is_new) {
+            Some(active) => chunks::set_of(&tx, instance, active).await?,
+            None => Set::default(),
         };
-        let change = gate::open(&mut row, &request, set_count)?;
+        let change = gate::open(&mut row, &request, set.count)?;
         if let (Change::Now, Some(open)) = (change, &row.open) {
+            // Every version is in the set or in quarantine: none is counted a second time.
+            row.version_count = set.count + set.quarantined_count;
             create_table(&tx, instance, open).await?;
-            chunks::plan(&tx, instance, active, open.number, rows_per_chunk).await?;
         }
         store(&tx, &row).await?;
         commit(tx, fail_points::KEYSTORE_OPEN).await?;

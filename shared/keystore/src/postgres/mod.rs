@@ -9,6 +9,7 @@ mod chunks;
 mod connect;
 mod generations;
 mod housekeeping;
+mod pages;
 mod read;
 mod schema;
 mod write;
@@ -22,7 +23,7 @@ use protocol::{InstanceId, KeystoreId};
 use tls::Authority;
 use tokio_postgres::IsolationLevel;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::KeystoreError;
 
@@ -73,26 +74,35 @@ impl PostgresKeystore {
 
     /// The keystore's row, with the counts as they are.
     pub async fn row(&self, instance: InstanceId) -> Result<Option<KeystoreRow>, KeystoreError> {
-        // One statement: the row and the counts belong together.
-        let sql = "SELECT k.row,
-            (SELECT count(*) FROM key_versions v WHERE v.instance = k.instance),
-            coalesce(c.done, 0), coalesce(c.quarantined, 0) FROM keystores k LEFT JOIN LATERAL
+        let Some(mut row) = self.standing(instance).await? else { return Ok(None) };
+        let sql = "SELECT count(*) FROM key_versions WHERE instance = $1";
+        let client = self.client().await?;
+        let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
+        let found = client.query_typed_one(sql, &bound).await.map_err(database)?;
+        row.version_count = found.try_get::<_, i64>(0).map_err(database)? as u64;
+        Ok(Some(row))
+    }
+
+    /// The keystore's row and how far an open generation has come; all versions are counted only
+    /// by [`Self::row`].
+    pub async fn standing(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<KeystoreRow>, KeystoreError> {
+        let sql = "SELECT k.row, coalesce(c.done, 0), coalesce(c.quarantined, 0)
+            FROM keystores k LEFT JOIN LATERAL
             (SELECT sum(done + quarantined)::bigint AS done, sum(quarantined)::bigint AS quarantined
              FROM chunks WHERE done IS NOT NULL AND instance = k.instance
              AND generation = (k.row::json -> 'open' ->> 'number')::bigint) c ON true
             WHERE k.instance = $1";
-        let found = self
-            .client()
-            .await?
-            .query_typed(sql, &[(&instance.uuid(), Type::UUID)])
-            .await
-            .map_err(database)?;
+        let client = self.client().await?;
+        let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
+        let found = client.query_typed(sql, &bound).await.map_err(database)?;
         let Some(found) = found.first() else { return Ok(None) };
         let mut row = parsed_row(found.try_get(0).map_err(database)?)?;
-        row.version_count = found.try_get::<_, i64>(1).map_err(database)? as u64;
         if let Some(open) = &mut row.open {
-            open.done_count = found.try_get::<_, i64>(2).map_err(database)? as u64;
-            open.quarantined_count = found.try_get::<_, i64>(3).map_err(database)? as u64;
+            open.done_count = found.try_get::<_, i64>(1).map_err(database)? as u64;
+            open.quarantined_count = found.try_get::<_, i64>(2).map_err(database)? as u64;
         }
         Ok(Some(row))
     }

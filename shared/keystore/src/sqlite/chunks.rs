@@ -1,20 +1,30 @@
-//! Chunks of a generation that is being built: the plan, the pages, the records.
+//! Chunks of a generation that is being built: the pages and the records.
 
 use protocol::page::{ChunkRange, WrappedRow};
-use protocol::{Digest, InstanceId, KeyId, VersionId};
+use protocol::{Digest, InstanceId, KeyId, RowRef, Rows, VersionId};
 use rusqlite::{Row, Transaction, params};
+use tokio::sync::mpsc;
 
 use super::{SqliteKeystore, database, held, table};
-use crate::{ChunkRecord, KeystoreError, NewChunk, WrittenChunk};
+use crate::{
+    ChunkRecord, Cut, KeystoreError, NewChunk, PAGES_AHEAD, PageStream, Set, WrittenChunk,
+    with_gaps,
+};
 
-pub(super) fn count_rows(
+/// What the generation that is read holds.
+pub(super) fn set_of(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
-) -> Result<u64, KeystoreError> {
-    let sql = format!("SELECT count(*) FROM {}", table(instance, number));
-    let count: i64 = tx.query_row(&sql, [], |row| row.get(0)).map_err(database)?;
-    Ok(count as u64)
+) -> Result<Set, KeystoreError> {
+    let table = table(instance, number);
+    let sql = format!(
+        "SELECT count(*), (SELECT count(*) FROM quarantined WHERE instance = ?1) FROM {table}"
+    );
+    let found: (i64, i64) = tx
+        .query_row(&sql, [instance.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(database)?;
+    Ok(Set { count: found.0 as u64, quarantined_count: found.1 as u64 })
 }
 
 /// How many versions have been written, and how many of them into quarantine.
@@ -32,41 +42,6 @@ pub(super) fn done_counts(
         )
         .map_err(database)?;
     Ok((done as u64, quarantined as u64))
-}
-
-/// Cuts the key space at every so many versions of the set, once; an empty set is one chunk.
-pub(super) fn plan(
-    tx: &Transaction<'_>,
-    instance: InstanceId,
-    active: Option<u32>,
-    number: u32,
-    rows_per_chunk: u32,
-) -> Result<(), KeystoreError> {
-    let mut ends: Vec<VersionId> = Vec::new();
-    if let Some(active) = active {
-        let sql = format!(
-            "SELECT version FROM (SELECT version, row_number() OVER (ORDER BY version) AS n FROM {})
-             WHERE n % ?1 = 0 ORDER BY version",
-            table(instance, active)
-        );
-        let mut found = tx.prepare(&sql).map_err(database)?;
-        ends = found
-            .query_map([rows_per_chunk.max(1)], |row| Ok(VersionId::from_bytes(row.get(0)?)))
-            .and_then(Iterator::collect)
-            .map_err(database)?;
-    }
-    ends.push(ChunkRange::WHOLE.upto);
-    let mut after = ChunkRange::WHOLE.after;
-    let mut insert = tx
-        .prepare("INSERT INTO chunks (instance, generation, after, upto) VALUES (?1, ?2, ?3, ?4)")
-        .map_err(database)?;
-    for upto in ends {
-        insert
-            .execute(params![instance.bytes(), number, after.bytes(), upto.bytes()])
-            .map_err(database)?;
-        after = upto;
-    }
-    Ok(())
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<ChunkRecord> {
@@ -94,7 +69,7 @@ fn all(
     let mut found = tx
         .prepare_cached(
             "SELECT after, upto, done, new_digest, receipt, quarantined FROM chunks
-             WHERE instance = ?1 AND generation = ?2 ORDER BY after",
+             WHERE instance = ?1 AND generation = ?2 AND done IS NOT NULL ORDER BY after",
         )
         .map_err(database)?;
     found
@@ -128,41 +103,75 @@ pub(super) fn leave_quarantine(
 }
 
 impl SqliteKeystore {
-    /// Every chunk of a generation, written or not, in ascending order.
+    /// Every chunk of a generation that is written, and what is not, in ascending order.
     pub async fn chunks(
         &self,
         instance: InstanceId,
         number: u32,
     ) -> Result<Vec<ChunkRecord>, KeystoreError> {
-        self.read(move |tx| all(tx, instance, number)).await
+        self.read(move |tx| all(tx, instance, number).map(with_gaps)).await
     }
 
-    /// The rows of a chunk out of generation `number`, but those born under generation `not_born`.
-    pub async fn rows(
+    /// Reads the rows of each range out of generation `number`, but those born under generation
+    /// `not_born`, in the order given, cut into pages; a few are read ahead.
+    pub fn pages(
+        &self,
+        instance: InstanceId,
+        number: u32,
+        ranges: Vec<ChunkRange>,
+        not_born: u32,
+        cut: Cut,
+    ) -> PageStream {
+        let (pages, stream) = mpsc::channel(PAGES_AHEAD);
+        let store = self.clone();
+        tokio::spawn(async move {
+            for mut rest in ranges {
+                while rest.after < rest.upto {
+                    let page = store.page(instance, number, rest, not_born, cut).await;
+                    rest.after = page.as_ref().map_or(rest.upto, |(range, _)| range.upto);
+                    let is_last = page.is_err();
+                    if pages.send(page).await.is_err() || is_last {
+                        return;
+                    }
+                }
+            }
+        });
+        stream
+    }
+
+    /// The first page of a range.
+    async fn page(
         &self,
         instance: InstanceId,
         number: u32,
         range: ChunkRange,
         not_born: u32,
-    ) -> Result<Vec<WrappedRow>, KeystoreError> {
+        cut: Cut,
+    ) -> Result<(ChunkRange, Rows), KeystoreError> {
         self.read(move |tx| {
             let sql = format!(
                 "SELECT version, key, attributes, blob FROM {}
                  WHERE version > ?1 AND version <= ?2 AND born <> ?3 ORDER BY version",
                 table(instance, number)
             );
-            let mut found = tx.prepare_cached(&sql).map_err(database)?;
-            found
-                .query_map(params![range.after.bytes(), range.upto.bytes(), not_born], |row| {
-                    Ok(WrappedRow {
-                        version: VersionId::from_bytes(row.get(0)?),
-                        key: KeyId::from_bytes(row.get(1)?),
-                        attributes: row.get(2)?,
-                        blob: row.get(3)?,
-                    })
-                })
-                .and_then(Iterator::collect)
-                .map_err(database)
+            let mut select = tx.prepare_cached(&sql).map_err(database)?;
+            let bound = params![range.after.bytes(), range.upto.bytes(), not_born];
+            let mut found = select.query(bound).map_err(database)?;
+            let (mut rows, mut last) = (Rows::default(), range.after);
+            while let Some(row) = found.next().map_err(database)? {
+                if cut.is_full(&rows) {
+                    return Ok((ChunkRange { after: range.after, upto: last }, rows));
+                }
+                let blob = row.get_ref(3).map_err(database)?;
+                last = VersionId::from_bytes(row.get(0).map_err(database)?);
+                rows.push(RowRef {
+                    version: last,
+                    key: KeyId::from_bytes(row.get(1).map_err(database)?),
+                    attributes: row.get(2).map_err(database)?,
+                    blob: blob.as_blob().map_err(|error| database(error.into()))?,
+                });
+            }
+            Ok((range, rows))
         })
         .await
     }
@@ -203,11 +212,25 @@ fn claim_record(
     range: ChunkRange,
     written: &WrittenChunk,
 ) -> Result<bool, KeystoreError> {
+    let overlapping: i64 = tx
+        .query_row(
+            "SELECT count(*) FROM chunks WHERE instance = ?1 AND generation = ?2
+             AND done IS NOT NULL AND after < ?4 AND upto > ?3 AND NOT (after = ?3 AND upto = ?4)",
+            params![instance.bytes(), number, range.after.bytes(), range.upto.bytes()],
+            |row| row.get(0),
+        )
+        .map_err(database)?;
+    if overlapping > 0 {
+        return Err(KeystoreError::Overlap);
+    }
+    // A record that was only planned is of an earlier program: it is taken over.
     let changed = tx
         .execute(
-            "UPDATE chunks SET done = ?5, new_digest = ?6, receipt = ?7, quarantined = ?8
-             WHERE instance = ?1 AND generation = ?2 AND after = ?3 AND upto = ?4
-             AND done IS NULL",
+            "INSERT INTO chunks (instance, generation, after, upto, done, new_digest, receipt,
+             quarantined) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (instance, generation, after) DO UPDATE SET upto = excluded.upto,
+             done = excluded.done, new_digest = excluded.new_digest, receipt = excluded.receipt,
+             quarantined = excluded.quarantined WHERE chunks.done IS NULL",
             params![
                 instance.bytes(),
                 number,
@@ -227,14 +250,14 @@ fn insert_rows(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
-    rows: &[WrappedRow],
+    rows: &Rows,
 ) -> Result<(), KeystoreError> {
     let sql = format!(
         "INSERT INTO {} (version, key, attributes, born, blob) VALUES (?1, ?2, ?3, 0, ?4)",
         table(instance, number)
     );
     let mut insert = tx.prepare_cached(&sql).map_err(database)?;
-    for row in rows {
+    for row in rows.iter() {
         insert
             .execute(params![row.version.bytes(), row.key.bytes(), row.attributes, row.blob])
             .map_err(database)?;

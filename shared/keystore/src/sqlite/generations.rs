@@ -8,7 +8,7 @@ use protocol::{Digest, Epoch, InstanceId, Pattern};
 use rusqlite::{Transaction, params};
 
 use super::{SqliteKeystore, chunks, database, held, store, table, write};
-use crate::KeystoreError;
+use crate::{KeystoreError, Set};
 
 pub(super) fn count_versions(
     tx: &Transaction<'_>,
@@ -58,26 +58,29 @@ fn drop_table(
 }
 
 impl SqliteKeystore {
-    /// Opens a generation: the gate closes, the set is counted, the table is made and the chunks
-    /// are planned, all in one transaction.
+    /// Opens a generation: the gate closes, the set is counted and the table is made, all in one
+    /// transaction.
     pub async fn open_generation(
         &self,
         instance: InstanceId,
         request: OpenRequest,
-        rows_per_chunk: u32,
     ) -> Result<KeystoreRow, KeystoreError> {
         self.write(move |tx| {
             let mut row = held(tx, instance)?;
-            row.version_count = count_versions(tx, instance)?;
-            let set_count = match &row.active {
-                Some(active) => chunks::count_rows(tx, instance, active.number)?,
-                None => 0,
+            if row.active.is_none() {
+                row.version_count = count_versions(tx, instance)?;
+            }
+            // What was opened before, or is refused, is not counted.
+            let is_new = gate::open(&mut row.clone(), &request, 0)? == Change::Now;
+            let set = match &row.active {
+                Some(active) if is_new => chunks::set_of(tx, instance, active.number)?,
+                _ => Set::default(),
             };
-            let change = gate::open(&mut row, &request, set_count)?;
+            let change = gate::open(&mut row, &request, set.count)?;
             if let (Change::Now, Some(open)) = (change, &row.open) {
+                // Every version is in the set or in quarantine: none is counted a second time.
+                row.version_count = set.count + set.quarantined_count;
                 create_table(tx, instance, open)?;
-                let active = row.active.as_ref().map(|active| active.number);
-                chunks::plan(tx, instance, active, open.number, rows_per_chunk)?;
             }
             store(tx, &row)?;
             Ok(row)

@@ -56,15 +56,20 @@ impl SqliteKeystore {
     /// The keystore's row, with the counts as they are.
     pub async fn row(&self, instance: InstanceId) -> Result<Option<KeystoreRow>, KeystoreError> {
         self.read(move |tx| {
-            let Some(mut row) = load(tx, instance)? else { return Ok(None) };
+            let Some(mut row) = standing(tx, instance)? else { return Ok(None) };
             row.version_count = generations::count_versions(tx, instance)?;
-            if let Some(open) = &mut row.open {
-                (open.done_count, open.quarantined_count) =
-                    chunks::done_counts(tx, instance, open.number)?;
-            }
             Ok(Some(row))
         })
         .await
+    }
+
+    /// The keystore's row and how far an open generation has come; all versions are counted only
+    /// by [`Self::row`].
+    pub async fn standing(
+        &self,
+        instance: InstanceId,
+    ) -> Result<Option<KeystoreRow>, KeystoreError> {
+        self.read(move |tx| standing(tx, instance)).await
     }
 
     /// The keystore's row as it was saved last: nothing is counted.
@@ -136,6 +141,17 @@ fn database(error: rusqlite::Error) -> KeystoreError {
         }
         _ => KeystoreError::Database(error.to_string()),
     }
+}
+
+fn standing(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+) -> Result<Option<KeystoreRow>, KeystoreError> {
+    let Some(mut row) = load(tx, instance)? else { return Ok(None) };
+    if let Some(open) = &mut row.open {
+        (open.done_count, open.quarantined_count) = chunks::done_counts(tx, instance, open.number)?;
+    }
+    Ok(Some(row))
 }
 
 /// The row as saved; under `BEGIN IMMEDIATE` it is held.

@@ -1,18 +1,19 @@
 //! Chunks: what is re-encrypted, each once, and only into the generation that is being built.
 
-use keystore::{KeystoreError, NewChunk};
+use keystore::KeystoreError;
 use machines::gate::{self, GateRefusal};
 use protocol::Pattern;
 use protocol::page::ChunkRange;
 
-use super::fixture::{Fixture, blob, rotation, written};
+use super::fixture::{Fixture, Page, blob, rotation, written};
 use super::on_both_stores;
 
 on_both_stores!(
     chunks_tile_the_key_space_and_hold_the_set_once,
     an_empty_keystore_is_one_chunk,
     a_chunk_is_written_once,
-    a_chunk_that_was_not_planned_is_not_written,
+    a_chunk_that_overlaps_another_is_refused,
+    what_is_left_is_between_what_is_written,
     two_reencryptors_write_the_same_chunks_at_once,
     a_chunk_under_another_pattern_is_refused_whole,
     a_version_is_written_once,
@@ -26,15 +27,15 @@ async fn chunks_tile_the_key_space_and_hold_the_set_once(fixture: Fixture) {
     let row = fixture.open(&rotation(2)).await.unwrap();
     assert_eq!(row.open.unwrap().set_count, 10);
     let chunks = fixture.store.chunks(fixture.instance, 2).await.unwrap();
-    assert_eq!(chunks.len(), 4);
-    assert!(chunks.iter().all(|chunk| chunk.done.is_none()));
+    let lacking: Vec<_> = chunks.iter().map(|chunk| (chunk.range, &chunk.done)).collect();
+    assert_eq!(lacking, [(ChunkRange::WHOLE, &None)]);
     let counted: Vec<_> =
         fixture.pages().await.iter().map(|page| (page.range, page.written.count)).collect();
     gate::tiles(&counted, 10).unwrap();
     assert_eq!(counted.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [3, 3, 3, 1]);
 
     let whole = ChunkRange::WHOLE;
-    let rows = fixture.store.rows(fixture.instance, 1, whole, 2).await.unwrap();
+    let rows = fixture.rows(1, whole, 2).await;
     let mut versions: Vec<_> = metas.iter().map(|meta| meta.version).collect();
     versions.sort();
     assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), versions);
@@ -76,22 +77,53 @@ async fn a_chunk_is_written_once(fixture: Fixture) {
     let after = fixture.store.chunks(fixture.instance, 2).await.unwrap();
     assert_eq!(after[0], before[0]);
     assert_eq!(after[1].done, Some(pages[1].written.clone()));
-    let rows = fixture.store.rows(fixture.instance, 2, pages[0].range, 2).await.unwrap();
+    let rows = fixture.rows(2, pages[0].range, 2).await;
     assert_eq!(rows, pages[0].rows);
     assert_eq!(fixture.row().await.open.unwrap().done_count, 6);
 }
 
-async fn a_chunk_that_was_not_planned_is_not_written(fixture: Fixture) {
+async fn a_chunk_that_overlaps_another_is_refused(fixture: Fixture) {
     let fixture = fixture.initialised().await;
     fixture.create_many(7).await;
     fixture.open(&rotation(2)).await.unwrap();
-    let rows = fixture.pages().await.into_iter().flat_map(|page| page.rows).collect::<Vec<_>>();
-    let (range, written) = (ChunkRange::WHOLE, written(rows.len()));
-    let whole = NewChunk { range, written, rows, quarantined: Vec::new() };
-    fixture.write(2, vec![whole]).await.unwrap();
-    assert_eq!(fixture.row().await.open.unwrap().done_count, 0);
+    let pages = fixture.pages().await;
+    fixture.write(2, pages[1..2].to_vec()).await.unwrap();
+    let (first, second) = (pages[0].range, pages[1].range);
+    let whole = ChunkRange::WHOLE;
+    for range in [
+        whole,
+        ChunkRange { upto: second.upto, ..first },
+        ChunkRange { upto: pages[2].range.upto, ..second },
+        ChunkRange { upto: whole.upto, ..second },
+    ] {
+        // Without its rows, so that no primary key stands in for the rule.
+        let page = Page { range, written: written(0), rows: Vec::new(), quarantined: Vec::new() };
+        let refused = fixture.write(2, vec![page]).await;
+        assert!(matches!(refused, Err(KeystoreError::Overlap)), "{range:?}: {refused:?}");
+    }
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
     let table = fixture.table(2);
-    assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 0);
+    assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 3);
+}
+
+async fn what_is_left_is_between_what_is_written(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(14).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let pages = fixture.pages().await;
+    assert_eq!(pages.len(), 5);
+    fixture.write(2, vec![pages[1].clone(), pages[3].clone()]).await.unwrap();
+    let chunks = fixture.store.chunks(fixture.instance, 2).await.unwrap();
+    let found: Vec<_> = chunks.iter().map(|chunk| (chunk.range, chunk.done.is_some())).collect();
+    let is_written = |index: usize| index == 1 || index == 3;
+    let expected: Vec<_> =
+        pages.iter().enumerate().map(|(index, page)| (page.range, is_written(index))).collect();
+    assert_eq!(found, expected);
+    // Cut again, what is left is what it was.
+    let left: Vec<_> = fixture.pages().await.iter().map(|page| page.range).collect();
+    assert_eq!(left, [pages[0].range, pages[2].range, pages[4].range]);
+    fixture.fill().await;
+    fixture.complete(&rotation(2)).await.unwrap();
 }
 
 async fn two_reencryptors_write_the_same_chunks_at_once(fixture: Fixture) {
@@ -105,7 +137,8 @@ async fn two_reencryptors_write_the_same_chunks_at_once(fixture: Fixture) {
         if writer % 2 == 1 {
             pages.reverse();
         }
-        writers.push(tokio::spawn(async move { store.write_chunks(instance, 2, pages).await }));
+        let chunks = pages.into_iter().map(Page::into_chunk).collect();
+        writers.push(tokio::spawn(async move { store.write_chunks(instance, 2, chunks).await }));
     }
     for writer in writers {
         writer.await.unwrap().unwrap();

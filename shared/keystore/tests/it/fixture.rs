@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use keystore::{
-    KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewChunk, NewKey, WrittenChunk,
+    Cut, KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewChunk, NewKey,
+    WrittenChunk,
 };
 use machines::gate::OpenRequest;
 use protocol::keystore::{GateMode, Generation, KeystoreRow};
 use protocol::order::OrderRef;
-use protocol::page::ChunkRange;
+use protocol::page::{ChunkRange, WrappedRow};
 use protocol::{
     Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, OrderNumber, Pattern, RotationId,
     UnixMillis, VersionId,
@@ -54,6 +55,25 @@ pub struct Fixture {
     pub instance: InstanceId,
     pub url: String,
     _folder: Option<TempDir>,
+}
+
+/// Rows of a page.
+const ROWS_PER_PAGE: u32 = 3;
+
+/// A chunk whose rows a test can take out, change and put in.
+#[derive(Clone)]
+pub struct Page {
+    pub range: ChunkRange,
+    pub written: WrittenChunk,
+    pub rows: Vec<WrappedRow>,
+    pub quarantined: Vec<(WrappedRow, String)>,
+}
+
+impl Page {
+    pub fn into_chunk(self) -> NewChunk {
+        let Self { range, written, rows, quarantined } = self;
+        NewChunk { range, written, rows: rows.into(), quarantined }
+    }
 }
 
 impl Fixture {
@@ -212,7 +232,7 @@ impl Fixture {
     // ---- rotations
 
     pub async fn open(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {
-        self.store.open_generation(self.instance, rotation.request(), 3).await
+        self.store.open_generation(self.instance, rotation.request()).await
     }
 
     pub async fn abort(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {
@@ -238,7 +258,7 @@ impl Fixture {
     }
 
     /// The chunks that are not written, as a unit re-wraps them.
-    pub async fn pages(&self) -> Vec<NewChunk> {
+    pub async fn pages(&self) -> Vec<Page> {
         let row = self.row().await;
         let open = row.open.unwrap();
         let mut pages = Vec::new();
@@ -246,25 +266,47 @@ impl Fixture {
             if chunk.done.is_some() {
                 continue;
             }
-            let mut rows = match &row.active {
-                None => Vec::new(),
-                Some(active) => self
-                    .store
-                    .rows(self.instance, active.number, chunk.range, open.number)
-                    .await
-                    .unwrap(),
+            let Some(active) = &row.active else {
+                let (range, rows) = (chunk.range, Vec::new());
+                pages.push(Page { range, written: written(0), rows, quarantined: Vec::new() });
+                continue;
             };
-            for row in &mut rows {
-                row.blob = blob(open.pattern, row.version);
+            let cut = Cut::Every(ROWS_PER_PAGE);
+            let ranges = vec![chunk.range];
+            let mut read = self.store.pages(self.instance, active.number, ranges, open.number, cut);
+            while let Some(page) = read.recv().await {
+                let (range, rows) = page.unwrap();
+                let mut rows = rows.to_vec();
+                for row in &mut rows {
+                    row.blob = blob(open.pattern, row.version);
+                }
+                let (written, quarantined) = (written(rows.len()), Vec::new());
+                pages.push(Page { range, written, rows, quarantined });
             }
-            let (written, quarantined) = (written(rows.len()), Vec::new());
-            pages.push(NewChunk { range: chunk.range, written, rows, quarantined });
         }
         pages
     }
 
-    pub async fn write(&self, number: u32, pages: Vec<NewChunk>) -> Result<(), KeystoreError> {
-        self.store.write_chunks(self.instance, number, pages).await
+    pub async fn write(&self, number: u32, pages: Vec<Page>) -> Result<(), KeystoreError> {
+        let chunks = pages.into_iter().map(Page::into_chunk).collect();
+        self.store.write_chunks(self.instance, number, chunks).await
+    }
+
+    /// The rows of a range.
+    pub async fn rows(&self, number: u32, range: ChunkRange, not_born: u32) -> Vec<WrappedRow> {
+        self.read(number, range, not_born).await.unwrap()
+    }
+
+    /// The same, or why there are none.
+    pub async fn read(
+        &self,
+        number: u32,
+        range: ChunkRange,
+        not_born: u32,
+    ) -> Result<Vec<WrappedRow>, KeystoreError> {
+        let ranges = vec![range];
+        let mut pages = self.store.pages(self.instance, number, ranges, not_born, Cut::Never);
+        pages.recv().await.expect("a page").map(|(_, rows)| rows.to_vec())
     }
 
     /// Writes every chunk of the generation that is open.

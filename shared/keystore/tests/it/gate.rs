@@ -219,7 +219,7 @@ async fn instances_do_not_touch_each_other(fixture: Fixture) {
     let keystore = protocol::KeystoreId::from_uuid(uuid::Uuid::new_v4());
     fixture.store.ensure(other, keystore).await.unwrap();
     let first = rotation(1);
-    fixture.store.open_generation(other, first.request(), 3).await.unwrap();
+    fixture.store.open_generation(other, first.request()).await.unwrap();
     fixture.create("mine too").await.unwrap();
     fixture.store.abort(other, first.order, (None, first.to), first.epoch).await.unwrap();
     fixture.rotate(&rotation(2)).await;

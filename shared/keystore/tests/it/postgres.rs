@@ -205,7 +205,7 @@ async fn an_opening_is_not_starved_by_a_stream_of_writers() {
         .collect();
     until("the stream flows", async || written.load(Ordering::Relaxed) > 64).await;
     let before = (written.load(Ordering::Relaxed), Instant::now());
-    opener.open_generation(fixture.instance, rotation(2).request(), 3).await.unwrap();
+    opener.open_generation(fixture.instance, rotation(2).request()).await.unwrap();
     let (during, took) = (written.load(Ordering::Relaxed) - before.0, before.1.elapsed());
     // Each writer may finish what it holds, and one that was queued before the opening.
     assert!(during <= 64, "{during} writes passed the opening");
@@ -337,7 +337,7 @@ async fn what_the_database_says_is_passed_on() {
     let wrong = fixture.url.replacen("://", "://nobody-", 1);
     let refused = Keystore::open(&wrong, None).await.unwrap_err().to_string();
     assert!(refused.contains("nobody-") && refused.contains("SQLSTATE 28"), "{refused}");
-    let missing = fixture.store.rows(fixture.instance, 77, protocol::page::ChunkRange::WHOLE, 0);
-    let missing = missing.await.unwrap_err().to_string();
+    let missing = fixture.read(77, protocol::page::ChunkRange::WHOLE, 0).await;
+    let missing = missing.unwrap_err().to_string();
     assert!(missing.contains(&fixture.table(77)) && missing.contains("42P01"), "{missing}");
 }

@@ -89,7 +89,7 @@ async fn a_purge_in_a_rotation_is_a_tombstone_until_it_has_flipped(fixture: Fixt
     fixture.flip(&next).await.unwrap();
     purge(&fixture, metas[2].key).await.unwrap();
     let whole = protocol::page::ChunkRange::WHOLE;
-    let read_back = fixture.store.rows(fixture.instance, 2, whole, 2).await.unwrap();
+    let read_back = fixture.rows(2, whole, 2).await;
     assert_eq!(read_back.len(), 7);
 
     fixture.mark_flipped(&next).await.unwrap();

@@ -1,10 +1,10 @@
 //! Versions that no unit opens are carried beside the generation that goes without them.
 
-use keystore::{KeyMeta, KeystoreError, NewChunk};
+use keystore::{KeyMeta, KeystoreError};
 use protocol::keystore::KeystoreRow;
 use protocol::page::ChunkRange;
 
-use super::fixture::{Fixture, Rotation, rotation};
+use super::fixture::{Fixture, Page, Rotation, rotation};
 use super::on_both_stores;
 
 on_both_stores!(
@@ -18,10 +18,9 @@ on_both_stores!(
 const REASON: &str = "the blob does not open";
 
 /// The pages of the generation that is open, this key's version in quarantine.
-async fn pages_without(fixture: &Fixture, lost: &KeyMeta) -> Vec<NewChunk> {
+async fn pages_without(fixture: &Fixture, lost: &KeyMeta) -> Vec<Page> {
     let active = fixture.row().await.active.unwrap().number;
-    let old =
-        fixture.store.rows(fixture.instance, active, ChunkRange::WHOLE, u32::MAX).await.unwrap();
+    let old = fixture.rows(active, ChunkRange::WHOLE, u32::MAX).await;
     let old = old.into_iter().find(|row| row.version == lost.version).unwrap();
     let mut pages = fixture.pages().await;
     for page in &mut pages {

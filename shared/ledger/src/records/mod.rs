@@ -14,6 +14,7 @@ macro_rules! on {
 }
 
 mod audit;
+mod batch;
 mod error;
 mod lease;
 mod postgres;
@@ -26,19 +27,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use machines::rotation::record::Record;
 use protocol::api::AuditView;
-use protocol::codec;
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
 use protocol::{InstanceId, ProcessId, RotationId, UnixMillis};
 use tls::Authority;
 
+pub use self::batch::Batch;
 pub use self::error::RecordsError;
 pub use self::lease::{Acquired, MAX_LEASE_MS};
 
-use self::audit::Entry;
 use self::lease::Lease;
 use self::postgres::PostgresRecords;
-use self::rows::{RotationRow, malformed, read, read_record, request_key, storable};
+use self::rows::{malformed, read, read_record, request_key};
 use self::sqlite::SqliteRecords;
 
 /// Most answers to requests that are remembered.
@@ -127,9 +127,9 @@ impl Records {
 
     /// Saves a rotation's record.
     pub async fn save(&self, instance: InstanceId, record: &Record) -> Result<(), RecordsError> {
-        let row = RotationRow::new(instance, record)?;
-        let held = self.held();
-        on!(self.save(held, row, None))
+        let mut batch = Batch::default();
+        batch.record(instance, record, None)?;
+        self.save_all(batch).await.map(drop)
     }
 
     /// Records of an instance, newest first, at most `limit`.
@@ -163,10 +163,9 @@ impl Records {
         chain: Vec<SignedManifest>,
         standing: Option<SignedStandingOrder>,
     ) -> Result<(), RecordsError> {
-        let mut documents = vec![(MANIFESTS, codec::encode(&chain))];
-        documents.extend(standing.map(|standing| (STANDING_ORDER, codec::encode(&standing))));
-        let held = self.held();
-        on!(self.save_documents(held, instance, storable(name), documents))
+        let mut batch = Batch::default();
+        batch.documents(instance, name, &chain, standing.as_ref());
+        self.save_all(batch).await.map(drop)
     }
 
     /// The chain of manifests, oldest first; empty if there is none.
@@ -201,10 +200,10 @@ impl Records {
         action: String,
         details: serde_json::Value,
     ) -> Result<AuditView, RecordsError> {
-        let (actor, action) = (storable(actor), storable(action));
-        let entry = Entry { at, actor, action, details: details.to_string() };
-        let held = self.held();
-        audit::view(on!(self.append(held, instance, entry))?)
+        let mut batch = Batch::default();
+        batch.entry(instance, at, actor, action, &details);
+        let mut written = self.save_all(batch).await?;
+        written.pop().ok_or_else(|| RecordsError::Database("no entry was written".to_owned()))
     }
 
     /// The audit log after an entry, verified from its beginning.
@@ -228,7 +227,8 @@ impl Records {
         at: UnixMillis,
         answer: String,
     ) -> Result<(), RecordsError> {
-        let held = self.held();
-        on!(self.remember(held, request_key(request), at, storable(answer)))
+        let mut batch = Batch::default();
+        batch.answer(request, at, answer);
+        self.save_all(batch).await.map(drop)
     }
 }

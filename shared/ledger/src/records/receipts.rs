@@ -1,12 +1,10 @@
 //! Receipts: saved with the end of their rotation or not at all, and never changed.
 
-use machines::receipt::receipt_hash;
 use machines::rotation::record::Record;
 use protocol::receipt::{AuditHead, RotationReceipt};
 use protocol::{Digest, InstanceId, RotationId};
 
-use super::rows::{ReceiptRow, RotationRow};
-use super::{Records, RecordsError, Store};
+use super::{Batch, Records, RecordsError, Store};
 
 impl Records {
     /// Saves the record of a rotation that has ended well, and its receipt, both or neither. A
@@ -17,11 +15,9 @@ impl Records {
         record: &Record,
         receipt: &RotationReceipt,
     ) -> Result<(), RecordsError> {
-        let row = RotationRow::new(instance, record)?;
-        let hash = receipt_hash(receipt).0;
-        let receipt = ReceiptRow { hash, document: receipt.to_text() };
-        let held = self.held();
-        on!(self.save(held, row, Some(receipt)))
+        let mut batch = Batch::default();
+        batch.record(instance, record, Some(receipt))?;
+        self.save_all(batch).await.map(drop)
     }
 
     /// A rotation's receipt, as it was saved: JSON.

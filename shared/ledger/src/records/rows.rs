@@ -1,8 +1,10 @@
 //! What both stores write and read, in the form in which it is in their columns.
 
 use crypto::digest;
+use machines::receipt::receipt_hash;
 use machines::rotation::record::{Record, Verdict};
 use protocol::codec;
+use protocol::receipt::RotationReceipt;
 use protocol::{InstanceId, RotationId};
 
 use super::RecordsError;
@@ -45,6 +47,12 @@ impl RotationRow {
 pub(super) struct ReceiptRow {
     pub(super) hash: [u8; 32],
     pub(super) document: String,
+}
+
+impl ReceiptRow {
+    pub(super) fn new(receipt: &RotationReceipt) -> Self {
+        Self { hash: receipt_hash(receipt).0, document: receipt.to_text() }
+    }
 }
 
 /// Text as PostgreSQL can keep it: without U+0000, which a request from the queue may hold. The

@@ -67,7 +67,8 @@ fn obey<R: CryptoRng>(
                 .map_err(data_refusal)
         }
         KeyRequest::Check { rows } => {
-            let (opened_count, unopened) = page::check_rows(keyring, &rows, &[]);
+            let (opened_count, unopened) =
+                page::check_rows(keyring, rows.iter().map(WrappedRow::as_ref), std::iter::empty());
             Ok(KeyAnswer::Checked { opened_count, unopened })
         }
     }
@@ -109,7 +110,7 @@ fn create<R: CryptoRng>(
             attributes: item.attributes,
             blob: Vec::new(),
         };
-        let bound = binding(instance, &row);
+        let bound = binding(instance, row.as_ref());
         let blobs = keys
             .iter()
             .map(|keys| blob::seal_blob(keys, &bound, key.expose(), rng))
@@ -128,7 +129,7 @@ fn open(
     let refuse = |error: blob::BlobError| KeyRefusal::BlobDoesNotOpen(error.to_string());
     let header = BlobHeader::parse(&row.blob).map_err(refuse)?;
     let keys = keyring.keys(header.pattern).ok_or(KeyRefusal::PatternNotHeld(header.pattern))?;
-    let key = blob::open_blob(keys, &binding(instance, row), &row.blob).map_err(refuse)?;
+    let key = blob::open_blob(keys, &binding(instance, row.as_ref()), &row.blob).map_err(refuse)?;
     // Authentic now: the attributes are part of the blob's additional data.
     Ok((key, attributes_of(row.attributes)?))
 }

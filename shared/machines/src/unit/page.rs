@@ -1,15 +1,14 @@
 //! Pages: re-wrapping a chunk of wrapped keys, and opening them for a check. No state changes.
 
-use crypto::blob::{self, BlobBinding, BlobHeader};
+use crypto::blob::{self, BlobBinding, BlobHeader, Rewrapper};
 use crypto::digest::ChunkDigest;
 use crypto::domain;
 use crypto::identity::Identity;
 use protocol::codec;
 use protocol::page::{
     CheckAnswer, CheckPage, ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow,
-    WrappedRow,
 };
-use protocol::{InstanceId, ProcessId};
+use protocol::{Blobs, InstanceId, ProcessId, RowRef};
 use rand::CryptoRng;
 
 use super::keyring::{Keyring, RewrapLeave};
@@ -31,15 +30,16 @@ pub fn rewrap<R: CryptoRng>(
     let (Some(from), Some(to)) = (keyring.keys(leave.from), keyring.keys(leave.to)) else {
         return PageAnswer::Refused("the unit does not hold both patterns".to_owned());
     };
-    let mut blobs = Vec::with_capacity(page.rows.len());
+    let mut blobs = Blobs::with_room(page.rows.byte_count());
     let mut unopened = Vec::new();
     let (mut old_digest, mut new_digest) = (ChunkDigest::new(), ChunkDigest::new());
-    for row in &page.rows {
-        match blob::rewrap(from, to, &binding(instance, row), &row.blob, rng) {
+    let mut rewrapper = Rewrapper::new(from, to);
+    for row in page.rows.iter() {
+        let bound = binding(instance, row);
+        match blobs.push_with(|out| rewrapper.rewrap(&bound, row.blob, rng, out)) {
             Ok(new_blob) => {
-                old_digest.row(row.version, row.key, row.attributes, &row.blob);
-                new_digest.row(row.version, row.key, row.attributes, &new_blob);
-                blobs.push(new_blob);
+                old_digest.row(row.version, row.key, row.attributes, row.blob);
+                new_digest.row(row.version, row.key, row.attributes, new_blob);
             }
             Err(error) => unopened.push(named(row, error.to_string())),
         }
@@ -72,26 +72,28 @@ pub fn check(keyring: &Keyring, page: &CheckPage) -> CheckAnswer {
     if !page.new_blobs.is_empty() && page.new_blobs.len() != page.rows.len() {
         return CheckAnswer::Refused("there is not one new blob for each row".to_owned());
     }
-    let (opened_count, unopened) = check_rows(keyring, &page.rows, &page.new_blobs);
+    let (opened_count, unopened) =
+        check_rows(keyring, page.rows.iter(), page.new_blobs.iter().map(Some));
     CheckAnswer::Checked { opened_count, unopened }
 }
 
 /// How many rows open (and compare equal with their new blob, where there is one), and the others.
-pub fn check_rows(
+pub fn check_rows<'a>(
     keyring: &Keyring,
-    rows: &[WrappedRow],
-    new_blobs: &[Vec<u8>],
+    rows: impl Iterator<Item = RowRef<'a>>,
+    new_blobs: impl Iterator<Item = Option<&'a [u8]>>,
 ) -> (u64, Vec<UnopenedRow>) {
-    let mut unopened = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        if let Err(reason) = check_row(keyring, row, new_blobs.get(index)) {
-            unopened.push(named(row, reason));
+    let (mut opened_count, mut unopened) = (0, Vec::new());
+    for (row, second) in rows.zip(new_blobs.chain(std::iter::repeat(None))) {
+        match check_row(keyring, row, second) {
+            Ok(()) => opened_count += 1,
+            Err(reason) => unopened.push(named(row, reason)),
         }
     }
-    ((rows.len() - unopened.len()) as u64, unopened)
+    (opened_count, unopened)
 }
 
-fn check_row(keyring: &Keyring, row: &WrappedRow, second: Option<&Vec<u8>>) -> Result<(), String> {
+fn check_row(keyring: &Keyring, row: RowRef<'_>, second: Option<&[u8]>) -> Result<(), String> {
     let instance = keyring.instance.ok_or("the unit is in imprint mode")?;
     let open = |blob: &[u8]| {
         let header = BlobHeader::parse(blob).map_err(|error| error.to_string())?;
@@ -100,7 +102,7 @@ fn check_row(keyring: &Keyring, row: &WrappedRow, second: Option<&Vec<u8>>) -> R
             .ok_or_else(|| format!("no register holds pattern {}", header.pattern))?;
         blob::open_blob(keys, &binding(instance, row), blob).map_err(|error| error.to_string())
     };
-    let first = open(&row.blob)?;
+    let first = open(row.blob)?;
     match second {
         None => Ok(()),
         Some(second) if first.ct_eq(&open(second)?) => Ok(()),
@@ -119,8 +121,8 @@ fn check_leave(keyring: &Keyring, page: &RewrapPage) -> Result<RewrapLeave, &'st
     if leave.from != page.from || leave.to != page.to {
         return Err("the page names other patterns than the rotation's");
     }
-    let in_order = page.rows.windows(2).all(|pair| pair[0].version < pair[1].version);
-    if !in_order || page.rows.iter().any(|row| !page.range.contains(row.version)) {
+    let is_in_order = page.rows.iter().map(|row| row.version).is_sorted_by(|one, next| one < next);
+    if !is_in_order || page.rows.iter().any(|row| !page.range.contains(row.version)) {
         return Err("the rows are not in order, or not in the page's range");
     }
     Ok(leave)
@@ -144,11 +146,11 @@ pub fn read_receipt(
 }
 
 /// What the blob of a row is bound to.
-pub fn binding(instance: InstanceId, row: &WrappedRow) -> BlobBinding {
+pub fn binding(instance: InstanceId, row: RowRef<'_>) -> BlobBinding {
     let (key, version, attributes) = (row.key, row.version, row.attributes);
     BlobBinding { instance, key, version, attributes }
 }
 
-fn named(row: &WrappedRow, reason: String) -> UnopenedRow {
+fn named(row: RowRef<'_>, reason: String) -> UnopenedRow {
     UnopenedRow { version: row.version, key: row.key, reason }
 }

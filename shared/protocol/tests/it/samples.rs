@@ -226,6 +226,18 @@ impl Made for SessionAsk {
     }
 }
 
+impl Made for protocol::Rows {
+    fn made(source: &mut Source) -> Self {
+        Self::from(source.make::<Vec<WrappedRow>>())
+    }
+}
+
+impl Made for protocol::Blobs {
+    fn made(source: &mut Source) -> Self {
+        Self::from(source.make::<Vec<Vec<u8>>>())
+    }
+}
+
 impl Made for SecretBytes {
     fn made(source: &mut Source) -> Self {
         Self::new(source.make())

@@ -7,13 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crypto::blob::{self, BlobBinding, WrapKeys};
 use crypto::master_key::MasterKey;
-use crypto::random::ProcessRng;
-use end_to_end::cluster::{INSTANCE, SEED, UNITS};
+use end_to_end::cluster::{INSTANCE, UNITS};
 use end_to_end::keys::Client;
 use end_to_end::{Cluster, Flavour, database, process, tap};
 use protocol::report::Standing;
 use protocol::{InstanceId, KeyId, Pattern, PublicKey, VersionId};
-use rand::SeedableRng;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -68,20 +66,9 @@ fn pattern(view: &Value, field: &str) -> Pattern {
     view[field].as_str().unwrap().parse().unwrap()
 }
 
-/// The master key of a pattern: a unit of a test build has drawn it from a seed that we know.
+/// The master key of a pattern.
 pub fn master_key_of(pattern: Pattern) -> MasterKey {
-    for (unit, _) in UNITS.iter().filter(|(_, kind)| *kind == "recovery-unit") {
-        for counter in 0..5_000u64 {
-            let seed = format!("{SEED} {unit}");
-            let parts: [&[u8]; 2] = [seed.as_bytes(), &counter.to_le_bytes()];
-            let seed = crypto::digest::sha256("keyhelm testing v1", &parts).0;
-            let key = MasterKey::generate(&mut ProcessRng::from_seed(seed));
-            if key.pattern() == pattern {
-                return key;
-            }
-        }
-    }
-    panic!("no unit has drawn the master key of pattern {pattern}");
+    end_to_end::master_keys::master_key_of(pattern).unwrap()
 }
 
 /// How many rows of all wrapped tables the key opens, and how many there are.

@@ -57,7 +57,7 @@ pub fn every_key_opens(saved: &[Saved<'_>], store: &Store) -> Result<(), Violati
         let keys = WrapKeys::derive(current);
         for stored in store.tables.get(&active.number).into_iter().flat_map(|table| table.values())
         {
-            let bound = binding(store.row.instance, &stored.row);
+            let bound = binding(store.row.instance, stored.row.as_ref());
             if let Err(error) = open_blob(&keys, &bound, &stored.row.blob) {
                 let (version, name) = (stored.row.version, &unit.node.name);
                 return Err(fired(format!("{version} does not open in {name}: {error}")));

@@ -6,6 +6,7 @@
 //! wait for the row.
 
 use deadpool_postgres::Transaction;
+use futures_util::future::join;
 use protocol::ProcessId;
 
 use super::{PostgresRecords, commit, database, exclusive, get};
@@ -55,15 +56,16 @@ impl PostgresRecords {
 /// The row, held until the end of the transaction. The clock is read in a statement of its own:
 /// in the one that waits for the row it may be read before the wait.
 pub(super) async fn hold(tx: &Transaction<'_>) -> Result<LeaseRow, RecordsError> {
-    tx.execute("SELECT 1 FROM coordinator_lease FOR UPDATE", &[]).await.map_err(database)?;
-    let row = tx
-        .query_one(
-            "SELECT number, holder, CEIL(GREATEST(0, EXTRACT(EPOCH FROM
+    let held = tx.execute_typed("SELECT 1 FROM coordinator_lease FOR UPDATE", &[]);
+    // Asked for at once; the server does it when the row is held.
+    let read = tx.query_typed_one(
+        "SELECT number, holder, CEIL(GREATEST(0, EXTRACT(EPOCH FROM
              expires_at - clock_timestamp()) * 1000))::BIGINT FROM coordinator_lease",
-            &[],
-        )
-        .await
-        .map_err(database)?;
+        &[],
+    );
+    let (held, row) = join(held, read).await;
+    held.map_err(database)?;
+    let row = row.map_err(database)?;
     Ok(LeaseRow {
         number: get::<i64>(&row, 0)? as u64,
         holder: get::<Option<_>>(&row, 1)?.map(ProcessId::from_uuid),

@@ -4,43 +4,14 @@ use deadpool_postgres::Transaction;
 use futures_util::{TryStreamExt, pin_mut};
 use protocol::api::AuditView;
 use protocol::{InstanceId, UnixMillis};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{IsolationLevel, Row};
 
-use super::{PostgresRecords, commit, database, get, write};
+use super::{PostgresRecords, database, get};
 use crate::RecordsError;
 use crate::records::audit::{AuditRow, Entry, Head, Reader};
-use crate::records::lease::Lease;
 
 impl PostgresRecords {
-    pub(in crate::records) async fn append(
-        &self,
-        held: Option<Lease>,
-        instance: InstanceId,
-        entry: Entry,
-    ) -> Result<AuditRow, RecordsError> {
-        let mut client = self.client().await?;
-        let tx = write(&mut client, held).await?;
-        let row = load_head(&tx, instance).await?.next(entry);
-        let (seq, hash) = (row.seq as i64, row.hash.as_slice());
-        let Entry { at, actor, action, details } = &row.entry;
-        tx.execute(
-            "INSERT INTO coordinator_audit (instance, seq, at, actor, action, details, hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            &[&instance.uuid(), &seq, &(at.0 as i64), actor, action, details, &hash],
-        )
-        .await
-        .map_err(database)?;
-        tx.execute(
-            "INSERT INTO coordinator_audit_heads (instance, seq, hash) VALUES ($1, $2, $3)
-             ON CONFLICT (instance) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
-            &[&instance.uuid(), &seq, &hash],
-        )
-        .await
-        .map_err(database)?;
-        commit(tx, fail_points::RECORD_AUDIT).await?;
-        Ok(row)
-    }
-
     pub(in crate::records) async fn audit_log(
         &self,
         instance: InstanceId,
@@ -78,10 +49,10 @@ pub(super) async fn load_head(
     instance: InstanceId,
 ) -> Result<Head, RecordsError> {
     let sql = "SELECT seq, hash FROM coordinator_audit_heads WHERE instance = $1";
-    let Some(row) = tx.query_opt(sql, &[&instance.uuid()]).await.map_err(database)? else {
-        return Ok(Head::default());
-    };
-    Ok(Head { seq: get::<i64>(&row, 0)? as u64, hash: hash(&row, 1)? })
+    let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
+    let found = tx.query_typed(sql, &bound).await.map_err(database)?;
+    let Some(row) = found.first() else { return Ok(Head::default()) };
+    Ok(Head { seq: get::<i64>(row, 0)? as u64, hash: hash(row, 1)? })
 }
 
 fn audit_row(row: &Row) -> Result<AuditRow, RecordsError> {

@@ -2,6 +2,7 @@
 //! the lease: writers queue at it, whoever takes the lease waits for the writes in flight, and the
 //! chain of the audit log never forks.
 
+mod batch;
 mod lease;
 mod log;
 mod pool;
@@ -11,15 +12,14 @@ mod schema;
 use std::fmt;
 
 use deadpool_postgres::{Object, Pool, Transaction};
-use protocol::{InstanceId, RotationId, UnixMillis};
+use protocol::{InstanceId, RotationId};
 use tls::Authority;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSqlOwned, ToSql};
 use tokio_postgres::{IsolationLevel, Row};
 
+use super::RecordsError;
 use super::lease::{Lease, LeaseRow};
-use super::rows::{ReceiptRow, RotationRow};
-use super::{MAX_REQUESTS, RecordsError};
 
 /// The store of one PostgreSQL database.
 #[derive(Clone)]
@@ -59,40 +59,6 @@ impl PostgresRecords {
         row.map(|row| get(&row, 0)).transpose()
     }
 
-    pub(super) async fn save(
-        &self,
-        held: Option<Lease>,
-        row: RotationRow,
-        receipt: Option<ReceiptRow>,
-    ) -> Result<(), RecordsError> {
-        let mut client = self.client().await?;
-        let tx = write(&mut client, held).await?;
-        tx.execute(
-            "INSERT INTO coordinator_rotations
-             (instance, rotation, record, is_decided, is_aborted, finished_at, verdict_under)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
-             is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
-             finished_at = excluded.finished_at, verdict_under =
-             greatest(excluded.verdict_under, coordinator_rotations.verdict_under)",
-            &[
-                &row.instance.uuid(),
-                &row.rotation.uuid(),
-                &row.bytes,
-                &row.is_decided,
-                &row.is_aborted,
-                &row.finished_at,
-                &row.verdict_under,
-            ],
-        )
-        .await
-        .map_err(database)?;
-        if let Some(receipt) = receipt {
-            receipts::insert(&tx, &row, &receipt).await?;
-        }
-        commit(tx, fail_points::RECORD_SAVE).await
-    }
-
     pub(super) async fn list(
         &self,
         instance: InstanceId,
@@ -127,28 +93,6 @@ impl PostgresRecords {
         self.optional(sql, &[&rotation.uuid()]).await
     }
 
-    pub(super) async fn save_documents(
-        &self,
-        held: Option<Lease>,
-        instance: InstanceId,
-        name: String,
-        documents: Vec<(&'static str, Vec<u8>)>,
-    ) -> Result<(), RecordsError> {
-        let mut client = self.client().await?;
-        let tx = write(&mut client, held).await?;
-        for (kind, bytes) in documents {
-            tx.execute(
-                "INSERT INTO coordinator_documents (instance, kind, name, bytes)
-                 VALUES ($1, $2, $3, $4) ON CONFLICT (instance, kind)
-                 DO UPDATE SET bytes = excluded.bytes, name = excluded.name",
-                &[&instance.uuid(), &kind, &name, &bytes],
-            )
-            .await
-            .map_err(database)?;
-        }
-        commit(tx, fail_points::RECORD_DOCUMENTS).await
-    }
-
     pub(super) async fn document(
         &self,
         instance: InstanceId,
@@ -167,32 +111,6 @@ impl PostgresRecords {
 
     pub(super) async fn answered(&self, request: String) -> Result<Option<String>, RecordsError> {
         self.optional("SELECT answer FROM coordinator_requests WHERE id = $1", &[&request]).await
-    }
-
-    pub(super) async fn remember(
-        &self,
-        held: Option<Lease>,
-        request: String,
-        at: UnixMillis,
-        answer: String,
-    ) -> Result<(), RecordsError> {
-        let mut client = self.client().await?;
-        let tx = write(&mut client, held).await?;
-        tx.execute(
-            "INSERT INTO coordinator_requests (id, at, answer) VALUES ($1, $2, $3)
-             ON CONFLICT (id) DO NOTHING",
-            &[&request, &(at.0 as i64), &answer],
-        )
-        .await
-        .map_err(database)?;
-        tx.execute(
-            "DELETE FROM coordinator_requests WHERE id IN (SELECT id FROM coordinator_requests
-             ORDER BY at DESC, id DESC OFFSET $1)",
-            &[&i64::from(MAX_REQUESTS)],
-        )
-        .await
-        .map_err(database)?;
-        commit(tx, fail_points::RECORD_REQUEST).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use deadpool_postgres::Transaction;
 use protocol::{InstanceId, RotationId};
+use tokio_postgres::types::Type;
 
 use super::{PostgresRecords, database, log};
 use crate::RecordsError;
@@ -13,11 +14,16 @@ pub(super) async fn insert(
     row: &RotationRow,
     receipt: &ReceiptRow,
 ) -> Result<(), RecordsError> {
-    tx.execute(
+    tx.execute_typed(
         "INSERT INTO coordinator_receipts (instance, seq, rotation, hash, document)
          SELECT $1, coalesce(max(seq), 0) + 1, $2, $3, $4 FROM coordinator_receipts
          WHERE instance = $1 ON CONFLICT (instance, rotation) DO NOTHING",
-        &[&row.instance.uuid(), &row.rotation.uuid(), &receipt.hash.as_slice(), &receipt.document],
+        &[
+            (&row.instance.uuid(), Type::UUID),
+            (&row.rotation.uuid(), Type::UUID),
+            (&receipt.hash.as_slice(), Type::BYTEA),
+            (&receipt.document, Type::TEXT),
+        ],
     )
     .await
     .map_err(database)?;

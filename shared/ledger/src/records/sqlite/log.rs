@@ -2,41 +2,13 @@
 
 use protocol::api::AuditView;
 use protocol::{InstanceId, UnixMillis};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::{SqliteRecords, database};
 use crate::RecordsError;
 use crate::records::audit::{AuditRow, Entry, Head, Reader};
-use crate::records::lease::Lease;
 
 impl SqliteRecords {
-    pub(in crate::records) async fn append(
-        &self,
-        held: Option<Lease>,
-        instance: InstanceId,
-        entry: Entry,
-    ) -> Result<AuditRow, RecordsError> {
-        self.write(held, move |tx| {
-            let row = load_head(tx, instance)?.next(entry);
-            let (seq, Entry { at, actor, action, details }) = (row.seq as i64, &row.entry);
-            tx.execute(
-                "INSERT INTO coordinator_audit
-                 (instance, seq, at, actor, action, details, hash)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![instance.bytes(), seq, at.0 as i64, actor, action, details, row.hash],
-            )
-            .map_err(database)?;
-            tx.execute(
-                "INSERT INTO coordinator_audit_heads (instance, seq, hash) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (instance) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
-                params![instance.bytes(), seq, row.hash],
-            )
-            .map_err(database)?;
-            Ok(row)
-        })
-        .await
-    }
-
     pub(in crate::records) async fn audit_log(
         &self,
         instance: InstanceId,

@@ -1,6 +1,7 @@
 //! The coordinator's store in SQLite: one file, `synchronous=FULL`, every write under
 //! `BEGIN IMMEDIATE`, so that the lease that a write has checked is the lease until it is done.
 
+mod batch;
 mod lease;
 mod log;
 mod receipts;
@@ -9,12 +10,11 @@ mod schema;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::{InstanceId, RotationId, UnixMillis};
+use protocol::{InstanceId, RotationId};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::RecordsError;
 use super::lease::Lease;
-use super::rows::{ReceiptRow, RotationRow};
-use super::{MAX_REQUESTS, RecordsError};
 
 /// The store of one SQLite file.
 #[derive(Clone, Debug)]
@@ -81,40 +81,6 @@ impl SqliteRecords {
         .await
     }
 
-    pub(super) async fn save(
-        &self,
-        held: Option<Lease>,
-        row: RotationRow,
-        receipt: Option<ReceiptRow>,
-    ) -> Result<(), RecordsError> {
-        self.write(held, move |tx| {
-            tx.execute(
-                "INSERT INTO coordinator_rotations
-                 (instance, rotation, record, is_decided, is_aborted, finished_at, verdict_under)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
-                 is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
-                 finished_at = excluded.finished_at, verdict_under =
-                 max(excluded.verdict_under, coordinator_rotations.verdict_under)",
-                params![
-                    row.instance.bytes(),
-                    row.rotation.bytes(),
-                    row.bytes,
-                    row.is_decided,
-                    row.is_aborted,
-                    row.finished_at,
-                    row.verdict_under
-                ],
-            )
-            .map_err(database)?;
-            if let Some(receipt) = receipt {
-                receipts::insert(tx, &row, &receipt)?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
     pub(super) async fn list(
         &self,
         instance: InstanceId,
@@ -152,28 +118,6 @@ impl SqliteRecords {
         self.read(move |tx| optional(tx, sql, *rotation.bytes())).await
     }
 
-    pub(super) async fn save_documents(
-        &self,
-        held: Option<Lease>,
-        instance: InstanceId,
-        name: String,
-        documents: Vec<(&'static str, Vec<u8>)>,
-    ) -> Result<(), RecordsError> {
-        self.write(held, move |tx| {
-            for (kind, bytes) in documents {
-                tx.execute(
-                    "INSERT INTO coordinator_documents (instance, kind, name, bytes)
-                     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (instance, kind)
-                     DO UPDATE SET bytes = excluded.bytes, name = excluded.name",
-                    params![instance.bytes(), kind, name, bytes],
-                )
-                .map_err(database)?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
     pub(super) async fn document(
         &self,
         instance: InstanceId,
@@ -207,31 +151,6 @@ impl SqliteRecords {
     pub(super) async fn answered(&self, request: String) -> Result<Option<String>, RecordsError> {
         let sql = "SELECT answer FROM coordinator_requests WHERE id = ?1";
         self.read(move |tx| optional(tx, sql, request)).await
-    }
-
-    pub(super) async fn remember(
-        &self,
-        held: Option<Lease>,
-        request: String,
-        at: UnixMillis,
-        answer: String,
-    ) -> Result<(), RecordsError> {
-        self.write(held, move |tx| {
-            tx.execute(
-                "INSERT INTO coordinator_requests (id, at, answer) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (id) DO NOTHING",
-                params![request, at.0 as i64, answer],
-            )
-            .map_err(database)?;
-            tx.execute(
-                "DELETE FROM coordinator_requests WHERE id IN (SELECT id FROM
-                 coordinator_requests ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?1)",
-                [MAX_REQUESTS],
-            )
-            .map_err(database)?;
-            Ok(())
-        })
-        .await
     }
 }
 

@@ -35,8 +35,8 @@ const PLAN: [(&str, Work, &[&str]); 11] = [
     ("coordinator", Work::Abort, &["driver.saved", "record.save"]),
     ("reencryptor", Work::Abort, &["driver.saved", "keystore.abort", "keystore.drop-table"]),
     ("gateway", Work::Keys, &["broker", "keystore"]),
-    ("coordinator", Work::Request, &["driver.saved", "record.request"]),
-    ("coordinator", Work::Manifest, &["record.documents"]),
+    ("coordinator", Work::Request, &["driver.saved", "record.save"]),
+    ("coordinator", Work::Manifest, &["record.save"]),
     ("op-2", Work::Manifest, &["file"]),
 ];
 
