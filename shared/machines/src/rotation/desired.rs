@@ -13,7 +13,7 @@ use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{Epoch, Pattern, ProcessId, UnixMillis};
 
 use super::record::Verdict;
-use super::{amended, holding, mixed};
+use super::{amended, holding, mixed, recovering};
 use crate::certificate::{Reached, reached};
 
 /// A report and the envelope that it came in, for certificates.
@@ -80,6 +80,8 @@ pub struct View<'a> {
     pub amendments: &'a [SignedManifest],
     /// What the administrators have signed to end holds.
     pub hold_ends: &'a [SignedHoldEnd],
+    /// Whether whoever is silent is waited for no more, in an order to recover that is being ended.
+    pub is_patience_over: bool,
     /// By the coordinator's clock.
     pub now: UnixMillis,
 }
@@ -114,6 +116,12 @@ impl Desired {
 
 /// What is lacking.
 pub fn desired(view: &View<'_>) -> Desired {
+    if let Some(recovery) = view.order.purpose.recovery() {
+        return match view.verdict {
+            Verdict::Aborted { .. } => recovering::ending(view, view.is_patience_over),
+            _ => recovering::recovering(view, recovery),
+        };
+    }
     if let Some(found) = mixed::mixed(view) {
         return found;
     }
@@ -142,8 +150,11 @@ pub fn desired(view: &View<'_>) -> Desired {
 }
 
 impl View<'_> {
+    /// Units that take part: all of them, or the two of an order to recover.
     pub(super) fn unit_ids(&self) -> impl Iterator<Item = ProcessId> {
-        self.manifest.crypto_units().map(|unit| unit.id)
+        let recovery = self.order.purpose.recovery();
+        let takes_part = move |id: &ProcessId| recovery.is_none_or(|it| it.involves(*id));
+        self.manifest.crypto_units().map(|unit| unit.id).filter(takes_part)
     }
 
     /// The report of a unit, as far as this epoch has heard of it.
@@ -174,11 +185,11 @@ impl View<'_> {
         Wanted::Unit(unit, Command::Step { order: *self.reference, step })
     }
 
-    fn inspect(&self, unit: ProcessId) -> Wanted {
+    pub(super) fn inspect(&self, unit: ProcessId) -> Wanted {
         Wanted::Unit(unit, Command::Inspect { order: self.signed_order.clone() })
     }
 
-    fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
+    pub(super) fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
         self.heard(unit)?.in_order(self.reference)?.offer.as_ref()
     }
 
