@@ -80,8 +80,8 @@ pub struct View<'a> {
     pub amendments: &'a [SignedManifest],
     /// What the administrators have signed to end holds.
     pub hold_ends: &'a [SignedHoldEnd],
-    /// Whether whoever is silent is waited for no more, in an order to recover that is being ended.
-    pub is_patience_over: bool,
+    /// Units of an order to recover that nobody waits for any more.
+    pub given_up: Vec<ProcessId>,
     /// By the coordinator's clock.
     pub now: UnixMillis,
 }
@@ -118,7 +118,7 @@ impl Desired {
 pub fn desired(view: &View<'_>) -> Desired {
     if let Some(recovery) = view.order.purpose.recovery() {
         return match view.verdict {
-            Verdict::Aborted { .. } => recovering::ending(view, view.is_patience_over),
+            Verdict::Aborted { .. } => recovering::ending(view),
             _ => recovering::recovering(view, recovery),
         };
     }

@@ -490,7 +490,7 @@ impl Rotation {
             verify_all: self.record.verify_all,
             amendments: &self.amendments,
             hold_ends: &self.record.hold_ends,
-            is_patience_over: self.is_patience_over(),
+            given_up: self.given_up(),
             now: self.now,
         }
     }

@@ -11,7 +11,7 @@ use protocol::report::Standing;
 
 use super::desired::{Desired, View, Wanted};
 use super::record::Verdict;
-use super::{Effects, Event, Rotation};
+use super::{Asked, Effects, Event, Rotation};
 use crate::certificate::Reached;
 
 impl View<'_> {
@@ -38,6 +38,12 @@ impl View<'_> {
 pub(super) fn recovering(view: &View<'_>, recovery: Recovery) -> Desired {
     let Recovery { target, source } = recovery;
     let is_member = |unit| view.manifest.member(unit).is_some();
+    let is_decided = *view.verdict == Verdict::Decided;
+    // Whatever has become of the target since: another order gives it the key once more.
+    let is_over = !is_member(source) || view.is_free(source) || view.given_up.contains(&source);
+    if is_decided && is_over {
+        return Desired::new(Phase::Done, Vec::new());
+    }
     if !view.has_recovered(recovery) {
         if !is_member(target) || !is_member(source) {
             let hopeless = Some("one of its units was removed");
@@ -45,11 +51,8 @@ pub(super) fn recovering(view: &View<'_>, recovery: Recovery) -> Desired {
         }
         return transferring(view, recovery);
     }
-    if *view.verdict != Verdict::Decided {
+    if !is_decided {
         return Desired { may_decide: true, ..Desired::new(Phase::Install, Vec::new()) };
-    }
-    if !is_member(source) || view.is_free(source) {
-        return Desired::new(Phase::Done, Vec::new());
     }
     let envelope = view.units.get(&target).map(|held| held.envelope.clone());
     let envelopes = envelope.into_iter().collect();
@@ -77,11 +80,8 @@ fn transferring(view: &View<'_>, recovery: Recovery) -> Desired {
 
 /// Both are told, but whoever has been silent for long finds it ended when the next order is drafted:
 /// one that is gone for good keeps nobody else from recovering.
-pub(super) fn ending(view: &View<'_>, is_patience_over: bool) -> Desired {
-    let is_waited_for = |unit: &ProcessId| {
-        let is_silent = view.heard(*unit).is_none();
-        !view.is_free(*unit) && !(is_silent && is_patience_over)
-    };
+pub(super) fn ending(view: &View<'_>) -> Desired {
+    let is_waited_for = |unit: &ProcessId| !view.is_free(*unit) && !view.given_up.contains(unit);
     let abort = |unit| Wanted::Unit(unit, Command::Abort { order: view.signed_order.clone() });
     let wanted: Vec<_> = view.unit_ids().filter(is_waited_for).map(abort).collect();
     let phase = if wanted.is_empty() { Phase::Aborted } else { Phase::Aborting };
@@ -94,10 +94,16 @@ impl Rotation {
         self.order.purpose.recovery()
     }
 
-    /// Whether what has been silent since the order is being ended is waited for no more.
-    pub(super) fn is_patience_over(&self) -> bool {
-        let began = self.record.phases.iter().find(|(phase, _)| *phase == Phase::Aborting);
-        began.is_some_and(|(_, at)| self.now.since(*at) >= self.limits.silence_abort_ms)
+    /// Units of an order to recover that have been silent for so long that nobody waits for them.
+    pub(super) fn given_up(&self) -> Vec<ProcessId> {
+        let is_given_up = |(who, asked): &(&ProcessId, &Asked)| {
+            let heard = self.last_heard.get(who).copied().unwrap_or(asked.first_at);
+            self.now.since(heard.max(asked.first_at)) >= self.limits.silence_abort_ms
+        };
+        match self.recovery() {
+            Some(_) => self.asked.iter().filter(is_given_up).map(|(who, _)| *who).collect(),
+            None => Vec::new(),
+        }
     }
 
     /// A new manifest ends an order to recover: each of its units ends it by itself with the manifest.

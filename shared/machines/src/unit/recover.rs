@@ -16,9 +16,9 @@ use super::refusal::UnitRefusal;
 use super::state::UnitState;
 use super::steps::transfer_info;
 use super::{Done, Unit};
-use crate::certificate;
 use crate::leave::LeaveRefusal;
 use crate::trust::Trust;
+use crate::{amendment, certificate};
 
 /// Whether this unit would take an order to recover, whose leave has been judged.
 pub(super) fn admit(
@@ -76,7 +76,8 @@ fn is_sound(order: &Order, recovery: Recovery, trust: &Trust) -> Result<(), &'st
 }
 
 /// A unit whose state was set back knows from its own report which order it had taken last: what comes
-/// before that is spent, and nothing comes after it before its end.
+/// before that is spent, and nothing comes after it before its end. That has come at the latest with a
+/// manifest which does not amend it, as whoever is in a rotation takes none.
 fn follows_the_forgotten(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal> {
     let had = state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
     let Some(had) = had.filter(|had| had.order != *given) else { return Ok(()) };
@@ -89,7 +90,9 @@ fn follows_the_forgotten(state: &UnitState, given: &OrderRef) -> Result<(), Unit
     }
     let has_ended = |standing| matches!(standing, Standing::Aborted | Standing::Cleared);
     let here = state.rotation.as_ref().filter(|here| here.reference == had.order);
-    let is_over = has_ended(had.standing) || here.is_some_and(|here| has_ended(here.standing));
+    let is_over = has_ended(had.standing)
+        || here.is_some_and(|here| has_ended(here.standing))
+        || !amendment::only_amends(&state.trust, taken.manifest_serial, had.order.rotation);
     if is_over { Ok(()) } else { Err(UnitRefusal::BoundToAnother { bound: taken }) }
 }
 

@@ -304,6 +304,23 @@ fn a_silent_unit_ends_it_and_keeps_nobody_else_from_recovering() {
 }
 
 #[test]
+fn a_source_that_falls_silent_when_it_has_given_the_key_is_not_waited_for() {
+    let mut stage = lacking();
+    let order = drafted(&mut stage, purpose(OP_1, REC_1));
+    stage.deaf_to_clear = Some(REC_1);
+    stage.start(order, false);
+    assert_eq!(rotation_record(&stage).phase(), Phase::Clear);
+    pass(&mut stage, 64_000);
+    assert_eq!(rotation_record(&stage).phase(), Phase::Done);
+    // It is let go of before the next order is drafted.
+    stage.deaf_to_clear = None;
+    let answer = stage.ask(draft_request(purpose(OP_1, REC_1)));
+    assert_eq!(unmet(&answer), [("recovery-running", RECOVER)]);
+    pass(&mut stage, 1_000);
+    is_recovered(&stage);
+}
+
+#[test]
 fn one_that_nobody_drives_ends_before_anything_is_drafted() {
     let mut stage = lacking();
     let mut order = stage.world.order(purpose(OP_1, REC_1), 2);
