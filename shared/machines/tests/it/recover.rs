@@ -459,6 +459,8 @@ fn a_transfer_of_a_rotation_fills_no_current_register_and_the_other_way_round() 
     let step = Step::Install { transfer: of_rotation };
     world.refuses(OP_1, Command::Step { order: run.reference, step }, "transfer-refused");
     assert_eq!(install(&mut world, &run, &transfer).code(), "taken");
+    let certificate = shown(&mut world);
+    assert_eq!(world.step(REC_1, &run, Step::Clear { certificate }).code(), "taken");
     let next = world.inspected(Purpose::Rotate, 4);
     world.refuses(
         OP_1,
@@ -512,6 +514,10 @@ fn set_back(world: &mut World, unit: usize) -> u64 {
     world.take_manifests(unit);
     let answer = world.command(unit, Command::Remind { report: own.envelope });
     assert!(answer.report.set_back_from.is_some());
+    // The epoch is saved with the first command that has one, whatever comes of it.
+    let order = own.report.rotation.unwrap().order;
+    let step = Step::Commit { pattern: OTHER_PATTERN };
+    assert_eq!(world.command(unit, Command::Step { order, step }).code(), "not-bound");
     own.report.state_counter
 }
 

@@ -40,9 +40,26 @@ fn draft_request(purpose: Purpose) -> Ask {
     })
 }
 
+/// Asks, and lets a survey wait in vain for whoever is silent.
+fn asked(stage: &mut Stage, ask: Ask) -> Answer {
+    stage.handle(Input::Ask(1, ask));
+    for _ in 0..3 {
+        if stage.answers.is_empty() {
+            stage.now = stage.now.plus_ms(2_000);
+            stage.tick();
+        }
+    }
+    assert_eq!(stage.answers.len(), 1, "{:?}", stage.answers);
+    stage.answers.pop().unwrap()
+}
+
+fn started(stage: &mut Stage, order: SignedOrder) -> Answer {
+    asked(stage, Ask::Start(Box::new(start_ask(order, false))))
+}
+
 /// Drafted by the coordinator, and signed.
 fn drafted(stage: &mut Stage, purpose: Purpose) -> SignedOrder {
-    let answer = stage.ask(draft_request(purpose));
+    let answer = asked(stage, draft_request(purpose));
     let Answer::Drafted(order, ..) = answer else { panic!("{answer:?}") };
     stage.world.signed(*order).signed
 }
@@ -68,7 +85,7 @@ fn rotation_record(stage: &Stage) -> &Record {
 fn a_unit_is_given_its_master_key_and_the_record_says_so() {
     let mut stage = lacking();
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
-    let answer = stage.start(order, false);
+    let answer = started(&mut stage, order);
     let Answer::Started { rotation, joined: false, .. } = &answer else { panic!("{answer:?}") };
     assert_eq!(rotation.units_total, 2);
     is_recovered(&stage);
@@ -83,7 +100,7 @@ fn a_unit_is_given_its_master_key_and_the_record_says_so() {
     let audit = protocol::receipt::AuditHead { seq: 0, hash: protocol::Digest([0; 32]) };
     assert!(stage.conductor.make_receipt(audit, None).is_none());
     // The next order comes after it.
-    let answer = stage.ask(draft_request(Purpose::Rotate));
+    let answer = asked(&mut stage, draft_request(Purpose::Rotate));
     let Answer::Drafted(next, ..) = answer else { panic!("{answer:?}") };
     assert_eq!(next.number.number, 3);
 }
@@ -91,21 +108,21 @@ fn a_unit_is_given_its_master_key_and_the_record_says_so() {
 #[test]
 fn a_unit_whose_state_is_from_before_the_first_key_is_reminded_and_recovers() {
     let mut stage = Stage::of(World::initialised());
-    stage.ask(Ask::Look);
+    asked(&mut stage, Ask::Look);
     let highest = stage.conductor.heard().highest_counter(unit_id(OP_1));
     let imprint = machines::unit::state::UnitState::imprint(stage.world.instance);
     let config = crate::world::config(OP_1);
     let identity = crate::world::identity(OP_1 as u8);
     stage.world.units[OP_1] = machines::unit::Unit::new(config, identity, imprint);
     // It is handed the manifest as soon as it says anything, and then its own report.
-    stage.ask(Ask::Look);
-    let answer = stage.ask(Ask::Look);
+    asked(&mut stage, Ask::Look);
+    let answer = asked(&mut stage, Ask::Look);
     let Answer::Looked(findings) = &answer else { panic!("{answer:?}") };
     let mend = "keyhelm auto-mk-recover --unit op-1";
     assert!(findings.unmet.iter().any(|it| it.code == "current-empty" && it.mend == mend));
     let order = drafted(&mut stage, purpose(OP_1, REC_2));
     assert!(stage.world.units[OP_1].state().reminder.is_some());
-    stage.start(order, false);
+    started(&mut stage, order);
     is_recovered(&stage);
     assert!(stage.world.units[OP_1].state().counter > highest);
     assert!(stage.world.units[OP_1].state().reminder.is_none());
@@ -114,7 +131,7 @@ fn a_unit_whose_state_is_from_before_the_first_key_is_reminded_and_recovers() {
 /// All that is lacking, at once, and nothing has changed.
 fn refused(stage: &mut Stage, purpose: Purpose, expected: &[(&str, &str)]) {
     let before = stage.everything();
-    let answer = stage.ask(draft_request(purpose));
+    let answer = asked(stage, draft_request(purpose));
     assert_eq!(unmet(&answer), expected, "{answer:?}");
     assert!(stage.everything() == before, "something has changed");
 }
@@ -148,7 +165,7 @@ fn everything_that_keeps_it_from_starting_is_named_at_once() {
     stage.world.restart_with(REC_2, |state| state.current = None);
     stage.silent = Some(OP_2);
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
-    stage.start(order, false);
+    started(&mut stage, order);
     is_recovered(&stage);
     // Where no recovery unit holds it, only a rotation gives another one.
     let mut stage = lacking();
@@ -169,7 +186,7 @@ fn a_source_with_another_key_than_the_key_storage_gives_nothing() {
     let give = "keyhelm auto-mk-recover --unit op-1";
     refused(&mut stage, purpose(OP_1, REC_1), &[("source-unfit", give)]);
     let order = drafted(&mut stage, purpose(OP_1, REC_2));
-    assert!(matches!(stage.start(order, false), Answer::Started { .. }));
+    assert!(matches!(started(&mut stage, order), Answer::Started { .. }));
     assert_eq!(holds(&stage, OP_1), holds(&stage, REC_2));
 }
 
@@ -180,7 +197,7 @@ fn an_order_that_is_not_signed_by_a_quorum_starts_nothing() {
     let protocol::order::Authority::Quorum(given) = &mut order.authority else { panic!() };
     given.truncate(1);
     let before = stage.everything();
-    let answer = stage.start(order, false);
+    let answer = started(&mut stage, order);
     assert_eq!(unmet(&answer), [("no-leave", RECOVER)], "{answer:?}");
     assert!(stage.everything() == before);
 }
@@ -195,6 +212,7 @@ fn begun(stage: &mut Stage, silent: usize) -> SignedOrder {
     let effects = stage.conductor.handle(now, &mut stage.world.rng, Input::Ask(1, ask));
     stage.silent_after_surveys = Some(silent);
     stage.settle(effects);
+    assert!(matches!(stage.answers.pop(), Some(Answer::Started { .. })));
     order
 }
 
@@ -222,7 +240,7 @@ fn nothing_else_runs_meanwhile_and_the_same_is_joined() {
     let follow = format!("keyhelm rotations {id} --follow");
     let rotate = stage.order(|order| order.number.number = 9);
     assert_eq!(unmet(&stage.start(rotate, false)), [("recovery-running", follow.as_str())]);
-    let answer = stage.start(order, false);
+    let answer = started(&mut stage, order);
     assert!(matches!(answer, Answer::Started { joined: true, .. }), "{answer:?}");
     // And the other way round.
     let mut stage = Stage::well();
@@ -230,7 +248,7 @@ fn nothing_else_runs_meanwhile_and_the_same_is_joined() {
     assert!(matches!(stage.start(rotate, false), Answer::Started { .. }));
     let id = stage.conductor.rotation().unwrap().reference().rotation;
     let follow = format!("keyhelm rotations {id} --follow");
-    let answer = stage.ask(draft_request(purpose(OP_1, REC_1)));
+    let answer = asked(&mut stage, draft_request(purpose(OP_1, REC_1)));
     assert_eq!(unmet(&answer), [("rotation-running", follow.as_str())]);
     let recover = stage.order(|order| order.purpose = purpose(OP_1, REC_1));
     assert_eq!(unmet(&stage.start(recover, false)), [("rotation-running", follow.as_str())]);
@@ -266,14 +284,14 @@ fn with_the_record_lost_it_ends_and_is_asked_for_once_more() {
             assert!(!stage.world.units[unit].state().is_in_rotation());
         }
         let order = drafted(&mut stage, purpose(OP_1, REC_1));
-        stage.start(order, false);
+        started(&mut stage, order);
         is_recovered(&stage);
     }
     // Once the target holds the master key, the source only has to hear of it.
     let mut stage = lacking();
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
     stage.deaf_to_clear = Some(REC_1);
-    stage.start(order, false);
+    started(&mut stage, order);
     stage.deaf_to_clear = None;
     assert!(stage.world.units[REC_1].state().is_in_rotation());
     restarted_with(&mut stage, None);
@@ -294,12 +312,12 @@ fn a_silent_unit_ends_it_and_keeps_nobody_else_from_recovering() {
     // Another one recovers meanwhile.
     stage.world.restart_with(OP_2, |state| state.current = None);
     let order = drafted(&mut stage, purpose(OP_2, REC_1));
-    stage.start(order, false);
+    started(&mut stage, order);
     assert_eq!(holds(&stage, OP_2), holds(&stage, REC_1));
     // And the silent one when it is back.
     stage.silent_after_surveys = None;
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
-    stage.start(order, false);
+    started(&mut stage, order);
     is_recovered(&stage);
 }
 
@@ -308,13 +326,13 @@ fn a_source_that_falls_silent_when_it_has_given_the_key_is_not_waited_for() {
     let mut stage = lacking();
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
     stage.deaf_to_clear = Some(REC_1);
-    stage.start(order, false);
+    started(&mut stage, order);
     assert_eq!(rotation_record(&stage).phase(), Phase::Clear);
     pass(&mut stage, 64_000);
     assert_eq!(rotation_record(&stage).phase(), Phase::Done);
     // It is let go of before the next order is drafted.
     stage.deaf_to_clear = None;
-    let answer = stage.ask(draft_request(purpose(OP_1, REC_1)));
+    let answer = asked(&mut stage, draft_request(purpose(OP_1, REC_1)));
     assert_eq!(unmet(&answer), [("recovery-running", RECOVER)]);
     pass(&mut stage, 1_000);
     is_recovered(&stage);
@@ -328,15 +346,15 @@ fn one_that_nobody_drives_ends_before_anything_is_drafted() {
     let run = stage.world.signed(order);
     assert_eq!(stage.world.inspect(OP_1, &run).code(), "taken");
     stage.silent = Some(OP_2);
-    let answer = stage.ask(Ask::Look);
+    let answer = asked(&mut stage, Ask::Look);
     let Answer::Looked(findings) = &answer else { panic!("{answer:?}") };
     assert!(findings.unmet.iter().any(|it| it.code == "bound" && it.mend == RECOVER));
-    let answer = stage.ask(draft_request(purpose(OP_1, REC_1)));
+    let answer = asked(&mut stage, draft_request(purpose(OP_1, REC_1)));
     assert_eq!(unmet(&answer), [("recovery-running", RECOVER)]);
     pass(&mut stage, 1_000);
     assert!(!stage.world.units[OP_1].state().is_in_rotation());
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
-    stage.start(order, false);
+    started(&mut stage, order);
     is_recovered(&stage);
 }
 
@@ -346,15 +364,15 @@ fn it_is_aborted_by_hand_until_the_target_holds_the_key() {
     begun(&mut stage, REC_1);
     stage.silent_after_surveys = None;
     let because = "by hand".to_owned();
-    let answer = stage.ask(Ask::Abort { rotation: None, because });
+    let answer = asked(&mut stage, Ask::Abort { rotation: None, because });
     assert!(matches!(answer, Answer::Aborting(_)), "{answer:?}");
     pass(&mut stage, 4_000);
     assert_eq!(rotation_record(&stage).phase(), Phase::Aborted);
     assert_eq!(holds(&stage, OP_1), None);
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
-    stage.start(order, false);
+    started(&mut stage, order);
     is_recovered(&stage);
-    let answer = stage.ask(Ask::Abort { rotation: None, because: "too late".to_owned() });
+    let answer = asked(&mut stage, Ask::Abort { rotation: None, because: "too late".to_owned() });
     assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
 }
 
@@ -366,7 +384,7 @@ fn a_new_manifest_ends_it_and_its_units_take_it() {
     assert!(stage.world.units[OP_1].state().is_in_rotation());
     stage.world.next_manifest(&[OP_1, OP_2, REC_1]);
     let next = stage.world.manifests[1].clone();
-    let answer = stage.ask(Ask::Manifest(next));
+    let answer = asked(&mut stage, Ask::Manifest(next));
     assert!(matches!(answer, Answer::Taken), "{answer:?}");
     assert!(!stage.conductor.is_rotating());
     assert_eq!(rotation_record(&stage).phase(), Phase::Aborted);
@@ -375,6 +393,6 @@ fn a_new_manifest_ends_it_and_its_units_take_it() {
         assert_eq!((state.trust.serial(), state.is_in_rotation()), (2, false));
     }
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
-    stage.start(order, false);
+    started(&mut stage, order);
     is_recovered(&stage);
 }
