@@ -311,13 +311,16 @@ fn installing(view: &View<'_>) -> Option<Desired> {
     Some(Desired::new(Phase::Install, wanted))
 }
 
-/// The order's generator if it holds the key, else any recovery unit that does.
+/// The order's generator if it holds the key, else any recovery unit that does; who has cleared seals it
+/// to nobody any more.
 fn sealing_unit(view: &View<'_>, lacking: &[ProcessId]) -> Option<ProcessId> {
+    let has_cleared =
+        |unit| view.reached(unit).is_some_and(|(reached, _)| reached == Reached::Cleared);
     let mut holders: Vec<_> = view
         .manifest
         .of_role(protocol::Role::RecoveryUnit)
         .map(|member| member.id)
-        .filter(|unit| !lacking.contains(unit))
+        .filter(|unit| !lacking.contains(unit) && !has_cleared(*unit))
         .collect();
     holders.sort_by_key(|unit| *unit != view.order.generator);
     holders.first().copied()
