@@ -104,7 +104,11 @@ fn units_that_forgot_their_master_key_get_it_back() {
     let unsigned = dev.run(&["auto-mk-recover", "--unit", "op-2"]);
     assert_eq!((unsigned.code, unsigned.err.contains("--passphrase-file")), (2, true));
     let unfit = dev.signed(&["auto-mk-recover", "--unit", "op-2", "--from", "op-1"]);
-    assert_eq!((unfit.code, unfit.err.contains("op-1 is no recovery unit")), (3, true), "{unfit:?}");
+    assert_eq!(
+        (unfit.code, unfit.err.contains("op-1 is no recovery unit")),
+        (3, true),
+        "{unfit:?}"
+    );
     assert_eq!(valid(&dev).iter().filter(|valid| !**valid).count(), 1);
     let done = dev.signed(&["auto-mk-recover", "--unit", "op-2", "--from", "rec-2"]);
     assert_eq!(done.code, 0, "{done:?}");
