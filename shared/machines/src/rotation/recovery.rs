@@ -55,13 +55,12 @@ impl<'a> Reports<'a> {
 
     /// Of an order to recover only what its target says counts.
     fn standings(&self, order: OrderRef) -> impl Iterator<Item = Standing> {
-        let found = self.units.iter().filter_map(move |report| {
+        self.units.iter().filter_map(move |report| {
             let found = report.in_order(&order)?;
             let recovery = found.signed_order.unverified().ok()?.purpose.recovery();
             let counts = recovery.is_none_or(|recovery| recovery.target == report.unit);
             counts.then_some(found.standing)
-        });
-        found
+        })
     }
 
     fn has_promoted(&self, order: OrderRef) -> bool {
