@@ -53,8 +53,8 @@ MUTANTS = [
     Mutant(
         "the abort of a later order lets nobody serve again who holds an older key",
         MACHINES + "unit/set_back.rs",
-        "Standing::Aborted || registers.current == then.registers.current;\n",
-        "Standing::Aborted || registers.current.is_some();\n",
+        "                Standing::Aborted => registers.current == then.registers.current,\n",
+        "                Standing::Aborted => registers.current.is_some(),\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -191,8 +191,8 @@ MUTANTS = [
     Mutant(
         "a transfer is signed by its source",
         MACHINES + "unit/steps.rs",
-        "        if !identity::verify(&source.identity, domain::TRANSFER, &signed.bytes, &signed.signature) {\n",
-        "        if source.role != Role::RecoveryUnit {\n",
+        "        if !identity::verify(&source.identity, signed_as, &signed.bytes, &signed.signature) {\n",
+        "        if source.role != Role::RecoveryUnit || signed_as.is_empty() {\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -242,9 +242,9 @@ MUTANTS = [
         "no manifest is taken while a rotation runs",
         MACHINES + "conductor/mod.rs",
         "                if self.is_rotating()\n"
-        "                    && !self.amends_running(&signed)\n",
+        "                    && !self.is_recovering()\n",
         "                if self.survey.is_some()\n"
-        "                    && !self.amends_running(&signed)\n",
+        "                    && !self.is_recovering()\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -368,15 +368,15 @@ MUTANTS = [
     Mutant(
         "the new digest of a page is compared",
         MACHINES + "rewrap.rs",
-        "    match chunk_digest(&rows) == receipt.new_digest {\n",
-        "    match chunk_digest(&rows) == receipt.new_digest || receipt.count > 0 {\n",
+        "    match new_digest.finish() == receipt.new_digest {\n",
+        "    match new_digest.finish() == receipt.new_digest || receipt.count > 0 {\n",
         needs=(TESTS,),
     ),
     Mutant(
         "the old digest of a page is compared",
         MACHINES + "rewrap.rs",
-        "    if chunk_digest(&page.rows) != receipt.old_digest {\n",
-        "    if chunk_digest(&page.rows) != receipt.old_digest && receipt.count == 0 {\n",
+        "    if old_digest.finish() != receipt.old_digest {\n",
+        "    if old_digest.finish() != receipt.old_digest && receipt.count == 0 {\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -440,6 +440,48 @@ MUTANTS = [
         MACHINES + "leave.rs",
         "    } else if !order.quarantined.is_empty() {\n",
         "    } else if order.quarantined.len() > 1000 {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "only an Empty unit recovers",
+        MACHINES + "unit/recover.rs",
+        "        Some(_) if unit == recovery.target => Err(UnitRefusal::NotEmpty(\"current\")),\n",
+        "        Some(_) if unit == recovery.target => Ok(()),\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that forgot an order takes none to recover from before it",
+        MACHINES + "unit/recover.rs",
+        "    follows_the_forgotten(state, reference)?;\n",
+        "    let _ = follows_the_forgotten(state, reference);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who is to recover is not as far again before it holds the key",
+        MACHINES + "unit/set_back.rs",
+        "                Standing::Bound => !is_target,\n",
+        "                Standing::Bound => !is_target || is_target,\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a sealed key is bound to what it is for",
+        MACHINES + "unit/steps.rs",
+        "        Purpose::Recover { .. } => TransferPurpose::Recover,\n",
+        "        Purpose::Recover { .. } => TransferPurpose::Rotate,\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the key that is recovered is the one that the order names",
+        MACHINES + "unit/recover.rs",
+        "        if Some(sealed.to) != taken.order.from {\n",
+        "        if Some(sealed.to) != taken.order.from && sealed.enc.is_empty() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the source is let go by the target's word only",
+        MACHINES + "unit/recover.rs",
+        "        certificate::verify_recovered(certificate, reference, recovery.target, pattern, trust)?;\n",
+        "        let _ = (certificate, reference, pattern, trust);\n",
         needs=(TESTS,),
     ),
 ]

@@ -23,6 +23,8 @@ export const PHASES = new Map([
 ]);
 /** Phases that a rotation has only where it needs them. */
 const RARE = ["survey", "aborting", "aborted"];
+/** The only phases of a unit that is given its master key back. */
+const OF_RECOVERY = ["inspect", "install", "clear", "done"];
 
 export const purpose = ({ purpose: found }) =>
   typeof found === "string" ? found : Object.keys(found)[0];
@@ -57,6 +59,7 @@ export function endText(view) {
   if (view.phase === "aborted") return `Aborted: ${view.aborted_because ?? "no reason is known"}.`;
   if (purpose(view) === "initialise")
     return `Initialised: a random master key in ${dom.counted(view.units_total, "crypto unit")}, ${dom.seconds(ms)}.`;
+  if (purpose(view) === "recover") return `Master key recovered, ${dom.seconds(ms)}.`;
   const units = `${view.units_done} of ${dom.counted(view.units_total, "crypto unit")}`;
   const refused = dom.seconds(view.gate_closed_ms ?? 0);
   return `Master key rotated: ${dom.counted(view.keys_total, "key")}, 0 failed, ${units}, ${dom.seconds(ms)} (key creation refused for ${refused}).`;
@@ -67,8 +70,9 @@ export function phasesSection(view) {
   const isGoingOn = !begun.some(({ phase }) => phase.startsWith("abort"));
   const had = new Set(begun.map(({ phase }) => phase));
   // What would have come is of no use once it is aborted.
+  const all = purpose(view) === "recover" ? OF_RECOVERY : [...PHASES.keys()];
   const coming = isGoingOn
-    ? [...PHASES.keys()].filter((phase) => !had.has(phase) && !RARE.includes(phase))
+    ? all.filter((phase) => !had.has(phase) && !RARE.includes(phase))
     : [];
   const start = view.started_at;
   const item = ({ phase, at, ms }, index) => {

@@ -22,7 +22,7 @@ use self::local::{
     CompletionsArgs, ManArgs, SigkeyAddArgs, SigkeyRmArgs, SigkeySelArgs, TokenArgs,
 };
 use self::rotation::{
-    AbortArgs, HoldEndArgs, ReceiptArgs, RotateArgs, RotationsArgs, VerifyReceiptArgs,
+    AbortArgs, HoldEndArgs, ReceiptArgs, RecoverArgs, RotateArgs, RotationsArgs, VerifyReceiptArgs,
 };
 use self::screen::ScreenArgs;
 use self::setup::SetupArgs;
@@ -137,6 +137,13 @@ pub enum Verb {
     /// Rotates the master key; run it again at any time, it goes on where it was
     #[command(name = "auto-mk-rotate")]
     AutoMkRotate(RotateArgs),
+    /// Gives crypto units without a master key the current one, out of a recovery unit
+    ///
+    /// Each is given it by an order that the administrators sign. Run it again at any time, it goes on
+    /// where it was. A crypto unit whose data folder is gone whole has another identity: it is enrolled
+    /// first (`cryptounit-enroll --replace`).
+    #[command(name = "auto-mk-recover", alias = "auto-recover")]
+    AutoMkRecover(RecoverArgs),
     /// Lists rotations, or shows one
     Rotations(RotationsArgs),
     /// Fetches the signed receipt of a rotation that has ended well

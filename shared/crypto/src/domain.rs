@@ -14,8 +14,12 @@ pub const STANDING_ORDER: &str = "keyhelm standing order v1";
 pub const HOLD_END: &str = "keyhelm hold end v1";
 /// Offers of a transport key.
 pub const OFFER: &str = "keyhelm offer v1";
+/// Offers of a transport key, made for an order to recover.
+pub const RECOVER_OFFER: &str = "keyhelm recover offer v1";
 /// Sealed master keys between units.
 pub const TRANSFER: &str = "keyhelm transfer v1";
+/// Sealed master keys between units, under an order to recover.
+pub const RECOVER_TRANSFER: &str = "keyhelm recover transfer v1";
 /// Receipts of re-wrapped chunks.
 pub const RECEIPT: &str = "keyhelm chunk receipt v1";
 /// Digest over the rows of a chunk.
@@ -45,6 +49,8 @@ pub(crate) const BLOB: &[u8] = b"keyhelm blob v1";
 pub(crate) const DATA: &[u8] = b"keyhelm data v1";
 /// HPKE `info` of a transfer.
 pub(crate) const TRANSFER_INFO: &[u8] = b"keyhelm transfer info v1";
+/// HPKE `info` of a transfer under an order to recover.
+pub(crate) const RECOVER_INFO: &[u8] = b"keyhelm recover info v1";
 /// HPKE `info` of a session.
 pub(crate) const SESSION_INFO: &[u8] = b"keyhelm session info v1";
 /// Exporter context of a session's key from gateway to unit.

@@ -36,9 +36,45 @@ impl TransportKey {
     }
 }
 
+/// What a transfer is for: one that was sealed for the one opens under no order of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferPurpose {
+    /// The new master key, in a rotation.
+    Rotate,
+    /// The current master key, to a unit that has none.
+    Recover,
+}
+
+impl TransferPurpose {
+    const fn info(self) -> &'static [u8] {
+        match self {
+            Self::Rotate => domain::TRANSFER_INFO,
+            Self::Recover => domain::RECOVER_INFO,
+        }
+    }
+
+    /// Under what the recipient signs its offer.
+    pub const fn offer_domain(self) -> &'static str {
+        match self {
+            Self::Rotate => domain::OFFER,
+            Self::Recover => domain::RECOVER_OFFER,
+        }
+    }
+
+    /// Under what the source signs the sealed key.
+    pub const fn transfer_domain(self) -> &'static str {
+        match self {
+            Self::Rotate => domain::TRANSFER,
+            Self::Recover => domain::RECOVER_TRANSFER,
+        }
+    }
+}
+
 /// Everything a transfer is bound to (HPKE `info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferInfo {
+    /// What for.
+    pub purpose: TransferPurpose,
     /// The instance.
     pub instance: InstanceId,
     /// Serial of the manifest under which the order was given.
@@ -59,7 +95,7 @@ pub struct TransferInfo {
 
 impl TransferInfo {
     fn bytes(&self) -> Vec<u8> {
-        let mut bytes = domain::TRANSFER_INFO.to_vec();
+        let mut bytes = self.purpose.info().to_vec();
         bytes.extend_from_slice(self.instance.bytes());
         bytes.extend_from_slice(&self.manifest_serial.to_le_bytes());
         bytes.extend_from_slice(self.rotation.bytes());

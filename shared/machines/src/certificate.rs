@@ -158,6 +158,37 @@ pub fn verify_units(
     Ok(seen.into_iter().map(|(unit, report)| (unit, report.state_counter)).collect())
 }
 
+/// Wants the report of the target of an order to recover that shows it at the order's end, with the
+/// master key of this pattern.
+pub fn verify_recovered(
+    certificate: &Certificate,
+    order: &OrderRef,
+    target: ProcessId,
+    pattern: Pattern,
+    trust: &Trust,
+) -> Result<(), CertificateRefusal> {
+    for bytes in &certificate.envelopes {
+        let opened = opened(bytes, trust)?;
+        if opened.header.kind != Kind::UnitReport || opened.header.sender != target {
+            continue;
+        }
+        let report: UnitReport = codec::decode(opened.body)
+            .map_err(|error| CertificateRefusal::Malformed(error.to_string()))?;
+        if report.unit != target || report.instance != trust.instance() {
+            return Err(CertificateRefusal::OtherSigner(report.unit));
+        }
+        let is_there = reached(&report, order) == Some((Reached::Cleared, Some(pattern)));
+        return match is_there && report.set_back_from.is_none() {
+            true => Ok(()),
+            false => {
+                let who = target.to_string();
+                Err(CertificateRefusal::NotReached { who, needed: "recovered" })
+            }
+        };
+    }
+    Err(CertificateRefusal::Missing(target.to_string()))
+}
+
 /// What the *flipped* reports of a certificate say beside that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flipped {

@@ -81,6 +81,9 @@ pub enum KeystoreRefusal {
     /// Rows of the new generation are not what the units signed.
     #[error("the new generation reads back other than the units signed: {0}")]
     ReadBack(String),
+    /// The order is to recover a unit.
+    #[error("the order is to recover a crypto unit: it has nothing to do with a keystore")]
+    NotForKeystores,
     /// Not now; ask again.
     #[error("{0}")]
     Busy(String),
@@ -104,6 +107,7 @@ impl KeystoreRefusal {
             Self::Unopened { .. } => "unopened",
             Self::CrossCheck { .. } => "cross-check",
             Self::ReadBack(_) => "read-back",
+            Self::NotForKeystores => "not-for-recovery",
             Self::Busy(_) => "busy",
             Self::NotFlipped => "not-flipped",
         };
@@ -154,7 +158,7 @@ pub fn judge_order(
     signed: &protocol::order::SignedOrder,
     trust: &Trust,
 ) -> Result<(Order, OrderRef), KeystoreRefusal> {
-    Ok(leave::verify(signed, trust)?)
+    of_keystores(leave::verify(signed, trust)?)
 }
 
 /// The order of an abort: a manifest that came later does not keep it from its end.
@@ -162,7 +166,16 @@ pub fn judge_abort(
     signed: &protocol::order::SignedOrder,
     trust: &Trust,
 ) -> Result<(Order, OrderRef), KeystoreRefusal> {
-    Ok(leave::verify_ended(signed, trust)?)
+    of_keystores(leave::verify_ended(signed, trust)?)
+}
+
+fn of_keystores(
+    (order, reference): (Order, OrderRef),
+) -> Result<(Order, OrderRef), KeystoreRefusal> {
+    match order.purpose.recovery() {
+        Some(_) => Err(KeystoreRefusal::NotForKeystores),
+        None => Ok((order, reference)),
+    }
 }
 
 /// A flip needs a promoted report of every crypto unit of the manifest.

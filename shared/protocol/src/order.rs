@@ -27,6 +27,32 @@ pub enum Purpose {
     },
 }
 
+/// Between whom an order to recover is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whose register is filled.
+    pub target: ProcessId,
+    /// The recovery unit that holds the key.
+    pub source: ProcessId,
+}
+
+impl Recovery {
+    /// Whether a unit is one of the two that take the order.
+    pub fn involves(&self, unit: ProcessId) -> bool {
+        unit == self.target || unit == self.source
+    }
+}
+
+impl Purpose {
+    /// Between whom it is, if it is to recover; none for what all units take part in.
+    pub const fn recovery(&self) -> Option<Recovery> {
+        match self {
+            Self::Recover { target, source } => Some(Recovery { target: *target, source: *source }),
+            Self::Initialise | Self::Rotate => None,
+        }
+    }
+}
+
 /// One rotation order: everything about the rotation that a coordinator must not choose.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Order {
@@ -38,9 +64,11 @@ pub struct Order {
     pub number: OrderNumber,
     /// What it is for.
     pub purpose: Purpose,
-    /// Pattern that every current register must hold; none at initialisation.
+    /// Pattern that every current register must hold; none at initialisation. In an order to recover,
+    /// that of the master key which is copied.
     pub from: Option<Pattern>,
-    /// The recovery unit that makes the master key; every other one refuses.
+    /// The recovery unit that makes the master key; every other one refuses. In an order to recover,
+    /// its source, which makes none.
     pub generator: ProcessId,
     /// Units that join: their current register is Empty and they are promoted from it.
     pub joining: Vec<ProcessId>,

@@ -24,7 +24,10 @@ const PATIENCE_MS: u64 = 9_000;
 impl World {
     /// Asks for an order; when it comes it is signed and given.
     pub(crate) fn draft(&mut self, purpose: Purpose, joining: Vec<ProcessId>) {
-        let (hold_after_commit_s, hold_before_clear_s) = self.holds;
+        let (hold_after_commit_s, hold_before_clear_s) = match purpose.recovery() {
+            Some(_) => (0, 0),
+            None => self.holds,
+        };
         self.request(Ask::Draft(DraftRequest {
             purpose,
             joining,
@@ -34,6 +37,21 @@ impl World {
             hold_before_clear_s,
             valid_for_s: 600,
         }));
+    }
+
+    /// An order that gives this unit a master key: the current one out of a recovery unit that holds it,
+    /// or the next one in a rotation that it joins.
+    pub(crate) fn give_master_key(&mut self, target: ProcessId) {
+        let active = self.store.row.active.as_ref().map(|active| active.pattern);
+        let holds = |unit: &&UnitNode| {
+            let is_other = unit.id != target && unit.role == Role::RecoveryUnit;
+            is_other && unit.counts() && unit.saved_state().registers().current == active
+        };
+        let source = self.units.iter().find(holds).map(|unit| unit.id);
+        match source.filter(|_| self.recovers > 0.0 && self.rng.random_bool(self.recovers)) {
+            Some(source) => self.draft(Purpose::Recover { target, source }, Vec::new()),
+            None => self.draft(Purpose::Rotate, vec![target]),
+        }
     }
 
     pub(crate) fn sign_draft(&mut self) {
@@ -153,7 +171,10 @@ impl World {
     /// Members that have aborted, and those that have promoted, the same order.
     pub(crate) fn sides(&self) -> (Vec<ProcessId>, Vec<ProcessId>) {
         let members = || self.units.iter().filter(|unit| !unit.is_removed);
-        let taken = |unit: &&UnitNode| unit.saved_state().rotation.as_ref().map(|it| it.reference);
+        let taken = |unit: &&UnitNode| {
+            let found = unit.saved_state().rotation.as_ref();
+            found.filter(|it| it.order.purpose.recovery().is_none()).map(|it| it.reference)
+        };
         let Some(newest) = members().filter_map(|unit| taken(&unit)).max_by_key(|it| it.number)
         else {
             return (Vec::new(), Vec::new());

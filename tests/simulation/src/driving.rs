@@ -73,7 +73,10 @@ impl World {
                 .record
                 .as_ref()
                 .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
+            let running = self.coordinator.record.as_ref().and_then(|record| record.order().ok());
+            let recovers = running.is_some_and(|(order, _)| order.purpose.recovery().is_some());
             match event.phase {
+                Phase::Done if recovers => self.outcome.recovered += 1,
                 Phase::Done => self.outcome.rotations_done += 1,
                 Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
                 Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,

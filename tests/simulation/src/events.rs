@@ -4,7 +4,7 @@
 use machines::conductor::{Ask, Input, StartAsk};
 use machines::unit::Message;
 use protocol::keystore::GateMode;
-use protocol::order::{Purpose, SignedOrder};
+use protocol::order::SignedOrder;
 use protocol::{ProcessId, Role, UnixMillis};
 use rand::RngExt;
 
@@ -307,8 +307,8 @@ impl World {
             // What precheck says of units that are bound: a start takes their rotation up first.
             && !self.units.iter().any(|it| !it.is_removed && it.saved_state().is_in_rotation())
         {
-            let joining = vec![unit.id];
-            self.draft(Purpose::Rotate, joining);
+            let target = unit.id;
+            self.give_master_key(target);
         } else {
             let is_online = self.rng.random_bool(0.4);
             let mode = if is_online { GateMode::Online } else { GateMode::Strict };

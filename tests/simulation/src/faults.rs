@@ -3,7 +3,7 @@
 
 use protocol::Role;
 use protocol::audit::Phase;
-use rand::RngExt;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::fault_table::NO_PHASE;
@@ -118,6 +118,13 @@ pub(crate) fn holds(rng: &mut ChaCha8Rng, faults: &Faults) -> (u32, u32) {
     (hold_s(Phase::HoldAfterCommit), hold_s(Phase::HoldBeforeClear))
 }
 
+/// How likely a unit that lost its master key recovers it, in a seed. Drawn apart, so that nothing else
+/// in the seed depends on it.
+pub(crate) fn recovers(seed: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7ec0_7e12);
+    if rng.random_bool(0.6) { rng.random_range(0.3..1.0) } else { 0.0 }
+}
+
 impl World {
     /// Counts a fault, by the phase that the rotation is in as far as is saved.
     pub(crate) fn count_fault(&mut self, fault: &'static str, whom: Role) {
@@ -181,8 +188,8 @@ impl World {
         self.after(pause, Event::StartUnit(index));
     }
 
-    /// Outside of a rotation a unit loses its master key: only a rotation that it joins gives it
-    /// another one. One at a time, so that somebody is left to rotate.
+    /// Outside of a rotation a unit loses its master key: only an order to recover gives it back, or a
+    /// rotation that it joins another one. One at a time, so that somebody is left to rotate.
     pub(crate) fn replace(&mut self) {
         let is_quiet = !self.coordinator.is_rotating()
             && !self.units.iter().any(|unit| unit.saved_state().is_in_rotation())

@@ -4,7 +4,7 @@
 use machines::certificate::Reached;
 use machines::unit::state::{TakenRotation, UnitState};
 use protocol::report::Standing;
-use protocol::{Digest, UnixMillis};
+use protocol::{Digest, ProcessId, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -63,7 +63,7 @@ impl UnitNode {
         let is_as_far = |before: &Before| {
             self.read.counter > before.counter
                 && self.read.reminder.is_none()
-                && is_as_far(&self.read, &before.read)
+                && is_as_far(&self.read, &before.read, self.id)
         };
         if self.before.as_ref().is_some_and(is_as_far) {
             self.before = None;
@@ -75,7 +75,7 @@ impl UnitNode {
     }
 }
 
-fn is_as_far(now: &UnitState, was: &UnitState) -> bool {
+fn is_as_far(now: &UnitState, was: &UnitState, who: ProcessId) -> bool {
     let has_same_current = now.registers().current == was.registers().current;
     if now.trust.serial() < was.trust.serial() {
         return false;
@@ -92,7 +92,13 @@ fn is_as_far(now: &UnitState, was: &UnitState) -> bool {
         }
         (Some(taken), Some(before)) => {
             let is_later = taken.reference.number > before.reference.number;
-            is_later && (taken.standing != Standing::Aborted || has_same_current)
+            let recovery = taken.order.purpose.recovery();
+            let is_target = recovery.is_some_and(|recovery| recovery.target == who);
+            match taken.standing {
+                Standing::Aborted => is_later && has_same_current,
+                Standing::Bound => is_later && !is_target,
+                _ => is_later,
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crypto::identity::Identity;
 use machines::rotation::record::Verdict;
 use machines::trust::Trust;
+use machines::unit::state::TakenRotation;
 use protocol::order::Purpose;
 use protocol::report::Standing;
 use protocol::{InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
@@ -60,8 +61,10 @@ pub struct Outcome {
     pub faults: u32,
     /// Rotations that a rogue, or a lost record, aborted in some units and promoted in others.
     pub mixed_ends: u32,
-    /// Units that lost their master key and joined again, or will.
+    /// Units that lost their master key and joined again, or recovered it, or will.
     pub replaced: u32,
+    /// Units that were given the current master key out of a recovery unit.
+    pub recovered: u32,
     /// Units whose state was set back.
     pub set_back: u32,
     /// Units that the administrators removed.
@@ -125,6 +128,9 @@ pub(crate) struct World {
     pub(crate) backups: Backups,
     /// Seconds of the two holds of every order.
     pub(crate) holds: (u32, u32),
+    /// How likely a unit that lost its master key is given the current one out of a recovery unit rather
+    /// than the next one in a rotation that it joins.
+    pub(crate) recovers: f64,
 }
 
 /// Runs one seed to its end.
@@ -209,6 +215,7 @@ impl World {
             amended_at: UnixMillis(0),
             backups: Backups::default(),
             holds,
+            recovers: faults::recovers(config.seed),
         }
     }
 
@@ -297,7 +304,10 @@ impl World {
         let members = self.units.iter().filter(|unit| !unit.is_removed);
         let states: Vec<_> = members.map(UnitNode::saved_state).collect();
         let stand = |wanted: &[Standing]| {
-            let mut found = states.iter().filter_map(|state| state.rotation.as_ref());
+            // One of the two units of an order to recover does without the other.
+            let is_rotation = |taken: &&TakenRotation| taken.order.purpose.recovery().is_none();
+            let taken = states.iter().filter_map(|state| state.rotation.as_ref());
+            let mut found = taken.filter(is_rotation);
             found.find(|taken| wanted.contains(&taken.standing)).map(|taken| taken.reference)
         };
         let Some(aborted) = stand(&[Standing::Aborted]) else { return false };

@@ -110,7 +110,7 @@ pub(crate) fn missing(rotation: &RotationView, events: &[RotationEvent]) -> Vec<
         seq: 0,
         at: *at,
         rotation: as_of(rotation, *phase, *at),
-        text: phase_text(*phase).to_owned(),
+        text: phase_text(*phase, rotation.purpose).to_owned(),
     };
     // The first is told by the entry of the request.
     rotation.phases.iter().skip(1).filter(|(phase, _)| !is_told(*phase)).map(event).collect()
@@ -183,7 +183,8 @@ mod tests {
     }
 
     fn entry(rotation: RotationId, seq: u64, phase: Phase) -> AuditView {
-        let details = json!({ "rotation": rotation, "seq": seq, "text": phase_text(phase) });
+        let details =
+            json!({ "rotation": rotation, "seq": seq, "text": phase_text(phase, Purpose::Rotate) });
         AuditView {
             seq: seq + 10,
             at: UnixMillis(seq + 1),

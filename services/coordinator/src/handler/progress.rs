@@ -98,9 +98,13 @@ fn tell_end(instance: &str, record: &Record, rotation: RotationId) {
     let by_instance = [("instance", instance.to_owned())];
     let took = Duration::from_millis(finished.since(record.started_at()));
     let outcome = record.phase().name();
+    running(instance, false);
+    // A unit that recovers is no rotation: it is in the trace and in the audit log.
+    if record.order().is_ok_and(|(order, _)| order.purpose.recovery().is_some()) {
+        return tell_root(instance, record, rotation, finished);
+    }
     let labels = [("instance", instance.to_owned()), ("outcome", outcome.to_owned())];
     metric::count(metric::ROTATIONS, &labels);
-    running(instance, false);
     if record.phase() == Phase::Done {
         metric::took(metric::ROTATION_SECONDS, &by_instance, took);
         metric::gauge(metric::LAST_ROTATION, &by_instance, finished.0 as f64 / 1000.0);
@@ -109,7 +113,13 @@ fn tell_end(instance: &str, record: &Record, rotation: RotationId) {
         let closed = Duration::from_millis(until.since(from));
         metric::took(metric::GATE_CLOSED_SECONDS, &by_instance, closed);
     }
+    tell_root(instance, record, rotation, finished);
+}
+
+/// The span of the whole.
+fn tell_root(instance: &str, record: &Record, rotation: RotationId, finished: UnixMillis) {
     let (root, asked) = root(record, rotation);
+    let outcome = record.phase().name();
     let (total, done) = record.keys;
     let mut span = Span::begin("rotation", root, asked)
         .since(time(record.started_at()))

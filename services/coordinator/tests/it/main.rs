@@ -12,6 +12,7 @@ mod founding;
 mod holds;
 mod queue;
 mod receipts;
+mod recovering;
 mod refusals;
 mod restart;
 mod rotations;

@@ -118,6 +118,33 @@ impl From<Mode> for GateMode {
     }
 }
 
+/// Arguments of `auto-mk-recover`.
+#[derive(Clone, Debug, Args)]
+pub struct RecoverArgs {
+    /// Which instance.
+    #[command(flatten)]
+    pub instance: InstanceArg,
+    /// Recover this crypto unit; without it, every one whose current master key register is Empty. May
+    /// be repeated
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Vec<String>,
+    /// The recovery unit that gives the master key; else the first one that holds it
+    #[arg(long, value_name = "RECOVERY_UNIT")]
+    pub from: Option<String>,
+    /// Check everything, and show who would get the master key from whom; nothing is signed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Where the signatures come from.
+    #[command(flatten)]
+    pub passphrases: PassphraseArgs,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
 /// Arguments of `rotations`.
 #[derive(Clone, Debug, Args)]
 pub struct RotationsArgs {

@@ -8,6 +8,7 @@ pub mod instances;
 pub mod manifest;
 pub mod progress;
 pub mod receipts;
+pub mod recover;
 pub mod rotations;
 pub mod table;
 pub mod time;

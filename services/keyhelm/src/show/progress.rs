@@ -65,10 +65,10 @@ impl Progress {
     pub fn show(&mut self, view: &RotationView) {
         for (phase, _) in &view.phases {
             if self.told.insert(*phase) && self.bar.is_hidden() {
-                eprintln!("  {}", text(*phase));
+                eprintln!("  {}", text(*phase, view));
             }
         }
-        self.bar.set_message(text(view.phase));
+        self.bar.set_message(text(view.phase, view));
         // The count of keys is known when the key storage has been opened.
         if view.keys_total > 0 && self.bar.length() != Some(view.keys_total) {
             self.bar.set_style(style("  {msg:<62} {bar:24} {pos}/{len} keys {rate} {eta}"));
@@ -94,8 +94,8 @@ pub fn style(template: &str) -> ProgressStyle {
     found.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
 }
 
-fn text(phase: Phase) -> &'static str {
-    machines::rotation::phase_text(phase)
+fn text(phase: Phase, view: &RotationView) -> &'static str {
+    machines::rotation::phase_text(phase, view.purpose)
 }
 
 /// How long each phase took.

@@ -32,7 +32,11 @@ pub fn detail(view: &RotationView, now: UnixMillis) -> String {
         format!("ROTATION: {}", view.rotation),
         format!("  instance    {}", view.instance),
         format!("  purpose     {}, order {}", purpose(&view.purpose), view.number),
-        format!("  phase       {}: {}", view.phase, machines::rotation::phase_text(view.phase)),
+        format!(
+            "  phase       {}: {}",
+            view.phase,
+            machines::rotation::phase_text(view.phase, view.purpose)
+        ),
         format!(
             "  decided     {}",
             if view.is_decided { "yes: it only goes forward" } else { "no" }

@@ -1,6 +1,7 @@
 //! New manifests: who belongs to an instance, who rules it, under which thresholds.
 
 use crypto::domain;
+use protocol::RotationId;
 use protocol::api::{AnnouncedMember, InstanceView, ManifestView};
 use protocol::codec;
 use protocol::manifest::{Administrator, Amendment, Manifest, SignedManifest};
@@ -115,7 +116,7 @@ impl<'a> Change<'a> {
     /// For changes that no unit takes while a rotation runs.
     async fn begin(app: &'a App, args: &'a ChangeArgs) -> Outcome<Self> {
         let change = Self::begin_amending(app, args).await?;
-        if let Some(open) = change.instance.open_rotation {
+        if let Some(open) = change.rotation().await? {
             let what = format!("rotation {open} is running: units take no such manifest meanwhile");
             return Err(Failure::new(Exit::Unmet, "rotation-running", what)
                 .next(format!("keyhelm rotations {open} --follow")));
@@ -126,7 +127,7 @@ impl<'a> Change<'a> {
     /// While a rotation runs the manifest amends it, and carries the report of a unit that stays and
     /// holds the master keys that are still needed.
     async fn amended(&self, next: Manifest) -> Outcome<Manifest> {
-        let Some(rotation) = self.instance.open_rotation else { return Ok(next) };
+        let Some(rotation) = self.rotation().await? else { return Ok(next) };
         let reports = self.coordinator.reports(rotation).await?;
         let chain = &self.view.chain;
         let holder_report = manifests::holder_report(chain, &next, rotation, &reports);
@@ -137,6 +138,17 @@ impl<'a> Change<'a> {
         })?;
         self.app.note(format!("Rotation {rotation} is running: this manifest amends it."));
         Ok(Manifest { amendment: Some(Amendment { rotation, holder_report }), ..next })
+    }
+
+    /// The rotation that runs; none if it is an order to recover, which any new manifest ends.
+    async fn rotation(&self) -> Outcome<Option<RotationId>> {
+        let Some(open) = self.instance.open_rotation else { return Ok(None) };
+        let view = self.coordinator.rotation(open).await?;
+        if view.purpose.recovery().is_none() {
+            return Ok(Some(open));
+        }
+        self.app.note(format!("Recovery {open} is running: this manifest ends it."));
+        Ok(None)
     }
 
     fn next(&self) -> Manifest {

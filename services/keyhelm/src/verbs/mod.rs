@@ -10,6 +10,7 @@ pub mod keys;
 pub mod manifest_change;
 pub mod orders;
 pub mod receipts;
+pub mod recover;
 pub mod rotate;
 pub mod rotations;
 pub mod shell;
@@ -59,6 +60,7 @@ pub async fn run(cli: Cli) -> Outcome {
         Verb::Manifest(args) => units::manifest(&app, &args).await,
         Verb::AutoInit(args) => auto_init::run(&app, &args).await,
         Verb::AutoMkRotate(args) => rotate::run(&app, &args).await,
+        Verb::AutoMkRecover(args) => recover::run(&app, &args).await,
         Verb::Rotations(args) => rotations::run(&app, &args).await,
         Verb::Receipt(args) => receipts::fetch(&app, &args).await,
         Verb::Watch(args) => watch::run(&app, &args).await,

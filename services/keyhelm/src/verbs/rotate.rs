@@ -32,6 +32,11 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     let instance = app.one_instance(&coordinator, &args.instance).await?;
     if let (Some(open), false) = (instance.open_rotation, args.dry_run) {
         let view = coordinator.rotation(open).await?;
+        if view.purpose.recovery().is_some() {
+            let what = format!("recovery {open} is running: a rotation starts after it");
+            return Err(Failure::new(Exit::Unmet, "recovery-running", what)
+                .next(format!("keyhelm rotations {open} --follow")));
+        }
         return join(app, args, &coordinator, view).await;
     }
     let manifest = coordinator.founded(instance.id, &instance.name).await?;
@@ -227,7 +232,7 @@ fn show_plan(app: &App, instance: &InstanceView, started: &Started) -> Outcome {
 }
 
 /// A start that is refused has changed nothing, whatever the reason.
-fn unmet(error: CallError) -> Failure {
+pub(super) fn unmet(error: CallError) -> Failure {
     let is_conflict = matches!(&error, CallError::Refused(refused) if refused.status == 409);
     let CallError::Refused(refused) = error else { return error.into() };
     if !is_conflict {

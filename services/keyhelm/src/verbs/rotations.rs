@@ -125,7 +125,16 @@ fn end_line(view: &RotationView) -> String {
                 seconds(took)
             )
         }
-        _ => format!("{} Rotation: {}.", done_line(view), view.rotation),
+        Purpose::Recover { .. } => {
+            let took = view.finished_at.map_or(0, |at| at.since(view.started_at));
+            let pattern = view.from.map(|from| from.short()).unwrap_or_default();
+            let id = view.rotation;
+            format!(
+                "OK  Master key recovered, {}. Pattern {pattern}.... Order: {id}.",
+                seconds(took)
+            )
+        }
+        Purpose::Rotate => format!("{} Rotation: {}.", done_line(view), view.rotation),
     };
     let line = match view.receipt {
         Some(hash) => format!("{line} Receipt: {}...", hash.short()),
@@ -139,6 +148,16 @@ fn end_line(view: &RotationView) -> String {
 
 fn aborted(view: &RotationView) -> Failure {
     let because = view.aborted_because.as_deref().unwrap_or("no reason is known");
-    let what = format!("rotation {} was aborted: {because}", view.rotation);
-    Failure::new(Exit::Failed, "aborted", what)
+    let what = format!("{} was aborted: {because}", noun(view));
+    let failure = Failure::new(Exit::Failed, "aborted", what);
+    match view.purpose.recovery() {
+        Some(_) => failure.next("keyhelm auto-mk-recover"),
+        None => failure,
+    }
+}
+
+/// What it is, with its id.
+pub fn noun(view: &RotationView) -> String {
+    let noun = if view.purpose.recovery().is_some() { "recovery" } else { "rotation" };
+    format!("{noun} {}", view.rotation)
 }

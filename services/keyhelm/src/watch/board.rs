@@ -104,7 +104,8 @@ impl Board {
     pub fn tell_phases(&mut self) {
         let Some(Some(view)) = &self.rotation else { return };
         for (phase, at) in &view.phases {
-            self.news.note(*at, machines::rotation::phase_text(*phase), tone(*phase));
+            let text = machines::rotation::phase_text(*phase, view.purpose);
+            self.news.note(*at, text, tone(*phase));
         }
     }
 

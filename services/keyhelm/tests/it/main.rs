@@ -14,6 +14,7 @@ mod manifests;
 mod orders;
 mod parsing;
 mod receipts;
+mod recover;
 mod runbook;
 mod screens;
 mod sigkeys;

@@ -5,7 +5,7 @@ use crypto::blob::{self, BlobBinding, BlobError, KeyAttributes, WrapKeys};
 use crypto::master_key::MasterKey;
 use crypto::sealed_state::{self, StorageKey};
 use crypto::session::{self, Direction, ReplayWindow, SessionKey};
-use crypto::transfer::{self, SealedKey, TransferInfo, TransportKey};
+use crypto::transfer::{self, SealedKey, TransferInfo, TransferPurpose, TransportKey};
 use crypto::{data, identity, quorum, sigkey_file};
 use protocol::{InstanceId, KeyId, OrderNumber, Pattern, ProcessId, RotationId, VersionId};
 
@@ -64,6 +64,7 @@ fn transfer_refuses_every_changed_field() {
     let key = MasterKey::generate(&mut rng(1));
     let transport = TransportKey::generate(&mut rng(2));
     let info = TransferInfo {
+        purpose: TransferPurpose::Rotate,
         instance: InstanceId::from_bytes([1; 16]),
         manifest_serial: 1,
         rotation: RotationId::from_bytes([2; 16]),
@@ -77,6 +78,7 @@ fn transfer_refuses_every_changed_field() {
     let opened = transfer::open_master_key(&transport, &sealed, &info).unwrap();
     assert_eq!(opened.pattern(), key.pattern());
     let others = [
+        TransferInfo { purpose: TransferPurpose::Recover, ..info },
         TransferInfo { instance: InstanceId::from_bytes([9; 16]), ..info },
         TransferInfo { manifest_serial: 2, ..info },
         TransferInfo { rotation: RotationId::from_bytes([9; 16]), ..info },

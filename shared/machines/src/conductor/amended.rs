@@ -29,7 +29,9 @@ impl Conductor {
             let Some(heard) = self.heard.units.get(&unit.id) else {
                 return Some(format!("{name} may be in a rotation: start it, or remove it too"));
             };
-            let found = units::in_rotation(&heard.said)?;
+            // A new manifest ends an order to recover.
+            let found =
+                units::in_rotation(&heard.said).filter(|it| units::recovery(it).is_none())?;
             let id = found.order.rotation;
             Some(format!("{name} is in rotation {id}, which comes first: hand it in again"))
         })
@@ -51,7 +53,7 @@ impl Conductor {
     /// Judges an amendment of the running rotation as the units will, with all that they have said:
     /// one that they would refuse once it is taken here would keep the rotation from its end.
     pub(super) fn judge_amendment(&self, signed: &SignedManifest) -> Result<(), ManifestRefusal> {
-        let running = self.rotation.as_ref().filter(|found| !found.is_ended());
+        let running = self.rotation.as_ref().filter(|it| !it.is_ended() && it.recovery().is_none());
         let (Some(rotation), Ok(new)) = (running, signed.unverified()) else { return Ok(()) };
         let binding = rotation.binding(self.id, &new);
         let mut trust = self.trust.clone();

@@ -10,6 +10,7 @@ mod key_check;
 mod plan;
 mod reading;
 mod receipt;
+mod recovering;
 mod sealing;
 mod set_back;
 mod survey;
@@ -290,6 +291,11 @@ impl Conductor {
             Ask::Look => self.survey = Some(Survey::to_look(id)),
             Ask::Draft(request) => self.survey = Some(Survey::to_draft(id, request)),
             Ask::Start(start) => {
+                if let Some(findings) = self.runs_otherwise(&start) {
+                    self.checked.remove(&id);
+                    effects.answers.push((id, Answer::Unmet(findings)));
+                    return;
+                }
                 if start.verify_all && self.is_verified_in_part() {
                     let mut findings = Findings::default();
                     unmet::verified_in_part(&mut findings);
@@ -311,6 +317,7 @@ impl Conductor {
             // than theirs.
             Ask::Manifest(signed)
                 if self.is_rotating()
+                    && !self.is_recovering()
                     && !self.amends_running(&signed)
                     && !self.trust.chain().contains(&signed) =>
             {
@@ -387,6 +394,9 @@ impl Conductor {
             &[],
         )?;
         effects.save_documents |= is_new;
+        if is_new {
+            self.end_recovery_by_manifest(now, rng, effects);
+        }
         let named = ids(self.trust.newest());
         self.heard.keep_reports_of(&named);
         // One that is known already is sent again to whoever lacks it.

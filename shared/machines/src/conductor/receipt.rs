@@ -22,7 +22,9 @@ impl Conductor {
     ) -> Option<Result<RotationReceipt, Lacking>> {
         let rotation = self.rotation.as_ref()?;
         let record = rotation.record();
-        if record.phase() != Phase::Done || record.receipt.is_some() {
+        // One that recovers a unit re-wraps nothing: the audit log tells of it.
+        let is_recovery = rotation.recovery().is_some();
+        if record.phase() != Phase::Done || record.receipt.is_some() || is_recovery {
             return None;
         }
         // That of the order, or the last one that has amended the rotation; one that came after the

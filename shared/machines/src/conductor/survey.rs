@@ -157,7 +157,10 @@ impl Conductor {
                 effects.answers.push((id, Answer::Looked(findings)));
             }
             Goal::Draft(id, request) => {
-                let answer = self.drafted(now, rng, asked_at, &request);
+                let answer = match self.end_left_recovery(now, rng, asked_at, effects) {
+                    true => Answer::Unmet(Self::recovery_first()),
+                    false => self.drafted(now, rng, asked_at, &request),
+                };
                 effects.answers.push((id, answer));
             }
             Goal::Start(id, start) => self.judge_start(now, rng, asked_at, id, start, effects),
@@ -222,11 +225,11 @@ impl Conductor {
     ) -> Answer {
         let mut findings = self.findings(asked_at, request.purpose, None, &request.joining);
         let surveyed = self.look(asked_at, request.purpose, None, &request.joining);
-        let Some(generator) = precheck::choose_generator(&surveyed) else {
+        let source = request.purpose.recovery().map(|recovery| recovery.source);
+        let Some(generator) = source.or_else(|| precheck::choose_generator(&surveyed)) else {
             return Answer::Unmet(findings);
         };
         let order = self.draft(now, rng, request, generator, precheck::reference(&surveyed));
-        unmet::unsupported(&order, &mut findings);
         unmet::number_leaps(&surveyed, order.number, &mut findings);
         if !findings.unmet.is_empty() {
             return Answer::Unmet(findings);
@@ -247,6 +250,11 @@ impl Conductor {
         start: StartAsk,
         effects: &mut Effects,
     ) {
+        if !start.dry_run && self.end_left_recovery(now, rng, asked_at, effects) {
+            self.checked.remove(&id);
+            effects.answers.push((id, Answer::Unmet(Self::recovery_first())));
+            return;
+        }
         if !start.dry_run && self.take_up(now, rng, asked_at, effects) {
             effects.answers.extend(self.joined(id).map(taken_up));
             return;
@@ -268,7 +276,6 @@ impl Conductor {
         }
         let read = order.as_ref().and_then(|order| order.unverified().ok());
         if let Some(order) = &read {
-            unmet::unsupported(order, &mut findings);
             unmet::number_leaps(&surveyed, order.number, &mut findings);
         }
         let wants_check = start.check_keys || start.plan.is_some();

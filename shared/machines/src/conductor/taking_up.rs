@@ -77,7 +77,7 @@ impl Conductor {
         true
     }
 
-    fn go_on<R: CryptoRng>(
+    pub(super) fn go_on<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
         rng: &mut R,

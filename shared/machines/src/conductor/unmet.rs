@@ -1,21 +1,21 @@
-//! What keeps a start from happening beyond precheck: leave, what units say of the order, and what
-//! this version does not do yet.
+//! What keeps a start from happening beyond precheck: leave, and what units say of the order.
 
 use std::collections::BTreeMap;
 
-use protocol::order::{Order, SignedOrder};
+use protocol::order::SignedOrder;
 use protocol::{OrderNumber, UnixMillis};
 
 use super::Conductor;
 use crate::leave;
 use crate::rotation::numbers;
 use crate::rotation::precheck::{Findings, Surveyed};
-use crate::unit::admission;
 
 /// Signs an order by hand, drafted anew: no standing order limits it.
 const SIGN: &str = "keyhelm auto-mk-rotate --sign";
 /// An order that is written or signed anew.
 const ROTATE: &str = "keyhelm auto-mk-rotate";
+/// The same for an order to recover.
+const RECOVER: &str = "keyhelm auto-mk-recover";
 
 /// Nothing lets the coordinator write an order.
 pub(super) fn no_standing_order(findings: &mut Findings) {
@@ -27,14 +27,6 @@ pub(super) fn no_standing_order(findings: &mut Findings) {
 pub(super) fn verified_in_part(findings: &mut Findings) {
     let text = "the rotation that runs has a sample of its pages opened by a second unit, not all";
     findings.unmet("verified-in-part", "rotation", text.to_owned(), ROTATE.to_owned());
-}
-
-/// An order that asks for what no unit of this version does.
-pub(super) fn unsupported(order: &Order, findings: &mut Findings) {
-    if let Some(lacking) = admission::unsupported(order) {
-        let text = format!("this version does not carry out {lacking}");
-        findings.unmet("order-unsupported", "order", text, SIGN.to_owned());
-    }
 }
 
 /// Somebody has taken an order so far above all others that none can follow it under this manifest.
@@ -59,8 +51,13 @@ pub(super) fn number_leaps(surveyed: &Surveyed<'_>, given: OrderNumber, findings
 fn explained_by(code: &str) -> &'static [&'static str] {
     match code {
         "bound-to-another" => &["bound"],
-        "other-current" => &["current-differs", "current-empty", "current-not-empty", "bound"],
-        "register-not-empty" => &["new-not-empty", "retiring-not-empty", "bound"],
+        "other-current" => {
+            &["current-differs", "current-empty", "current-not-empty", "source-unfit", "bound"]
+        }
+        "register-not-empty" => {
+            &["new-not-empty", "retiring-not-empty", "current-not-empty", "bound"]
+        }
+        "not-for-recovery" => &["source-unfit", "target-unfit"],
         "order-spent" => &["number-leaps"],
         "other-manifest" => &["manifest-differs", "imprint-mode"],
         "order-expired" | "order-not-yet-issued" => &["clock-skew"],
@@ -76,18 +73,19 @@ impl Conductor {
         order: &SignedOrder,
         findings: &mut Findings,
     ) {
+        let recovery = order.unverified().ok().and_then(|order| order.purpose.recovery());
         if let Err(error) = leave::verify(order, &self.trust) {
-            findings.unmet("no-leave", "order", error.to_string(), ROTATE.to_owned());
+            let mend = if recovery.is_some() { RECOVER } else { ROTATE };
+            findings.unmet("no-leave", "order", error.to_string(), mend.to_owned());
             return;
         }
         let mut refusals: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for heard in self.heard.units.values().filter(|heard| heard.at >= asked_at) {
             let Some(refusal) = &heard.said.facts.would_refuse else { continue };
             let Some(member) = self.trust.member(heard.said.unit) else { continue };
-            let is_explained = findings.has(explained_by(&refusal.code), &member.name)
-                || (refusal.code == "not-supported"
-                    && findings.has(&["order-unsupported"], "order"));
-            if !is_explained {
+            // Whoever has no part in an order to recover would not take it, rightly.
+            let takes_part = recovery.is_none_or(|recovery| recovery.involves(member.id));
+            if takes_part && !findings.has(explained_by(&refusal.code), &member.name) {
                 let words = (refusal.code.clone(), refusal.text.clone());
                 refusals.entry(words).or_default().push(member.name.clone());
             }
@@ -97,6 +95,7 @@ impl Conductor {
             let names = names.join(", ");
             let mend = match code.as_str() {
                 "order-not-yet-issued" => format!("set the clock of {names}"),
+                _ if recovery.is_some() => RECOVER.to_owned(),
                 _ => SIGN.to_owned(),
             };
             findings.unmet(&code, &names, text, mend);

@@ -11,8 +11,8 @@ use protocol::{OrderNumber, Role, RotationId};
 use super::rotating::silences;
 use super::words::sentence;
 use super::{Known, Told};
-use crate::rotation::precheck::TAKE_UP;
-use crate::rotation::precheck::units::{in_rotation, shown};
+use crate::rotation::precheck::units::{in_rotation, recovery, shown};
+use crate::rotation::precheck::{TAKE_UP, TAKE_UP_RECOVERY};
 
 /// Who ended an order, by how they did.
 #[derive(Default)]
@@ -28,6 +28,10 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
     for member in manifest.crypto_units() {
         let Some(heard) = known.heard.units.get(&member.id) else { continue };
         let Some(found) = &heard.said.rotation else { continue };
+        // One of the two units of an order to recover does without the other.
+        if recovery(found).is_some() {
+            continue;
+        }
         let OrderRef { number, rotation, .. } = found.order;
         let sides = orders.entry((number, rotation)).or_default();
         match found.standing {
@@ -117,7 +121,8 @@ fn left_behind<'a>(known: &'a Known<'_>) -> Vec<&'a Unmet> {
 /// Only when everybody has just been heard may it be taken up: whoever is silent could have promoted.
 fn mended(known: &Known<'_>, mut details: Vec<String>, left: &[&Unmet]) -> Option<Told> {
     let taken_up = left.iter().find(|found| found.mend == TAKE_UP).or(left.first())?;
-    let Some(first) = silences(known).next() else {
+    let is_recovery = taken_up.mend == TAKE_UP_RECOVERY;
+    let Some(first) = silences(known).next().filter(|_| !is_recovery) else {
         return Told::act(details, taken_up.mend.clone());
     };
     details.extend(silences(known).map(sentence));

@@ -36,7 +36,9 @@ pub(super) fn not_initialised(known: &Known<'_>) -> Option<Told> {
 }
 
 pub(super) fn aborted(known: &Known<'_>) -> Option<Told> {
-    let last = known.last.filter(|last| last.phase == Phase::Aborted)?;
+    // A unit that has not recovered is named for that.
+    let last =
+        known.last.filter(|it| it.phase == Phase::Aborted && it.purpose.recovery().is_none())?;
     let next = match last.purpose {
         Purpose::Initialise => "keyhelm auto-init",
         _ => "keyhelm auto-mk-rotate",
@@ -90,6 +92,13 @@ pub(super) fn end_of(last: &RotationView) -> String {
     let at = last.finished_at.map_or_else(|| "an unknown time".to_owned(), moment);
     let id = last.rotation;
     match (last.phase, last.purpose) {
+        (Phase::Aborted, Purpose::Recover { .. }) => {
+            let because = last.aborted_because.as_deref().unwrap_or("no reason is known");
+            format!("Recovery {id} was ended at {at} with nothing changed: {because}.")
+        }
+        (_, Purpose::Recover { .. }) => {
+            format!("A unit has recovered its master key at {at}, pattern {}", short(last.to))
+        }
         (Phase::Aborted, _) => {
             let because = last.aborted_because.as_deref().unwrap_or("no reason is known");
             format!("Rotation {id} was ended at {at} before its decision: {because}.")

@@ -6,6 +6,7 @@ use protocol::UnixMillis;
 use protocol::api::{RotationView, Unmet};
 use protocol::audit::Phase;
 use protocol::codes;
+use protocol::order::Purpose;
 
 use super::words::{count, counted, moment, sentence};
 use super::{Known, Running, Told};
@@ -87,8 +88,11 @@ pub(super) fn aborting(known: &Known<'_>) -> Option<Told> {
     let running = known.running.as_ref()?;
     let because = running.ends_because.as_ref()?;
     let absent = absent(known, running);
-    let mut details =
-        vec![format!("Rotation {} is being ended: {because}.", running.view.rotation)];
+    let mut details = vec![format!(
+        "{} {} is being ended: {because}.",
+        capital_noun(&running.view),
+        running.view.rotation
+    )];
     details.extend(absent.iter().map(|it| it.text.clone()));
     match absent.first() {
         Some(first) => {
@@ -103,9 +107,9 @@ pub(super) fn aborting(known: &Known<'_>) -> Option<Told> {
 fn how_far(known: &Known<'_>, running: &Running) -> Vec<String> {
     let view = &running.view;
     let since = view.phases.last().map_or(view.started_at, |(_, at)| *at);
-    let (id, text) = (view.rotation, phase_text(view.phase));
+    let (id, text) = (view.rotation, phase_text(view.phase, view.purpose));
     let mut details = vec![
-        format!("Rotation {id}: {text}, since {}.", moment(since)),
+        format!("{} {id}: {text}, since {}.", capital_noun(view), moment(since)),
         format!("{} of {} crypto units have done it.", view.units_done, view.units_total),
     ];
     details.extend(rate(known, view));
@@ -113,6 +117,14 @@ fn how_far(known: &Known<'_>, running: &Running) -> Vec<String> {
         details.push("It is decided: it only goes forward.".to_owned());
     }
     details
+}
+
+/// What runs.
+const fn capital_noun(view: &RotationView) -> &'static str {
+    match view.purpose {
+        Purpose::Recover { .. } => "Recovery",
+        Purpose::Initialise | Purpose::Rotate => "Rotation",
+    }
 }
 
 fn rate(known: &Known<'_>, view: &RotationView) -> Option<String> {

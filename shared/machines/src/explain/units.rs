@@ -18,8 +18,8 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
         let heard = known.heard.units.get(&member.id);
         heard.is_some_and(|it| it.said.state_counter < known.heard.highest_counter(member.id))
     };
-    let found: Vec<_> = manifest.crypto_units().filter(gone_back).collect();
-    let first = *found.first()?;
+    let all: Vec<_> = manifest.crypto_units().filter(gone_back).collect();
+    let first = *all.first()?;
     let line = |member: &&Member| {
         let said = known.heard.units.get(&member.id).map_or(0, |heard| heard.said.state_counter);
         format!(
@@ -31,8 +31,12 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
             count(known.heard.highest_counter(member.id))
         )
     };
-    let mut details: Vec<_> = found.iter().map(line).collect();
-    if found.iter().all(|member| is_brought_up(known, member)) {
+    // What is told of a recovery that runs is told of the unit too.
+    if known.running.as_ref().is_some_and(|it| it.view.purpose.recovery().is_some()) {
+        return None;
+    }
+    let mut details: Vec<_> = all.iter().map(line).collect();
+    if all.iter().all(|member| is_brought_up(known, member)) {
         return Told::wait(details, "Just wait: the rotation brings it up again.");
     }
     details.push(format!("If its newest data folder exists: {}.", restore(first)));
@@ -43,7 +47,11 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
             format!("keyhelm abort {}", running.view.rotation)
         }
         Some(_) => restore(first),
-        None => retire(first, manifest),
+        // One that has nothing of its own left is given what the others hold.
+        None => match found(known, "current-empty").find(|it| it.subject == first.name) {
+            Some(empty) => empty.mend.clone(),
+            None => retire(first, manifest),
+        },
     };
     Told::act(details, next)
 }

@@ -84,7 +84,7 @@ impl Rotation {
         let has_all = self.manifest.crypto_units().all(|unit| self.units.contains_key(&unit.id));
         let reached_under = self.record.verdict_under.unwrap_or_default();
         let is_newer = self.manifest.serial > reached_under;
-        if self.amendments.is_empty() || !has_all || !is_newer {
+        if self.amendments.is_empty() || self.recovery().is_some() || !has_all || !is_newer {
             return;
         }
         let Some(verdict) = self.sides().verdict() else { return };

@@ -13,7 +13,7 @@ use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{Epoch, Pattern, ProcessId, UnixMillis};
 
 use super::record::Verdict;
-use super::{amended, holding, mixed};
+use super::{amended, holding, mixed, recovering};
 use crate::certificate::{Reached, reached};
 
 /// A report and the envelope that it came in, for certificates.
@@ -80,6 +80,8 @@ pub struct View<'a> {
     pub amendments: &'a [SignedManifest],
     /// What the administrators have signed to end holds.
     pub hold_ends: &'a [SignedHoldEnd],
+    /// Units of an order to recover that nobody waits for any more.
+    pub given_up: Vec<ProcessId>,
     /// By the coordinator's clock.
     pub now: UnixMillis,
 }
@@ -114,6 +116,12 @@ impl Desired {
 
 /// What is lacking.
 pub fn desired(view: &View<'_>) -> Desired {
+    if let Some(recovery) = view.order.purpose.recovery() {
+        return match view.verdict {
+            Verdict::Aborted { .. } => recovering::ending(view),
+            _ => recovering::recovering(view, recovery),
+        };
+    }
     if let Some(found) = mixed::mixed(view) {
         return found;
     }
@@ -142,8 +150,11 @@ pub fn desired(view: &View<'_>) -> Desired {
 }
 
 impl View<'_> {
+    /// Units that take part: all of them, or the two of an order to recover.
     pub(super) fn unit_ids(&self) -> impl Iterator<Item = ProcessId> {
-        self.manifest.crypto_units().map(|unit| unit.id)
+        let recovery = self.order.purpose.recovery();
+        let takes_part = move |id: &ProcessId| recovery.is_none_or(|it| it.involves(*id));
+        self.manifest.crypto_units().map(|unit| unit.id).filter(takes_part)
     }
 
     /// The report of a unit, as far as this epoch has heard of it.
@@ -174,11 +185,11 @@ impl View<'_> {
         Wanted::Unit(unit, Command::Step { order: *self.reference, step })
     }
 
-    fn inspect(&self, unit: ProcessId) -> Wanted {
+    pub(super) fn inspect(&self, unit: ProcessId) -> Wanted {
         Wanted::Unit(unit, Command::Inspect { order: self.signed_order.clone() })
     }
 
-    fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
+    pub(super) fn offer(&self, unit: ProcessId) -> Option<&SignedOffer> {
         self.heard(unit)?.in_order(self.reference)?.offer.as_ref()
     }
 
@@ -300,13 +311,16 @@ fn installing(view: &View<'_>) -> Option<Desired> {
     Some(Desired::new(Phase::Install, wanted))
 }
 
-/// The order's generator if it holds the key, else any recovery unit that does.
+/// The order's generator if it holds the key, else any recovery unit that does; who has cleared seals it
+/// to nobody any more.
 fn sealing_unit(view: &View<'_>, lacking: &[ProcessId]) -> Option<ProcessId> {
+    let has_cleared =
+        |unit| view.reached(unit).is_some_and(|(reached, _)| reached == Reached::Cleared);
     let mut holders: Vec<_> = view
         .manifest
         .of_role(protocol::Role::RecoveryUnit)
         .map(|member| member.id)
-        .filter(|unit| !lacking.contains(unit))
+        .filter(|unit| !lacking.contains(unit) && !has_cleared(*unit))
         .collect();
     holders.sort_by_key(|unit| *unit != view.order.generator);
     holders.first().copied()

@@ -11,6 +11,7 @@ pub mod numbers;
 pub mod precheck;
 mod receipt;
 pub mod record;
+mod recovering;
 pub mod recovery;
 mod set_back;
 mod view;
@@ -304,9 +305,12 @@ impl Rotation {
     fn note_ended(&mut self, now: UnixMillis, unit: ProcessId, effects: &mut Effects) {
         let found = self.units.get(&unit).and_then(|held| held.report.in_order(&self.reference));
         let has_ended = found.is_some_and(|found| found.standing == Standing::Aborted);
-        let is_mixed = self.view().sides().is_mixed();
+        let goes_on = match self.recovery() {
+            Some(recovery) => self.view().has_recovered(recovery),
+            None => self.view().sides().is_mixed(),
+        };
         if has_ended
-            && !is_mixed
+            && !goes_on
             && self.record.verdict == Verdict::Open
             && self.pending_abort.is_none()
         {
@@ -439,8 +443,11 @@ impl Rotation {
             self.tell_hold(&found, effects);
             if found.may_decide {
                 self.reach(Verdict::Decided, effects);
-                let text = "decided: from here it only goes forward".to_owned();
-                effects.events.push(Event { phase: Phase::Promote, text });
+                let (phase, text) = match self.recovery() {
+                    Some(_) => (Phase::Install, "the unit holds the master key"),
+                    None => (Phase::Promote, "decided: from here it only goes forward"),
+                };
+                effects.events.push(Event { phase, text: text.to_owned() });
                 continue;
             }
             if !is_new_phase || found.wanted.is_empty() {
@@ -483,6 +490,7 @@ impl Rotation {
             verify_all: self.record.verify_all,
             amendments: &self.amendments,
             hold_ends: &self.record.hold_ends,
+            given_up: self.given_up(),
             now: self.now,
         }
     }
@@ -503,7 +511,8 @@ impl Rotation {
             self.asked.clear();
         }
         effects.save = true;
-        effects.events.push(Event { phase, text: phase_text(phase).to_owned() });
+        let text = phase_text(phase, self.order.purpose).to_owned();
+        effects.events.push(Event { phase, text });
         true
     }
 
@@ -530,20 +539,22 @@ impl Rotation {
             return;
         }
         let epoch = self.record.epoch;
-        let all_heard = self
-            .manifest
-            .crypto_units()
-            .all(|unit| self.units.get(&unit.id).is_some_and(|held| held.report.epoch == epoch));
+        let is_heard = |unit| self.units.get(&unit).is_some_and(|it| it.report.epoch == epoch);
+        let all_heard = self.view().unit_ids().all(is_heard);
         if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
             return;
         }
-        let is_promoted = self.units.values().any(|held| {
-            let standing = held.report.in_order(&self.reference).map(|found| found.standing);
-            matches!(standing, Some(Standing::Promoted | Standing::Cleared))
-        });
-        if is_promoted {
-            let refused = "a unit has promoted: the rotation only goes forward".to_owned();
-            effects.abort_refused = Some(refused);
+        let refused = match self.recovery() {
+            Some(recovery) if self.view().has_recovered(recovery) => {
+                Some("the unit holds the master key already")
+            }
+            None if !self.view().sides().promoted.is_empty() => {
+                Some("a unit has promoted: the rotation only goes forward")
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            effects.abort_refused = Some(refused.to_owned());
             self.pending_abort = None;
             return;
         }

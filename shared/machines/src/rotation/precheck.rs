@@ -2,6 +2,7 @@
 //! a command that can be typed as it stands, or a sentence where no command can mend it.
 
 mod keystores;
+pub(crate) mod recover;
 pub(crate) mod units;
 
 use protocol::api::Unmet;
@@ -15,6 +16,8 @@ pub const MAX_SKEW_MS: u64 = 30_000;
 
 /// What takes up a rotation that units or keystores are in and nobody drives.
 pub const TAKE_UP: &str = "keyhelm auto-mk-rotate --yes";
+/// What ends an order to recover that units are bound to and nobody drives.
+pub const TAKE_UP_RECOVERY: &str = "keyhelm auto-mk-recover";
 
 /// A report, and the coordinator's clock when it came.
 pub type Heard<'a, T> = (&'a T, UnixMillis);
@@ -81,6 +84,11 @@ pub fn precheck(surveyed: &Surveyed<'_>) -> Findings {
         findings.unmet("not-initialised", "instance", text, "keyhelm auto-init".to_owned());
         return findings;
     };
+    if let Some(recovery) = surveyed.purpose.recovery() {
+        recover::check(recovery, manifest, surveyed, &mut findings);
+        findings.sort();
+        return findings;
+    }
     for unit in manifest.crypto_units() {
         match surveyed.units.iter().find(|(report, _)| report.unit == unit.id) {
             None => units::silent(unit, manifest, surveyed, &mut findings),

@@ -53,9 +53,14 @@ impl<'a> Reports<'a> {
         units.chain(rows).max().unwrap_or_default()
     }
 
+    /// Of an order to recover only what its target says counts.
     fn standings(&self, order: OrderRef) -> impl Iterator<Item = Standing> {
-        let found = self.units.iter().filter_map(move |report| report.in_order(&order));
-        found.map(|rotation| rotation.standing)
+        self.units.iter().filter_map(move |report| {
+            let found = report.in_order(&order)?;
+            let recovery = found.signed_order.unverified().ok()?.purpose.recovery();
+            let counts = recovery.is_none_or(|recovery| recovery.target == report.unit);
+            counts.then_some(found.standing)
+        })
     }
 
     fn has_promoted(&self, order: OrderRef) -> bool {

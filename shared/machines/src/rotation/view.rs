@@ -2,13 +2,25 @@
 
 use protocol::api::{RotationView, UnitEnvelope, Waiting};
 use protocol::audit::Phase;
+use protocol::order::Purpose;
+use protocol::report::Standing;
 
 use super::record::{Record, Verdict};
 use super::{Rotation, desired};
 use crate::certificate::{Reached, reached};
 
 /// What is told when a phase begins.
-pub const fn phase_text(phase: Phase) -> &'static str {
+pub const fn phase_text(phase: Phase, purpose: Purpose) -> &'static str {
+    if let Purpose::Recover { .. } = purpose {
+        match phase {
+            Phase::Inspect => return "giving the order to both units",
+            Phase::Install => return "transferring the master key from the recovery unit",
+            Phase::Clear => return "ending the order in the recovery unit",
+            Phase::Done => return "master key recovered",
+            Phase::Aborting => return "ending the recovery in both units",
+            _ => {}
+        }
+    }
     match phase {
         Phase::Survey => "asking all units and keystores how they stand",
         Phase::Inspect => "giving the order to all units",
@@ -44,7 +56,7 @@ impl Rotation {
             })
             .collect();
         view.hold_until = self.holds_until;
-        view.units_total = self.manifest.crypto_units().count();
+        view.units_total = self.view().unit_ids().count();
         view.units_done = self.units_done();
         view
     }
@@ -61,6 +73,9 @@ impl Rotation {
 
     /// Units that have done what the phase is about.
     fn units_done(&self) -> usize {
+        if self.recovery().is_some() {
+            return self.units_in_recovery();
+        }
         let needed = match self.record.phase() {
             Phase::Survey | Phase::Inspect | Phase::Generate => Reached::Bound,
             Phase::Install => Reached::Installed,
@@ -73,6 +88,14 @@ impl Rotation {
             reached(&held.report, &self.reference).is_some_and(|(reached, _)| reached >= needed)
         };
         self.units.values().filter(has).count()
+    }
+
+    /// Of the two of an order to recover: who has taken it, then who has ended it.
+    fn units_in_recovery(&self) -> usize {
+        let is_begun = self.record.phase() > Phase::Inspect;
+        let standings =
+            self.units.values().filter_map(|held| held.report.in_order(&self.reference));
+        standings.filter(|found| !is_begun || found.standing != Standing::Bound).count()
     }
 
     fn units_aborted(&self) -> usize {
@@ -96,7 +119,7 @@ pub fn record_view(record: &Record) -> RotationView {
         rotation: order.map_or(protocol::RotationId::from_bytes([0; 16]), |order| order.rotation),
         instance: order.map_or(protocol::InstanceId::from_bytes([0; 16]), |order| order.instance),
         number: order.map(|order| order.number).unwrap_or_default(),
-        purpose: order.map_or(protocol::order::Purpose::Rotate, |order| order.purpose),
+        purpose: order.map_or(Purpose::Rotate, |order| order.purpose),
         phase: record.phase(),
         is_decided: record.verdict == Verdict::Decided,
         from: order.and_then(|order| order.from),

@@ -5,6 +5,7 @@ use protocol::order::{Order, OrderRef, Purpose, SignedOrder};
 use protocol::report::Standing;
 use protocol::{ProcessId, Role, UnixMillis};
 
+use super::recover;
 use super::refusal::UnitRefusal;
 use super::state::UnitState;
 use crate::leave;
@@ -38,12 +39,15 @@ pub fn admit(
         not_spent(state, &reference)?;
     }
     let (order, reference) = leave::verify(signed, &state.trust)?;
-    supported(&order)?;
     // A unit whose state was set back had taken it in time, or had ended it.
     match state.reminder.as_ref().and_then(|held| held.stood(&reference)) {
         Some(Standing::Aborted) => return Err(UnitRefusal::Aborted),
         Some(_) => {}
         None => leave::judge_time(signed, &order, state.history, now)?,
+    }
+    if let Some(recovery) = order.purpose.recovery() {
+        recover::admit(unit, state, (&order, &reference), recovery)?;
+        return Ok(Admission::New { order: Box::new(order), reference });
     }
     let manifest = leave::manifest_of(&order, &state.trust)?;
     let generator = manifest.member(order.generator).map(|member| member.role);
@@ -107,16 +111,4 @@ fn registers_fit(unit: ProcessId, state: &UnitState, order: &Order) -> Result<()
         return Err(UnitRefusal::OtherCurrent);
     }
     Ok(())
-}
-
-fn supported(order: &Order) -> Result<(), UnitRefusal> {
-    unsupported(order).map_or(Ok(()), |lacking| Err(UnitRefusal::NotSupported(lacking)))
-}
-
-/// What an order asks for that this version does not do; none if it does all of it.
-pub const fn unsupported(order: &Order) -> Option<&'static str> {
-    match order.purpose {
-        Purpose::Recover { .. } => Some("an order to recover"),
-        _ => None,
-    }
 }

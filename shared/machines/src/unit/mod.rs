@@ -8,6 +8,7 @@ pub mod hold;
 pub mod keyring;
 pub mod keys;
 pub mod page;
+mod recover;
 pub mod refusal;
 pub mod set_back;
 pub mod state;
@@ -333,7 +334,9 @@ impl Unit {
         chain: &[protocol::manifest::SignedManifest],
     ) -> Result<Done, UnitRefusal> {
         let mut trust = self.state.trust.clone();
-        let bound = self.state.rotation.as_ref().filter(|_| self.state.is_in_rotation());
+        let bound = self.state.rotation.as_ref().filter(|taken| {
+            self.state.is_in_rotation() && taken.order.purpose.recovery().is_none()
+        });
         let is_new = match bound {
             Some(taken) => amendment::take(&mut trust, chain, &self.binding(taken))?,
             None => {
@@ -345,6 +348,7 @@ impl Unit {
             return Ok(Done::BEFORE);
         }
         self.state.trust = trust;
+        self.end_by_manifest();
         Ok(Done::CHANGED)
     }
 
@@ -375,7 +379,9 @@ impl Unit {
                 if matches!(signed_order.authority, protocol::order::Authority::Standing { .. }) {
                     self.state.history.last_tried_at = Some(now);
                 }
-                let transport = Some(self.make_offer(rng, &order));
+                let recovery = order.purpose.recovery();
+                let installs = recovery.is_none_or(|recovery| recovery.target == self.id);
+                let transport = installs.then(|| self.make_offer(rng, &order));
                 self.state.rotation = Some(state::TakenRotation {
                     signed_order,
                     order: *order,

@@ -141,9 +141,9 @@ pub enum UnitRefusal {
     /// The state was set back to before the new master key.
     #[error("the unit had a new master key before its state was set back: it makes no other one")]
     HadDrawn,
-    /// A path of the design that this program does not walk yet.
-    #[error("{0} is not supported by this version: nothing was changed")]
-    NotSupported(&'static str),
+    /// An order to recover that this unit cannot take, or a step that it does not have.
+    #[error("the order to recover is refused: {0}")]
+    NotForRecovery(&'static str),
 }
 
 impl From<HoldEndRefusal> for UnitRefusal {
@@ -191,7 +191,7 @@ impl UnitRefusal {
             Self::Holding { .. } => "holding",
             Self::Reminder(_) => "reminder-refused",
             Self::HadDrawn => "had-drawn",
-            Self::NotSupported(_) => "not-supported",
+            Self::NotForRecovery(_) => "not-for-recovery",
         }
     }
 

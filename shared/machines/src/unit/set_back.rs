@@ -103,9 +103,14 @@ impl Unit {
         let Some(taken) = &state.rotation else { return false };
         if taken.reference != had_taken.order {
             // A later order is taken only by whoever holds the master key that it goes from, but
-            // remembered as ended by anybody.
-            let is_taken =
-                taken.standing != Standing::Aborted || registers.current == then.registers.current;
+            // remembered as ended by anybody; who is to get it back by an order has it at its end.
+            let recovers = taken.order.purpose.recovery();
+            let is_target = recovers.is_some_and(|recovery| recovery.target == self.id);
+            let is_taken = match taken.standing {
+                Standing::Aborted => registers.current == then.registers.current,
+                Standing::Bound => !is_target,
+                Standing::Promoted | Standing::Cleared => true,
+            };
             return taken.reference.number > had_taken.order.number && is_taken;
         }
         let now = self.report(then.facts.clock, None);

@@ -3,9 +3,9 @@
 //! Each of them either does its work, or finds it done and answers from state, or refuses and
 //! changes nothing.
 
+use crypto::identity;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo, TransportKey};
-use crypto::{domain, identity};
+use crypto::transfer::{self, TransferInfo, TransferPurpose, TransportKey};
 use protocol::certificate::Certificate;
 use protocol::codec;
 use protocol::command::{Offer, SignedOffer, SignedTransfer, Step, Transfer, Transfers};
@@ -38,6 +38,9 @@ impl Unit {
         if self.had_stood(order) == Some(Standing::Aborted) {
             return Err(UnitRefusal::Aborted);
         }
+        if let Some(recovery) = taken.order.purpose.recovery() {
+            return self.recover_step(rng, recovery, step);
+        }
         match step {
             Step::Generate { offers } => self.generate(rng, &offers),
             Step::Install { transfer } => self.install(&transfer),
@@ -50,10 +53,12 @@ impl Unit {
     /// Ends the rotation before its promote. A unit that never saw the order remembers it as ended,
     /// so that a late inspect or generate finds it so.
     pub(super) fn abort(&mut self, signed_order: SignedOrder) -> Result<Done, UnitRefusal> {
-        let (_, given) = leave::read(&signed_order)?;
+        let (order, given) = leave::read(&signed_order)?;
         admission::not_spent(&self.state, &given)?;
-        // A unit that was set back aborts nothing that it had promoted.
+        // A unit that was set back aborts nothing that it had promoted. Where it had recovered, it has
+        // lost what the order gave it, and gets it by another one.
         let may_abort = match self.had_stood(&given) {
+            _ if order.purpose.recovery().is_some() => Ok(()),
             Some(Standing::Promoted) => Err(UnitRefusal::Promoted),
             Some(Standing::Cleared) => Err(UnitRefusal::Cleared),
             _ => Ok(()),
@@ -102,7 +107,7 @@ impl Unit {
             unit: self.id,
             transport_key: key.public(),
         });
-        let signature = self.identity.sign(domain::OFFER, &bytes);
+        let signature = self.identity.sign(transfer_purpose(order).offer_domain(), &bytes);
         (key, SignedOffer { bytes, signature })
     }
 
@@ -121,7 +126,7 @@ impl Unit {
             .ok_or(UnitRefusal::NotBound)
     }
 
-    fn bound(&self) -> Result<&TakenRotation, UnitRefusal> {
+    pub(super) fn bound(&self) -> Result<&TakenRotation, UnitRefusal> {
         self.state.rotation.as_ref().ok_or(UnitRefusal::NotBound)
     }
 
@@ -171,7 +176,7 @@ impl Unit {
     }
 
     /// An offer holds if a crypto unit of the newest manifest signed it for this very rotation.
-    fn verify_offer(
+    pub(super) fn verify_offer(
         &self,
         taken: &TakenRotation,
         signed: &SignedOffer,
@@ -185,10 +190,14 @@ impl Unit {
         if !member.role.is_crypto_unit() || offer.unit == self.id {
             return refuse("its unit takes no master key");
         }
-        if !identity::verify(&member.identity, domain::OFFER, &signed.bytes, &signed.signature) {
+        let order = &taken.order;
+        let signed_as = transfer_purpose(order).offer_domain();
+        if !identity::verify(&member.identity, signed_as, &signed.bytes, &signed.signature) {
             return refuse("its signature is not its unit's");
         }
-        let order = &taken.order;
+        if order.purpose.recovery().is_some_and(|recovery| recovery.target != offer.unit) {
+            return refuse("its unit is not the order's target");
+        }
         let is_for_this = offer.instance == order.instance
             && offer.manifest_serial == order.number.manifest_serial
             && offer.rotation == order.rotation
@@ -199,7 +208,7 @@ impl Unit {
         }
     }
 
-    fn seal_to<R: CryptoRng>(
+    pub(super) fn seal_to<R: CryptoRng>(
         &self,
         rng: &mut R,
         taken: &TakenRotation,
@@ -222,7 +231,7 @@ impl Unit {
             enc: sealed.enc,
             ciphertext: sealed.ciphertext,
         });
-        let signature = self.identity.sign(domain::TRANSFER, &bytes);
+        let signature = self.identity.sign(info.purpose.transfer_domain(), &bytes);
         Ok(SignedTransfer { bytes, signature })
     }
 
@@ -259,8 +268,9 @@ impl Unit {
         Ok(Done::CHANGED)
     }
 
-    /// Only from a recovery unit of the manifest, to this unit, for this very rotation.
-    fn verify_transfer(
+    /// Only from a recovery unit of the manifest (that of the order to recover), to this unit, for this
+    /// very order.
+    pub(super) fn verify_transfer(
         &self,
         taken: &TakenRotation,
         signed: &SignedTransfer,
@@ -272,8 +282,13 @@ impl Unit {
             .member(transfer.source)
             .filter(|member| member.role == Role::RecoveryUnit)
             .ok_or(UnitRefusal::Transfer("its source may not export"))?;
-        if !identity::verify(&source.identity, domain::TRANSFER, &signed.bytes, &signed.signature) {
+        let signed_as = transfer_purpose(&taken.order).transfer_domain();
+        if !identity::verify(&source.identity, signed_as, &signed.bytes, &signed.signature) {
             return Err(UnitRefusal::Transfer("its signature is not its source's"));
+        }
+        let recovery = taken.order.purpose.recovery();
+        if recovery.is_some_and(|recovery| recovery.source != transfer.source) {
+            return Err(UnitRefusal::Transfer("its source is not the order's"));
         }
         if transfer.recipient != self.id {
             return Err(UnitRefusal::Transfer("it is for another unit"));
@@ -367,14 +382,22 @@ impl Unit {
     }
 }
 
+const fn transfer_purpose(order: &Order) -> TransferPurpose {
+    match order.purpose {
+        Purpose::Initialise | Purpose::Rotate => TransferPurpose::Rotate,
+        Purpose::Recover { .. } => TransferPurpose::Recover,
+    }
+}
+
 /// What HPKE's `info` binds.
-fn transfer_info(
+pub(super) fn transfer_info(
     order: &Order,
     source: ProcessId,
     recipient: ProcessId,
     to: Pattern,
 ) -> TransferInfo {
     TransferInfo {
+        purpose: transfer_purpose(order),
         instance: order.instance,
         manifest_serial: order.number.manifest_serial,
         rotation: order.rotation,

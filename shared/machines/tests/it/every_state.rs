@@ -8,6 +8,7 @@
 mod asks;
 mod evidence;
 mod places;
+mod recovering;
 mod story;
 mod table;
 
@@ -49,6 +50,8 @@ const fn plot_of(at: At) -> Plot {
         | At::JoiningCommitted
         | At::JoiningPromoted
         | At::JoiningAborted => Plot::Joining,
+        At::RecoverBound | At::Recovered => Plot::Recovering,
+        At::GivingBound | At::Given => Plot::Giving,
     }
 }
 
@@ -61,7 +64,8 @@ const fn time_of(at: At) -> UnixMillis {
 
 /// Who has cleared, or is not asked any more, has nothing to be reminded of.
 fn all_places() -> impl Iterator<Item = Place> {
-    let can_be_set_back = |at: &At| !matches!(at, At::Cleared | At::Removed);
+    let can_be_set_back =
+        |at: &At| !matches!(at, At::Cleared | At::Recovered | At::Given | At::Removed);
     let set_back = At::ALL.iter().copied().filter(can_be_set_back).map(Place::set_back);
     At::ALL.iter().copied().map(Place::at).chain(set_back)
 }
@@ -121,6 +125,7 @@ fn command(story: &mut Story, ask: Ask) -> Command {
             step(Step::Clear { certificate: story.flipped(flipped, 5, Some(end.unwrap_or(0))) })
         }
         What::ClearRestored => step(Step::Clear { certificate: story.flipped(flipped, 6, None) }),
+        What::ClearRecovered => step(Step::Clear { certificate: said.recovered.clone() }),
         What::EndHoldAfterCommit => {
             Command::EndHold { statement: story.hold_end(ask.which, Hold::AfterCommit, 2) }
         }
@@ -252,7 +257,10 @@ type Found = BTreeMap<(Place, Outcome), Vec<Ask>>;
 fn all_of(kind: Kind) -> Found {
     let mut found: Found = BTreeMap::new();
     let mut differences = Vec::new();
-    for plot in [Plot::Plain, Plot::WithHolds, Plot::Joining] {
+    // An operational unit never gives its master key away.
+    let all = [Plot::Plain, Plot::WithHolds, Plot::Joining, Plot::Recovering, Plot::Giving];
+    let plots = all.into_iter().filter(|it| *it != Plot::Giving || kind != Kind::Operational);
+    for plot in plots {
         let mut story = Story::told(kind, plot);
         for place in all_places().filter(|place| plot_of(place.at) == plot) {
             let before = saved(&mut story, place);

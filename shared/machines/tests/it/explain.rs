@@ -417,7 +417,7 @@ const CASES: [Case; 19] = [
             scene.units[REC_2].registers.current = None;
             scene
         },
-        Some("keyhelm auto-mk-rotate --join rec-2"),
+        Some("keyhelm auto-mk-recover --unit rec-2"),
         &["register of rec-2 is Empty, not Valid (current-empty)"],
     ),
     (

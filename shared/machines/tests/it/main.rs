@@ -17,6 +17,8 @@ mod mixed;
 mod numbers;
 mod precheck;
 mod receipts;
+mod recover;
+mod recovering;
 mod recovery;
 mod replay;
 mod set_back;

@@ -260,7 +260,7 @@ const BREAKS: &[Break] = &[
     Break {
         code: "current-empty",
         subject: "unit-12",
-        mend: "keyhelm auto-mk-rotate --join unit-12",
+        mend: "keyhelm auto-mk-recover --unit unit-12",
         says: "is Empty, not Valid",
         how: |it| it.unit(12).registers.current = None,
     },
@@ -499,7 +499,7 @@ fn a_unit_that_shall_join_must_be_empty_and_all_others_must_not() {
     survey.unit(1).registers.current = None;
     assert_eq!(named(&survey.find()), []);
     survey.unit(2).registers.current = None;
-    let expected = [("current-empty", "unit-2", "keyhelm auto-mk-rotate --join unit-2")];
+    let expected = [("current-empty", "unit-2", "keyhelm auto-mk-recover --unit unit-2")];
     assert_eq!(named(&survey.find()), expected);
 }
 

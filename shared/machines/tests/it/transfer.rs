@@ -5,7 +5,7 @@
 use crypto::domain;
 use crypto::identity::Identity;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo};
+use crypto::transfer::{self, TransferInfo, TransferPurpose};
 use protocol::codec;
 use protocol::command::{Command, Offer, SignedOffer, SignedTransfer, Step, Transfer};
 use protocol::order::Purpose;
@@ -111,6 +111,7 @@ fn each_field_is_bound_inside_the_seal_too() {
     let key = MasterKey::generate(&mut world.rng);
     let from = run.order.from;
     let right = TransferInfo {
+        purpose: TransferPurpose::Rotate,
         instance: world.instance,
         manifest_serial: 1,
         rotation: run.order.rotation,
@@ -292,6 +293,7 @@ fn a_copy_with_another_pattern_is_never_taken() {
     let offer: Offer = codec::decode(&world.offer(OP_1).bytes).unwrap();
     let drawn_again = MasterKey::generate(&mut world.rng);
     let info = TransferInfo {
+        purpose: TransferPurpose::Rotate,
         instance: world.instance,
         manifest_serial: 1,
         rotation: run.order.rotation,
@@ -328,6 +330,7 @@ fn the_current_key_is_no_new_key() {
     let source = machines::unit::state::UnitState::from_bytes(&state).unwrap();
     let current = source.current.unwrap();
     let info = TransferInfo {
+        purpose: TransferPurpose::Rotate,
         instance: world.instance,
         manifest_serial: 1,
         rotation: run.order.rotation,

@@ -113,10 +113,22 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm auto-mk-rotate --dry-run",
     ),
     act(
-        "order-unsupported",
-        "The order asks for something that this version does not carry out.",
+        "source-unfit",
+        "The crypto unit that shall give its master key cannot.",
         UNCHANGED,
-        "keyhelm auto-mk-rotate --sign",
+        "keyhelm auto-mk-recover --unit NAME",
+    ),
+    act(
+        "target-unfit",
+        "Whoever shall recover is no crypto unit that can.",
+        UNCHANGED,
+        "keyhelm cryptounits",
+    ),
+    act(
+        "recovery-running",
+        "A crypto unit is being given its master key back: one thing at a time.",
+        SERVES,
+        "keyhelm rotations ROTATION --follow",
     ),
     act(
         "old-key-held",

@@ -146,10 +146,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         ENDS,
     ),
     act(
-        "not-supported",
-        "This version does not carry that out.",
-        UNCHANGED,
-        "upgrade the process that refuses",
+        "not-for-recovery",
+        "An order to recover does not fit who is shown it.",
+        ENDS,
+        "keyhelm auto-mk-recover",
     ),
     wait(
         "not-flipped",

@@ -83,7 +83,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "current-empty",
         "A crypto unit has no master key while others have one.",
         "No key is lost: the others hold the master key; the empty one serves no key.",
-        "keyhelm auto-mk-rotate --join NAME",
+        "keyhelm auto-mk-recover --unit NAME",
     ),
     act(
         "current-differs",

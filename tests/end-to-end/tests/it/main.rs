@@ -13,6 +13,7 @@ mod key_check;
 mod leaks;
 mod memory;
 mod precheck;
+mod recover;
 mod rotation;
 mod verify;
 

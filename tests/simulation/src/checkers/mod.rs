@@ -9,6 +9,7 @@ mod no_secret_told;
 mod one_end;
 mod one_key_per_order;
 mod order_of_steps;
+mod recovered;
 mod registers;
 
 use machines::unit::state::UnitState;
@@ -43,6 +44,7 @@ pub struct Checkers {
     holds: holds::Memory,
     no_secret_told: no_secret_told::Memory,
     one_key_per_order: one_key_per_order::Memory,
+    recovered: recovered::Memory,
     registers: registers::Memory,
 }
 
@@ -79,6 +81,7 @@ impl Checkers {
         order_of_steps::check(&saved, store)?;
         self.one_key_per_order.check(&saved)?;
         self.holds.check(now, &saved, store)?;
+        self.recovered.check(&saved, store)?;
         self.registers.check(&saved, store)
     }
 

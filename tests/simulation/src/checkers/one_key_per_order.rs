@@ -52,7 +52,13 @@ impl Memory {
             if self.aborted.contains(&who) && self.promoted.contains(&who) {
                 return fired(format!("{name} both aborted and promoted a rotation"));
             }
-            if unit.state.is_in_rotation() && !unit.node.is_set_back() && !unit.node.is_removed {
+            // An order to recover is no rotation: whatever it runs beside, it fills an empty register only.
+            let is_rotation = taken.order.purpose.recovery().is_none();
+            if is_rotation
+                && unit.state.is_in_rotation()
+                && !unit.node.is_set_back()
+                && !unit.node.is_removed
+            {
                 match bound {
                     Some((other, who)) if other != order => {
                         return fired(format!("{who} and {name} are in different rotations"));

@@ -62,8 +62,12 @@ impl Memory {
     }
 }
 
-/// How far a unit has come in the rotation that it took last.
+/// How far a unit has come in the rotation that it took last; none in an order to recover, which has
+/// another checker.
 fn reached(unit: &Saved<'_>) -> Option<(Digest, Reached)> {
     let taken = unit.state.rotation.as_ref()?;
+    if taken.order.purpose.recovery().is_some() {
+        return None;
+    }
     Some((taken.reference.digest, set_back::reached(unit.state, taken)?))
 }

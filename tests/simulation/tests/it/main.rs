@@ -39,7 +39,7 @@ fn no_checker_fires() {
     let with_both = outcomes.iter().filter(had_both).count();
     println!(
         "{} seeds: {} events, {} faults, {} rotations done, {} aborted, {} mixed ends, {} units \
-         replaced, {} set back, {} removed, {} holds, {} keystores restored, {} foreign ones named; \
+         replaced, {} recovered, {} set back, {} removed, {} holds, {} keystores restored, {} foreign ones named; \
          {with_both} seeds finished a rotation and had a fault",
         outcomes.len(),
         sum(|it| it.events),
@@ -48,6 +48,7 @@ fn no_checker_fires() {
         sum(|it| it.rotations_aborted),
         sum(|it| it.mixed_ends),
         sum(|it| it.replaced),
+        sum(|it| it.recovered),
         sum(|it| it.set_back),
         sum(|it| it.removed),
         sum(|it| it.holds),
@@ -68,6 +69,7 @@ fn no_checker_fires() {
     }
     assert!(with_both * 100 >= outcomes.len() * 95, "the world is too kind, or too cruel");
     assert!(sum(|it| it.foreign_named) > 0, "precheck named no keystore that was foreign");
+    assert!(sum(|it| it.recovered) > 0, "no unit recovered its master key");
     let empty = fault_table::empty_cells(&table);
     assert!(outcomes.len() < SEEDS_FOR_EVERY_CELL || empty.is_empty(), "never: {empty:?}");
 }

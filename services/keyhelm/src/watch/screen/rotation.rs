@@ -65,7 +65,7 @@ pub fn draw(board: &Board, palette: Palette, area: Rect, out: &mut Buffer) {
 }
 
 fn doing(view: &RotationView, palette: Palette) -> (String, Style) {
-    let text = machines::rotation::phase_text(view.phase);
+    let text = machines::rotation::phase_text(view.phase, view.purpose);
     match (view.phase, &view.aborted_because) {
         (Phase::Aborting | Phase::Aborted, Some(because)) => {
             (format!("{text} ({because})"), palette.bad())

@@ -108,7 +108,7 @@ pub fn aborted(because: &str) -> RotationView {
 pub fn event(seq: u64, phase: &str) -> RotationEvent {
     let rotation = rotation(phase);
     let (_, at) = rotation.phases.last().unwrap();
-    let text = machines::rotation::phase_text(rotation.phase).to_owned();
+    let text = machines::rotation::phase_text(rotation.phase, rotation.purpose).to_owned();
     RotationEvent { seq, at: *at, text, rotation }
 }
 

@@ -27,6 +27,8 @@ pub(super) fn check(manifest: &Manifest, surveyed: &Surveyed<'_>, findings: &mut
         let subject = format!("keystore {id}");
         match rows(surveyed).find(|row| row.keystore == *id) {
             Some(row) => check_row(&subject, row, surveyed, findings),
+            // A unit recovers whether it is there or not.
+            None if surveyed.purpose.recovery().is_some() => {}
             None => silent(&subject, manifest, findings),
         }
     }
@@ -63,7 +65,7 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
         findings.unmet("keystore-not-empty", subject, text, mend);
     }
     // Where no unit holds a master key, that is what must be mended.
-    if surveyed.purpose == Purpose::Rotate
+    if surveyed.purpose != Purpose::Initialise
         && let Some(current) = reference(surveyed)
         && active != Some(current)
     {

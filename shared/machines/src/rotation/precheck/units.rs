@@ -2,11 +2,11 @@
 
 use protocol::UnixMillis;
 use protocol::manifest::{Manifest, Member};
-use protocol::order::Purpose;
+use protocol::order::{Purpose, Recovery};
 use protocol::report::{Standing, UnitReport, UnitRotation};
 use protocol::topology::PROTOCOL_VERSION;
 
-use super::{Findings, MAX_SKEW_MS, Surveyed, TAKE_UP, keystores};
+use super::{Findings, MAX_SKEW_MS, Surveyed, TAKE_UP, TAKE_UP_RECOVERY, keystores, recover};
 
 /// A unit of the manifest that does not answer. Where another process goes by its name and role, it
 /// was started with another folder than its own, and starting it again cannot help.
@@ -62,6 +62,11 @@ pub(crate) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
     found.filter(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
 }
 
+/// Between whom the order is that holds the unit, if it is one to recover.
+pub(crate) fn recovery(found: &UnitRotation) -> Option<Recovery> {
+    found.signed_order.unverified().ok()?.purpose.recovery()
+}
+
 /// A unit that answered.
 pub(super) struct Checked<'a> {
     pub(super) unit: &'a Member,
@@ -85,6 +90,20 @@ impl Checked<'_> {
                 self.check_left_over(findings);
                 self.check_current(findings);
             }
+        }
+    }
+
+    /// What must hold of either unit of an order to recover, but for its current register.
+    pub(super) fn check_to_recover(&self, at: UnixMillis, findings: &mut Findings) {
+        self.check_process(at, findings);
+        if self.report.facts.is_imprint {
+            self.unmet_imprint(findings);
+            return;
+        }
+        self.check_manifest(findings);
+        match in_rotation(self.report) {
+            Some(found) => self.unmet_bound(found, findings),
+            None => self.check_left_over(findings),
         }
     }
 
@@ -131,7 +150,11 @@ impl Checked<'_> {
                 format!("{name} is in imprint mode: it has not taken the manifest yet"),
                 "keyhelm auto-init".to_owned(),
             ),
-            _ => (
+            Purpose::Recover { .. } => (
+                format!("{name} is in imprint mode: it has not taken the manifest yet"),
+                "keyhelm auto-mk-recover".to_owned(),
+            ),
+            Purpose::Rotate => (
                 format!("{name} is in imprint mode (signature threshold 0): its state is gone"),
                 self.retire(),
             ),
@@ -175,10 +198,14 @@ impl Checked<'_> {
         }
     }
 
-    fn unmet_bound(&self, found: &UnitRotation, findings: &mut Findings) {
+    pub(super) fn unmet_bound(&self, found: &UnitRotation, findings: &mut Findings) {
         let (name, id) = (&self.unit.name, found.order.rotation);
         let is_running = self.surveyed.running == Some(id);
         let (text, mend) = match (is_running, found.standing) {
+            (false, _) if recovery(found).is_some() => (
+                format!("{name} is bound to recovery {id}, which no coordinator drives"),
+                TAKE_UP_RECOVERY.to_owned(),
+            ),
             (true, Standing::Bound) => {
                 (format!("{name} is bound to rotation {id}"), format!("keyhelm abort {id}"))
             }
@@ -213,9 +240,7 @@ impl Checked<'_> {
                 let text = format!("the current master key register of {name} is Empty, not Valid");
                 let mend = match self.is_before_first_key() {
                     true => "keyhelm auto-init".to_owned(),
-                    false => {
-                        format!("keyhelm auto-mk-rotate --join {}", shown(self.unit, self.manifest))
-                    }
+                    false => recover::mend(self.unit, self.manifest, self.surveyed),
                 };
                 self.unmet("current-empty", text, mend, findings);
             }

@@ -40,6 +40,8 @@ listed!(
         ClearNamed,
         /// With a *flipped* of a keystore that was restored and flipped again.
         ClearRestored,
+        /// With the report of a unit that has recovered its master key.
+        ClearRecovered,
         EndHoldAfterCommit,
         EndHoldBeforeClear,
         EndHoldUnsigned,
@@ -111,6 +113,7 @@ const fn names_any_order(what: What) -> bool {
         | What::ClearLacking
         | What::ClearNamed
         | What::ClearRestored
+        | What::ClearRecovered
         | What::EndHoldAfterCommit
         | What::EndHoldBeforeClear
         | What::EndHoldUnsigned => true,
@@ -147,9 +150,13 @@ pub const fn asked_by(command: &Command) -> &'static [What] {
                 &[What::Commit, What::CommitOther, What::ByReencryptor, What::OfLowerEpoch]
             }
             Step::Promote { certificate: _ } => &[What::Promote, What::PromoteLacking],
-            Step::Clear { certificate: _ } => {
-                &[What::Clear, What::ClearLacking, What::ClearNamed, What::ClearRestored]
-            }
+            Step::Clear { certificate: _ } => &[
+                What::Clear,
+                What::ClearLacking,
+                What::ClearNamed,
+                What::ClearRestored,
+                What::ClearRecovered,
+            ],
         },
         Command::Abort { order: _ } => &[What::Abort, What::AbortUnsigned],
         Command::EndHold { statement: _ } => {

@@ -2,7 +2,7 @@
 
 use crypto::domain;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo};
+use crypto::transfer::{self, TransferInfo, TransferPurpose};
 use protocol::GenerationId;
 use protocol::certificate::Certificate;
 use protocol::codec;
@@ -22,6 +22,8 @@ pub struct Evidence {
     pub transfer_for_other: SignedTransfer,
     pub committed: Certificate,
     pub committed_lacking: Certificate,
+    /// That a unit has recovered its master key by this order; nobody has where it is a rotation.
+    pub recovered: Certificate,
     pub older: Vec<u8>,
     pub newest: Vec<u8>,
     pub newest_of_other: Vec<u8>,
@@ -70,6 +72,7 @@ pub fn other_copy(
     let key = MasterKey::generate(&mut world.rng);
     let (rotation, number) = (run.order.rotation, run.order.number);
     let info = TransferInfo {
+        purpose: TransferPurpose::Rotate,
         instance: world.instance,
         manifest_serial: number.manifest_serial,
         rotation,

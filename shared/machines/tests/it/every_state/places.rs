@@ -54,6 +54,14 @@ listed!(
         JoiningPromoted,
         /// Aborted, with no master key.
         JoiningAborted,
+        /// Is to get the current master key by an order to recover.
+        RecoverBound,
+        /// Has got it.
+        Recovered,
+        /// Is to give it.
+        GivingBound,
+        /// Has given it.
+        Given,
         Removed,
     }
 );
@@ -70,6 +78,8 @@ listed!(
         Next,
         /// The same number with another digest.
         OtherDigest,
+        /// A higher number, to give this unit the current master key.
+        Recover,
     }
 );
 
@@ -80,6 +90,7 @@ pub const fn number_of(which: Which) -> u64 {
         Which::Lower => 3,
         Which::Higher => 9,
         Which::Next => 10,
+        Which::Recover => 12,
     }
 }
 
@@ -130,13 +141,21 @@ pub fn place_of(state: &UnitState, who: ProcessId, now: UnixMillis) -> (Place, O
         (None, None) => At::Imprint,
         (Some(_), _) if trust.member(who).is_none() => At::Removed,
         (Some(_), None) => At::Enrolled,
-        (Some(_), Some(taken)) => in_rotation(taken, registers, new.as_ref(), now),
+        (Some(_), Some(taken)) => in_rotation(taken, registers, new.as_ref(), (who, now)),
         (None, Some(_)) => panic!("a rotation without a manifest"),
     };
     let expected = match at {
         At::Removed => registers,
-        At::Imprint | At::Enrolled | At::JoiningBound | At::JoiningAborted => [false, false, false],
-        At::Settled | At::Bound | At::Aborted | At::Cleared => [true, false, false],
+        At::Imprint | At::Enrolled | At::JoiningBound | At::JoiningAborted | At::RecoverBound => {
+            [false, false, false]
+        }
+        At::Settled
+        | At::Bound
+        | At::Aborted
+        | At::Cleared
+        | At::Recovered
+        | At::GivingBound
+        | At::Given => [true, false, false],
         At::Uncommitted | At::Committed | At::HoldAfterCommit | At::HoldAfterCommitOver => {
             [true, true, false]
         }
@@ -156,12 +175,26 @@ fn in_rotation(
     taken: &TakenRotation,
     [has_current, _, has_retiring]: [bool; 3],
     new: Option<&NewKey>,
-    now: UnixMillis,
+    (who, now): (ProcessId, UnixMillis),
 ) -> At {
     let TakenRotation { signed_order: _, order, reference, standing, holds, transport } = taken;
     let Holds { promote_not_before, flipped } = holds;
     let is_in_it = matches!(standing, Standing::Bound | Standing::Promoted);
-    assert_eq!(transport.is_some(), is_in_it, "the transport key is there until the end");
+    let recovery = order.purpose.recovery();
+    let gives = recovery.is_some_and(|recovery| recovery.source == who);
+    let has_transport = is_in_it && !gives;
+    assert_eq!(transport.is_some(), has_transport, "the transport key is there until the end");
+    if let (Some(_), Standing::Bound | Standing::Promoted | Standing::Cleared) =
+        (recovery, standing)
+    {
+        assert!(promote_not_before.is_none() && flipped.is_none(), "it has no holds");
+        return match (gives, standing) {
+            (true, Standing::Bound) => At::GivingBound,
+            (false, Standing::Bound) => At::RecoverBound,
+            (true, _) => At::Given,
+            (false, _) => At::Recovered,
+        };
+    }
     match (standing, has_current) {
         (Standing::Bound, has_current) => {
             let is_committed = new.map(|NewKey { key: _, is_committed }| *is_committed);

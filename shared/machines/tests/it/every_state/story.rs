@@ -18,6 +18,7 @@ use super::evidence::{
     Evidence, at_of, flipped, foreign_offer, manifests, other_copy, sealed_to, surveyed,
 };
 use super::places::{At, Which, number_of};
+use super::recovering;
 use super::table::Kind;
 use crate::world::{
     ALL, NOW, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, config, identity, signatures, unit_id,
@@ -35,6 +36,10 @@ pub enum Plot {
     WithHolds,
     /// The unit joins.
     Joining,
+    /// An order to recover: the unit gets the master key.
+    Recovering,
+    /// An order to recover: the unit gives it.
+    Giving,
 }
 
 /// A unit's way through one rotation.
@@ -62,6 +67,9 @@ pub fn put(world: &mut World, unit: usize, state: &[u8]) {
 
 impl Story {
     pub fn told(kind: Kind, plot: Plot) -> Self {
+        if matches!(plot, Plot::Recovering | Plot::Giving) {
+            return Self::of_recovery(kind, plot);
+        }
         let unit = unit_of(kind);
         let mut world = World::initialised();
         let mut saved = BTreeMap::new();
@@ -84,6 +92,7 @@ impl Story {
                     (order.hold_after_commit_s, order.hold_before_clear_s) = (HOLD_S, HOLD_S);
                 }
                 Plot::Joining => order.joining = vec![unit_id(unit)],
+                Plot::Recovering | Plot::Giving => unreachable!("another story"),
             }
             if which == Which::OtherDigest {
                 order.expires_at = order.expires_at.plus_ms(1);
@@ -93,6 +102,8 @@ impl Story {
         let mut orders: BTreeMap<_, _> = [Which::Lower, Which::Higher, Which::OtherDigest]
             .map(|which| (which, order(&world, which, from)))
             .into();
+        let recover = recovering::order(&world, recovering::pair(unit, plot), Which::Recover);
+        orders.insert(Which::Recover, recover);
         let foreign_offer = foreign_offer(&mut world, unit, orders.get(&Which::Higher).unwrap());
 
         let mut run = order(&world, Which::This, from);
@@ -127,6 +138,10 @@ impl Story {
                 manifests: Vec::new(),
             },
             committed,
+            recovered: Certificate {
+                envelopes: vec![surveyed(&mut world, unit)],
+                manifests: Vec::new(),
+            },
             older,
             newest,
             newest_of_other: surveyed(&mut world, other),
@@ -222,6 +237,7 @@ fn ends(
     saved.insert(At::Removed, world.state_bytes(unit));
     put(world, unit, &committed);
     match plot {
+        Plot::Recovering | Plot::Giving => unreachable!("another story"),
         Plot::Plain | Plot::Joining => {
             keep(saved, world, unit, plot, At::Committed, At::JoiningCommitted);
         }

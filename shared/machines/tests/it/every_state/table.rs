@@ -32,6 +32,8 @@ const NOT_BOUND: Outcome = No("not-bound");
 const ABORTED: Outcome = No("aborted");
 const NO_LEAVE: Outcome = No("no-leave");
 const NEW_REGISTER: Outcome = No("new-register");
+const NOT_EMPTY: Outcome = No("register-not-empty");
+const NOT_FOR_RECOVERY: Outcome = No("not-for-recovery");
 
 /// How far a state has come, whatever holds it has and whether the unit joins.
 #[derive(Clone, Copy)]
@@ -53,7 +55,7 @@ const fn stage(at: At) -> Stage {
         At::Imprint => Stage::Imprint,
         At::Removed => Stage::Removed,
         At::Enrolled | At::Settled => Stage::NotTaken,
-        At::Bound | At::JoiningBound => Stage::Bound,
+        At::Bound | At::JoiningBound | At::RecoverBound | At::GivingBound => Stage::Bound,
         At::Uncommitted | At::JoiningUncommitted => Stage::Filled,
         At::Committed | At::HoldAfterCommit | At::HoldAfterCommitOver | At::JoiningCommitted => {
             Stage::Committed
@@ -64,7 +66,7 @@ const fn stage(at: At) -> Stage {
         | At::HoldBeforeClearOver
         | At::HoldEndSaved
         | At::JoiningPromoted => Stage::Promoted,
-        At::Cleared => Stage::Cleared,
+        At::Cleared | At::Recovered | At::Given => Stage::Cleared,
         At::Aborted | At::JoiningAborted => Stage::Aborted,
     }
 }
@@ -83,8 +85,17 @@ pub fn expected(kind: Kind, place: Place, ask: Ask) -> Outcome {
     if place.is_set_back { set_back(kind, place.at, ask, outcome) } else { outcome }
 }
 
-/// A unit that knows that it had cleared this order draws no key for it, does not abort it, and stays
-/// set back until it has cleared again or has taken a later order.
+const fn recovers(at: At) -> bool {
+    matches!(at, At::RecoverBound | At::Recovered)
+}
+
+const fn gives(at: At) -> bool {
+    matches!(at, At::GivingBound | At::Given)
+}
+
+/// A unit that knows that it had cleared this order draws no key for it, does not abort it (but for one
+/// to recover, which takes nothing away), and stays set back until it has cleared again or has taken a
+/// later order.
 fn set_back(kind: Kind, at: At, ask: Ask, outcome: Outcome) -> Outcome {
     let is_this = ask.which == Which::This;
     match (ask.what, at, outcome) {
@@ -93,12 +104,18 @@ fn set_back(kind: Kind, at: At, ask: Ask, outcome: Outcome) -> Outcome {
         {
             No("had-drawn")
         }
-        (What::Abort | What::AbortUnsigned, _, Outcome::To(..)) if is_this => No("cleared"),
+        (What::Abort | What::AbortUnsigned, at, Outcome::To(..))
+            if is_this && !recovers(at) && !gives(at) =>
+        {
+            No("cleared")
+        }
         (What::Remind | What::RemindOlder, ..) => Same,
         (_, _, Outcome::To(which, place)) => {
             let is_later = matches!(which, Which::Higher | Which::Next);
             let is_taken = matches!(place.at, At::Bound | At::JoiningBound);
-            let is_up = (is_later && is_taken) || matches!(place.at, At::Cleared | At::Removed);
+            let is_at_end =
+                matches!(place.at, At::Cleared | At::Recovered | At::Given | At::Removed);
+            let is_up = (is_later && is_taken) || is_at_end;
             Outcome::To(which, Place { is_set_back: !is_up, ..place })
         }
         (_, _, same_or_no) => same_or_no,
@@ -120,6 +137,26 @@ fn up_to_date(kind: Kind, at: At, ask: Ask) -> Outcome {
             Stage::NotTaken => NO_LEAVE,
             _ => abort(at, which),
         },
+        What::Generate
+        | What::GenerateForNobody
+        | What::GenerateForOther
+        | What::Install
+        | What::InstallOther
+        | What::InstallForOther
+        | What::InstallForged
+        | What::Commit
+        | What::CommitOther
+        | What::Promote
+        | What::PromoteLacking
+        | What::Clear
+        | What::ClearLacking
+        | What::ClearNamed
+        | What::ClearRestored
+        | What::ClearRecovered
+            if recovers(at) || gives(at) =>
+        {
+            step(at, which, || recovery_step(kind, at, ask.what))
+        }
         What::Generate | What::GenerateForNobody | What::GenerateForOther => {
             step(at, which, || generate(kind, at, ask.what))
         }
@@ -131,14 +168,16 @@ fn up_to_date(kind: Kind, at: At, ask: Ask) -> Outcome {
         What::Promote | What::PromoteLacking => {
             step(at, which, || promote(at, ask.what == What::Promote))
         }
-        What::Clear | What::ClearLacking | What::ClearNamed | What::ClearRestored => {
-            step(at, which, || clear(at, ask.what))
-        }
+        What::Clear
+        | What::ClearLacking
+        | What::ClearNamed
+        | What::ClearRestored
+        | What::ClearRecovered => step(at, which, || clear(at, ask.what)),
         What::EndHoldAfterCommit | What::EndHoldBeforeClear | What::EndHoldUnsigned => {
             end_hold(at, which, ask.what)
         }
         What::Remind => match at {
-            At::Cleared => Same,
+            At::Cleared | At::Recovered | At::Given => Same,
             At::Removed => to(At::Removed),
             before => Outcome::To(Which::This, Place::set_back(before)),
         },
@@ -172,11 +211,19 @@ fn inspect(at: At, which: Which) -> Outcome {
     match (stage(at), which) {
         (Stage::Imprint, _) => IMPRINT,
         (Stage::Removed, _) => REMOVED,
+        (Stage::NotTaken | Stage::Cleared, Which::Recover) if has_current(at) => NOT_EMPTY,
+        (Stage::Aborted, Which::Recover) if has_current(at) => NOT_EMPTY,
+        (Stage::NotTaken | Stage::Cleared | Stage::Aborted, Which::Recover) => {
+            to_in(Which::Recover, At::RecoverBound)
+        }
         (Stage::NotTaken, Which::Next) if at == At::Settled => No("other-current"),
         (Stage::NotTaken, which) => to_in(which, bound(at)),
         (_, Which::This) => Same,
         (_, Which::OtherDigest) => No("other-digest"),
         (Stage::Cleared | Stage::Aborted, Which::Lower) => No("order-spent"),
+        // Of a unit that has given its master key, these are to give it once more.
+        (Stage::Cleared, Which::Higher | Which::Next) if gives(at) => to_in(which, At::GivingBound),
+        (Stage::Cleared, Which::Higher | Which::Next) if recovers(at) => NOT_EMPTY,
         (Stage::Cleared, Which::Next) => to_in(Which::Next, At::Bound),
         (Stage::Cleared, Which::Higher) => No("other-current"),
         (Stage::Aborted, Which::Next) if at == At::Aborted => No("other-current"),
@@ -185,6 +232,10 @@ fn inspect(at: At, which: Which) -> Outcome {
             No("bound-to-another")
         }
     }
+}
+
+const fn has_current(at: At) -> bool {
+    !matches!(at, At::Enrolled | At::JoiningAborted)
 }
 
 /// Who has no master key joins.
@@ -198,7 +249,7 @@ const fn bound(at: At) -> At {
 fn abort(at: At, which: Which) -> Outcome {
     let has_none = matches!(at, At::Enrolled)
         || matches!(at, At::JoiningBound | At::JoiningUncommitted | At::JoiningCommitted)
-        || matches!(at, At::JoiningAborted);
+        || matches!(at, At::JoiningAborted | At::RecoverBound);
     let aborted = to_in(which, if has_none { At::JoiningAborted } else { At::Aborted });
     match (stage(at), which) {
         (Stage::Imprint, _) => IMPRINT,
@@ -206,14 +257,14 @@ fn abort(at: At, which: Which) -> Outcome {
         (Stage::NotTaken, _) => aborted,
         (_, Which::OtherDigest) => No("other-digest"),
         (Stage::Cleared | Stage::Aborted, Which::Lower) => No("order-spent"),
-        (Stage::Cleared | Stage::Aborted, Which::Higher | Which::Next) => aborted,
+        (Stage::Cleared | Stage::Aborted, Which::Higher | Which::Next | Which::Recover) => aborted,
         (Stage::Bound | Stage::Filled | Stage::Committed, Which::This) => aborted,
         (Stage::Aborted, Which::This) => Same,
         (Stage::Promoted, Which::This) => No("promoted"),
         (Stage::Cleared, Which::This) => No("cleared"),
         (
             Stage::Bound | Stage::Filled | Stage::Committed | Stage::Promoted,
-            Which::Lower | Which::Higher | Which::Next,
+            Which::Lower | Which::Higher | Which::Next | Which::Recover,
         ) => No("bound-to-another"),
     }
 }
@@ -229,6 +280,41 @@ fn step(at: At, which: Which, judged: impl FnOnce() -> Outcome) -> Outcome {
         Stage::Bound | Stage::Filled | Stage::Committed | Stage::Promoted | Stage::Cleared => {
             judged()
         }
+    }
+}
+
+/// A step of an order to recover: the one seals, the other installs, and nothing else is done in it.
+fn recovery_step(kind: Kind, at: At, what: What) -> Outcome {
+    match (what, at) {
+        (What::Generate | What::GenerateForNobody | What::GenerateForOther, _)
+            if kind == Kind::Operational =>
+        {
+            No("not-allowed")
+        }
+        (What::GenerateForOther, At::GivingBound) => No("offer-refused"),
+        (What::Generate | What::GenerateForNobody, At::GivingBound) => Same,
+        (What::Generate | What::GenerateForNobody | What::GenerateForOther, At::Given) => {
+            No("cleared")
+        }
+        (What::Install, At::RecoverBound) => to(At::Recovered),
+        (What::Install, At::Recovered) => Same,
+        (What::InstallOther | What::InstallForOther | What::InstallForged, at) if recovers(at) => {
+            No("transfer-refused")
+        }
+        (What::ClearRecovered, At::GivingBound) => to(At::Given),
+        (
+            What::Clear | What::ClearLacking | What::ClearNamed | What::ClearRestored,
+            At::GivingBound,
+        ) => No("certificate-refused"),
+        (
+            What::Clear
+            | What::ClearLacking
+            | What::ClearNamed
+            | What::ClearRestored
+            | What::ClearRecovered,
+            At::Given | At::Recovered,
+        ) => Same,
+        _ => NOT_FOR_RECOVERY,
     }
 }
 
@@ -286,7 +372,7 @@ fn clear(at: At, what: What) -> Outcome {
     match (stage(at), at, what) {
         (Stage::Cleared, ..) => Same,
         (Stage::Bound | Stage::Filled | Stage::Committed, ..) => NEW_REGISTER,
-        (_, _, What::ClearLacking) => No("certificate-refused"),
+        (_, _, What::ClearLacking | What::ClearRecovered) => No("certificate-refused"),
         (_, At::Promoted | At::JoiningPromoted, _) => to(At::Cleared),
         (_, At::PromotedWithHold, _) => to(At::HoldBeforeClear),
         // What was flipped since begins the hold anew.
@@ -320,6 +406,9 @@ fn manifest(at: At, what: What) -> Outcome {
         (Stage::Removed, What::ManifestRemoves) => Same,
         (Stage::Removed, _) => No("manifest-refused"),
         (_, What::ManifestRemoves) => to(At::Removed),
+        // A new manifest ends an order to recover.
+        (Stage::Bound, _) if recovers(at) => to(At::JoiningAborted),
+        (Stage::Bound, _) if gives(at) => to(At::Aborted),
         (Stage::NotTaken | Stage::Cleared | Stage::Aborted, _) => to(at),
         (Stage::Bound | Stage::Filled | Stage::Committed | Stage::Promoted, What::ManifestNext) => {
             No("manifest-refused")

@@ -5,9 +5,10 @@ use super::stage::Stage;
 use crate::words;
 
 /// What a person at the terminal would be asked, by the verb.
-const ANSWERS: [(&str, &str); 4] = [
+const ANSWERS: [(&str, &str); 5] = [
     ("auto-init", "--trust-first-use --passphrase-file passphrase"),
     ("auto-mk-rotate", "--yes --passphrase-file passphrase"),
+    ("auto-mk-recover", "--yes --passphrase-file passphrase"),
     ("cryptounit-retire", "--yes --passphrase-file passphrase"),
     ("abort", "--yes"),
 ];

@@ -39,7 +39,7 @@ struct Case {
 
 const SKEWED: &str = "set the clock of {name}";
 const RETIRED: &str = "keyhelm cryptounit-retire {name}";
-const JOINED: &str = "keyhelm auto-mk-rotate --join {name}";
+const RECOVERED: &str = "keyhelm auto-mk-recover --unit {name}";
 const KEYSTORE: &str = "keystore {keystore}";
 const REENCRYPTOR: &str = "start keystore-reencryptor reencryptor";
 
@@ -97,7 +97,7 @@ const CASES: &[Case] = &[
         name: "a current register that is empty",
         breaks: &[Break::Register("op-7", Amiss::Empty)],
         run: ROTATE,
-        expected: &[("current-empty", "op-7", JOINED)],
+        expected: &[("current-empty", "op-7", RECOVERED)],
     },
     Case {
         name: "a current register with another key",
@@ -224,7 +224,7 @@ const CASES: &[Case] = &[
         ],
         run: ROTATE,
         expected: &[
-            ("current-empty", "op-10", JOINED),
+            ("current-empty", "op-10", RECOVERED),
             ("silent", "rec-1", "start recovery-unit rec-1"),
             ("protocol-version", "op-3", "upgrade operational-unit op-3"),
         ],
@@ -252,12 +252,11 @@ fn spelled((code, subject, mend): (&str, &str, &str)) -> Unmet {
 }
 
 /// Conditions of the request, of which a look at the cluster says nothing.
-const OF_REQUEST: [&str; 8] = [
+const OF_REQUEST: [&str; 7] = [
     "no-standing-order",
     "no-leave",
     "unexpected-pattern",
     "plan-moved",
-    "order-unsupported",
     "current-not-empty",
     "keystore-not-empty",
     "not-initialised",

@@ -1,0 +1,103 @@
+//! Orders to recover beside everything else: nothing else runs meanwhile, a new manifest ends them, and
+//! one that nobody drives is ended before anything is drafted.
+
+use protocol::UnixMillis;
+use protocol::audit::Phase;
+use protocol::order::Purpose;
+use protocol::report::Standing;
+use rand::CryptoRng;
+
+use super::{Conductor, Effects, StartAsk, purpose_of};
+use crate::rotation::Event;
+use crate::rotation::precheck::{Findings, TAKE_UP_RECOVERY, units};
+use crate::rotation::record::{Record, Verdict};
+
+impl Conductor {
+    /// Whether what runs is an order to recover.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.running_purpose().is_some_and(|purpose| purpose.recovery().is_some())
+    }
+
+    fn running_purpose(&self) -> Option<Purpose> {
+        let running = self.rotation.as_ref().filter(|found| !found.is_ended())?;
+        Some(running.order().purpose)
+    }
+
+    /// What runs is not what is asked for, and is not joined: whoever asks for a rotation would take a
+    /// recovery for it, or the other way round.
+    pub(super) fn runs_otherwise(&self, start: &StartAsk) -> Option<Findings> {
+        let running = self.running_purpose()?;
+        let (asked, _) = purpose_of(start);
+        let target = |purpose: Purpose| purpose.recovery().map(|recovery| recovery.target);
+        if target(running) == target(asked) {
+            return None;
+        }
+        let id = self.rotation.as_ref().map(|found| found.reference().rotation)?;
+        let (code, what) = match target(running) {
+            Some(_) => ("recovery-running", "recovery"),
+            None => ("rotation-running", "rotation"),
+        };
+        let mut findings = Findings::default();
+        let text = format!("{what} {id} is running: one at a time");
+        findings.unmet(code, "instance", text, format!("keyhelm rotations {id} --follow"));
+        Some(findings)
+    }
+
+    pub(super) fn end_recovery_by_manifest<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        effects: &mut Effects,
+    ) {
+        let serial = self.trust.serial();
+        if !self.is_recovering() {
+            return;
+        }
+        let ended = self.rotation.as_mut().map(|rotation| rotation.end_by_manifest(now, serial));
+        if let Some(ended) = ended {
+            self.merge(now, rng, ended, effects);
+        }
+    }
+
+    /// Ends an order to recover that a unit is bound to and that nobody drives, which is right at any
+    /// moment. Whether there was one: it comes first.
+    pub(super) fn end_left_recovery<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        asked_at: UnixMillis,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.is_rotating() || self.trust.newest().is_none() {
+            return false;
+        }
+        let mut answered = self.heard.units.values().filter(|heard| heard.at >= asked_at);
+        let left = answered.find_map(|heard| {
+            let found = units::in_rotation(&heard.said)?;
+            let recovery = units::recovery(found)?;
+            Some((found.order, found.signed_order.clone(), recovery))
+        });
+        let Some((order, signed, recovery)) = left else { return false };
+        let target = self.heard.units.get(&recovery.target);
+        let stands = target.and_then(|heard| heard.said.in_order(&order));
+        let has_recovered = stands.is_some_and(|it| it.standing == Standing::Cleared);
+        let actor = "coordinator (rebuilt from reports)".to_owned();
+        let mut record = Record::new(signed, protocol::Epoch::default(), actor, now);
+        record.verdict = match has_recovered {
+            true => Verdict::Decided,
+            false => Verdict::Aborted { because: "nobody drove it any more".to_owned() },
+        };
+        let text = "taken up: units were bound to an order to recover that nobody drove";
+        effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
+        self.go_on(now, rng, record, effects);
+        true
+    }
+
+    /// What was left behind is ended first.
+    pub(super) fn recovery_first() -> Findings {
+        let mut findings = Findings::default();
+        let text = "an order to recover that nobody drove was found, and is ended first".to_owned();
+        findings.unmet("recovery-running", "instance", text, TAKE_UP_RECOVERY.to_owned());
+        findings
+    }
+}
