@@ -51,11 +51,10 @@ pub async fn run(app: &App, args: &RecoverArgs) -> Outcome {
         it.bring_to_its_end().await?;
     }
     let units = it.coordinator.units(it.instance.id).await?;
-    let chosen = it.choose(&units)?;
-    if chosen.is_empty() {
+    let rows = it.choose(&units)?;
+    if rows.is_empty() {
         return it.nothing_to_recover(&units);
     }
-    let rows: Vec<_> = chosen.iter().map(|(unit, recovery)| (*unit, *recovery)).collect();
     it.show_plan(&rows)?;
     if args.dry_run {
         return it.try_out(&rows).await;
@@ -127,7 +126,7 @@ impl Recovering<'_> {
             }
         };
         let chosen = units.units.iter().filter(is_chosen);
-        chosen.map(|unit| Ok((unit, self.from_whom(unit.member.id, units)?))).collect()
+        chosen.map(|unit| Ok((unit, self.recovery_of(unit.member.id, units)?))).collect()
     }
 
     fn unit_named(&self, name: &str) -> Outcome<ProcessId> {
@@ -139,7 +138,7 @@ impl Recovering<'_> {
 
     /// The recovery unit that is named, else the first one that holds the master key of the key storage,
     /// else any: the conditions then say what it lacks.
-    fn from_whom(&self, target: ProcessId, units: &UnitsView) -> Outcome<Recovery> {
+    fn recovery_of(&self, target: ProcessId, units: &UnitsView) -> Outcome<Recovery> {
         let source = match &self.args.from {
             Some(name) => self.unit_named(name)?,
             None => {
