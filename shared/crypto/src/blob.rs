@@ -213,11 +213,14 @@ fn seal_into<R: CryptoRng + ?Sized>(
     Ok(())
 }
 
+/// Header, nonce and sealed key of a blob.
+type Parts<'a> = (&'a [u8], &'a [u8; NONCE_BYTES], &'a [u8]);
+
 /// The parts of a blob under these keys: header, nonce, ciphertext with its tag.
 fn parts<'a>(
     keys: &WrapKeys,
     blob: &'a [u8],
-) -> Result<(&'a [u8], &'a [u8; NONCE_BYTES], &'a [u8]), BlobError> {
+) -> Result<Parts<'a>, BlobError> {
     let header = BlobHeader::parse(blob)?;
     if header.pattern != keys.pattern {
         return Err(BlobError::OtherPattern(header.pattern));
