@@ -11,10 +11,11 @@ use std::sync::Arc;
 use bus::Bus;
 use crypto::identity::Identity;
 use keystore::Keystore;
+use machines::gate::GateRefusal;
 use machines::rewrap::KeystoreRefusal;
 use machines::trust::Trust;
 use protocol::envelope::Header;
-use protocol::keystore::KeystoreRow;
+use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
 use protocol::page::{CheckAnswer, PageAnswer};
 use protocol::{Epoch, InstanceId, KeyId, MessageId, ProcessId};
@@ -95,6 +96,17 @@ impl Drop for Job {
     }
 }
 
+/// Whether another reencryptor of the keystore has come to the end first.
+async fn is_complete(store: &Keystore, instance: InstanceId, order: &OrderRef) -> bool {
+    let row = store.saved_row(instance).await.ok().flatten();
+    row.and_then(|row| row.rotation).is_some_and(|found| {
+        found.rotation == order.rotation
+            && found.order_digest == order.digest
+            && found.standing >= KeystoreStanding::Complete
+            && found.standing != KeystoreStanding::Aborted
+    })
+}
+
 impl Job {
     /// Starts filling the open generation of `row`.
     pub(crate) fn start(setting: JobSetting, row: KeystoreRow) -> Self {
@@ -103,7 +115,18 @@ impl Job {
         let task = tokio::spawn(async move {
             let (events, header) = (setting.events.clone(), setting.header.clone());
             let refusal = match row.open.clone() {
-                Some(open) => Work::new(setting, open, row.active, receiver).run().await.err(),
+                Some(open) => {
+                    let (store, instance) = (setting.store.clone(), setting.instance);
+                    let ended = Work::new(setting, open, row.active, receiver).run().await;
+                    match ended {
+                        Err(KeystoreRefusal::Gate(GateRefusal::NotOpen))
+                            if is_complete(&store, instance, &order).await =>
+                        {
+                            None
+                        }
+                        ended => ended.err(),
+                    }
+                }
                 None => None,
             };
             if let Some(refusal) = &refusal {

@@ -93,11 +93,19 @@ async fn beside(bao: &Bao, count: u64, sizes: &Sizes) -> anyhow::Result<Vec<Meas
 
 impl Bao {
     async fn start(program: &str, database: &str) -> anyhow::Result<(Self, Child)> {
-        let port = port::free()?;
-        let (listen, raised) = (format!("127.0.0.1:{port}"), "-dev-no-store-token");
+        // Beside the listener of its own, one whose limits let 5,000 keys into a request.
+        let (own, listen) = (port::free()?, format!("127.0.0.1:{}", port::free()?));
+        let config = std::env::temp_dir().join(format!("keyhelm-bench-bao-{own}.hcl"));
+        let text = format!(
+            "listener \"tcp\" {{\n address = \"{listen}\"\n tls_disable = true\n \
+             max_request_json_strings = 1000000\n max_request_json_memory = 1000000000\n \
+             max_request_size = 1000000000\n}}\n"
+        );
+        std::fs::write(&config, text)?;
         let server = Command::new(program)
-            .args(["server", "-dev", "-dev-root-token-id", TOKEN, raised])
-            .args(["-dev-listen-address", &listen, "-log-level=error"])
+            .args(["server", "-dev", "-dev-root-token-id", TOKEN, "-dev-no-store-token"])
+            .args(["-dev-listen-address", &format!("127.0.0.1:{own}"), "-log-level=error"])
+            .arg(format!("-config={}", config.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
@@ -169,7 +177,8 @@ impl Bao {
     /// Seconds for a new version of the key, and every ciphertext under it and stored.
     async fn rewrap(&self, batch: i64, clients: u64) -> anyhow::Result<f64> {
         let client = database::connect(&self.database).await?;
-        client.batch_execute("VACUUM wrapped; CHECKPOINT").await?;
+        client.batch_execute("VACUUM wrapped").await?;
+        client.batch_execute("CHECKPOINT").await?;
         let count: i64 = client.query_one("SELECT count(*) FROM wrapped", &[]).await?.get(0);
         let started = Instant::now();
         self.post("transit/keys/bench/rotate", &json!({})).await?;
