@@ -217,10 +217,7 @@ fn seal_into<R: CryptoRng + ?Sized>(
 type Parts<'a> = (&'a [u8], &'a [u8; NONCE_BYTES], &'a [u8]);
 
 /// The parts of a blob under these keys: header, nonce, ciphertext with its tag.
-fn parts<'a>(
-    keys: &WrapKeys,
-    blob: &'a [u8],
-) -> Result<Parts<'a>, BlobError> {
+fn parts<'a>(keys: &WrapKeys, blob: &'a [u8]) -> Result<Parts<'a>, BlobError> {
     let header = BlobHeader::parse(blob)?;
     if header.pattern != keys.pattern {
         return Err(BlobError::OtherPattern(header.pattern));

@@ -20,7 +20,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is shown to another unit.
 pub(super) enum Shown {
     /// Rows with their old blobs, and what a unit made of them.
-    Rewrapped(Rows, DoneChunk),
+    Rewrapped(Rows, Box<DoneChunk>),
     /// A page that a unit did not re-wrap, and the rows in it that did not open.
     Unopened(RewrapPage, Vec<UnopenedRow>),
 }
@@ -135,7 +135,7 @@ impl Cross {
         let (by, at) = (look.by, look.at);
         match look.shown {
             Shown::Rewrapped(_, done) => match unopened.first().cloned() {
-                None => Ok(Some(Seen::Same(done))),
+                None => Ok(Some(Seen::Same(*done))),
                 Some(first) => Err(differs(trust, by, at, unopened.len(), first)),
             },
             Shown::Unopened(page, said) => {

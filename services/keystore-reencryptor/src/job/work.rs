@@ -245,7 +245,7 @@ impl Work {
         let judged = rewrap::judge_answer(&page, answer, &self.setting.trust);
         page::tell(self.setting.place, asked, place, judged.as_ref().map_err(ToString::to_string));
         match (judged, wants_look) {
-            (Ok(done), true) => self.show(unit, Shown::Rewrapped(page.rows, done)),
+            (Ok(done), true) => self.show(unit, Shown::Rewrapped(page.rows, Box::new(done))),
             (Ok(done), false) => self.done.push(done),
             (Err(PageFault::Unopened(rows)), _) => {
                 let count = rows.len() as u64;
@@ -278,7 +278,7 @@ impl Work {
             Err(kept) => *kept,
         };
         self.seen(Some(match kept {
-            Shown::Rewrapped(_, done) => Seen::Same(done),
+            Shown::Rewrapped(_, done) => Seen::Same(*done),
             Shown::Unopened(page, rows) => Seen::DoNotOpen(page, rows),
         }));
     }
