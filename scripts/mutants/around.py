@@ -45,7 +45,7 @@ MUTANTS = [
         BUS + "driver.rs",
         "        handler.save().await?;\n"
         "        metric::count(metric::STATE_SAVES, &[]);\n"
-        "        fail_points::reach(fail_points::SAVED);\n"
+        "        fail_points::reach(fail_points::Place::Saved);\n"
         "    }\n",
         "    }\n",
         needs=(of("bus"),),
@@ -54,7 +54,7 @@ MUTANTS = [
         "a message is acknowledged after the save",
         BUS + "driver.rs",
         "                finish(bus, handler, outcome).await?;\n"
-        "                fail_points::reach(fail_points::PUBLISHED);\n"
+        "                fail_points::reach(fail_points::Place::Published);\n"
         "                match dead {\n"
         "                    None => delivery.ack().await,\n"
         "                    Some(reason) => delivery.bury(bus, reason).await,\n"

@@ -43,10 +43,8 @@ MUTANTS = [
     Mutant(
         "a unit that was set back behind its promote does not abort",
         MACHINES + "unit/steps.rs",
-        "            Some(Standing::Promoted) => Err(UnitRefusal::Promoted),\n"
-        "            Some(Standing::Cleared) => Err(UnitRefusal::Cleared),\n"
-        "            _ => Ok(()),\n",
-        "            _ => Ok(()),\n",
+        "            _ if order.purpose.recovery().is_some() => Ok(()),\n",
+        "            _ if !order.purpose.recovery().is_some() => Ok(()),\n",
         # The model finds it too; the simulation's coordinator never asks for it.
         needs=(TESTS,),
     ),
@@ -309,6 +307,8 @@ MUTANTS = [
         MACHINES + "rotation/numbers.rs",
         "    let seen = of_units.chain(of_rows).chain(record);\n",
         "    let seen = of_units.chain(of_rows).filter(|_| false).chain(record);\n",
+        # A coordinator that is fenced takes the epoch that it was told.
+        needs=(TESTS,),
     ),
     Mutant(
         "expiry is not looked at in promote",
@@ -320,6 +320,8 @@ MUTANTS = [
         "        }\n"
         "        let reference = taken.reference;\n"
         "        let is_rotation = taken.order.purpose == Purpose::Rotate;\n",
+        # No order of the simulation expires in its rotation.
+        needs=(TESTS,),
     ),
     Mutant(
         "an offer is made once",
@@ -349,6 +351,8 @@ MUTANTS = [
         MACHINES + "unit/hold.rs",
         "            None if seen.clear_not_before > now => {\n",
         "            None if seen.clear_not_before > now && hold_ms == u64::MAX => {\n",
+        # The coordinator of the simulation keeps it too.
+        needs=(TESTS,),
     ),
     Mutant(
         "after a hold a unit wants flipped anew",

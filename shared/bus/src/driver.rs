@@ -77,14 +77,14 @@ pub async fn run<H: Handler>(
                 };
                 let outcome = handler.handle(delivery.received()).await;
                 let dead = outcome.dead;
-                fail_points::reach(fail_points::HANDLED);
+                fail_points::reach(fail_points::Place::Handled);
                 finish(bus, handler, outcome).await?;
-                fail_points::reach(fail_points::PUBLISHED);
+                fail_points::reach(fail_points::Place::Published);
                 match dead {
                     None => delivery.ack().await,
                     Some(reason) => delivery.bury(bus, reason).await,
                 }
-                fail_points::reach(fail_points::ACKED);
+                fail_points::reach(fail_points::Place::Acked);
             }
             ask = asks.recv(), if has_asks => match ask {
                 Some(ask) => {
@@ -116,7 +116,7 @@ pub async fn finish<H: Handler>(
     if outcome.is_changed {
         handler.save().await?;
         metric::count(metric::STATE_SAVES, &[]);
-        fail_points::reach(fail_points::SAVED);
+        fail_points::reach(fail_points::Place::Saved);
     }
     for answer in outcome.after_save {
         answer();

@@ -92,11 +92,11 @@ impl Worker {
                 if let Some(span) = span {
                     span.end();
                 }
-                fail_points::reach(fail_points::PAGE_DONE);
+                fail_points::reach(fail_points::Place::PageDone);
                 if let Err(error) = self.bus.publish(&message).await {
                     tracing::warn!(%error, "the answer to a page was not confirmed");
                 }
-                fail_points::reach(fail_points::PAGE_ANSWERED);
+                fail_points::reach(fail_points::Place::PageAnswered);
                 delivery.ack().await;
             }
             Ok(Err(reason)) => delivery.bury(&self.bus, reason).await,

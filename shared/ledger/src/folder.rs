@@ -154,16 +154,16 @@ fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), FolderEr
         let mut file = private_file(&temporary)?;
         file.set_len(0)?;
         file.write_all(bytes)?;
-        fail_points::reach(fail_points::FILE_WRITTEN);
+        fail_points::reach(fail_points::Place::FileWritten);
         file.sync_all()
     };
     write().map_err(|source| io(&temporary, source))?;
-    fail_points::reach(fail_points::FILE_SYNCED);
+    fail_points::reach(fail_points::Place::FileSynced);
     let path = folder.join(name);
     fs::rename(&temporary, &path).map_err(|source| io(&path, source))?;
-    fail_points::reach(fail_points::FILE_RENAMED);
+    fail_points::reach(fail_points::Place::FileRenamed);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| io(folder, source))?;
-    fail_points::reach(fail_points::FILE_DURABLE);
+    fail_points::reach(fail_points::Place::FileDurable);
     Ok(())
 }
 

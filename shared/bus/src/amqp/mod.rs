@@ -119,9 +119,9 @@ async fn publish_once(channel: &Channel, message: &Outgoing) -> Result<Confirmat
             properties(message),
         )
         .await?;
-    fail_points::reach(fail_points::SENT);
+    fail_points::reach(fail_points::Place::Sent);
     let confirmation = confirm.await?;
-    fail_points::reach(fail_points::CONFIRMED);
+    fail_points::reach(fail_points::Place::Confirmed);
     Ok(confirmation)
 }
 

@@ -145,7 +145,7 @@ impl PostgresKeystore {
         for (row, reason) in claimed.iter().flat_map(|chunk| &chunk.quarantined) {
             put_into_quarantine(&tx, instance, number, row, reason).await?;
         }
-        commit(tx, fail_points::KEYSTORE_CHUNKS).await
+        commit(tx, fail_points::Transaction::KeystoreChunks).await
     }
 }
 

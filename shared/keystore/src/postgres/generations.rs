@@ -67,7 +67,7 @@ impl PostgresKeystore {
             create_table(&tx, instance, open).await?;
         }
         store(&tx, &row).await?;
-        commit(tx, fail_points::KEYSTORE_OPEN).await?;
+        commit(tx, fail_points::Transaction::KeystoreOpen).await?;
         self.drop_left_over_later();
         Ok(row)
     }
@@ -88,7 +88,7 @@ impl PostgresKeystore {
         }
         gate::complete(&mut row, &order, &counted)?;
         store(&tx, &row).await?;
-        commit(tx, fail_points::KEYSTORE_COMPLETE).await?;
+        commit(tx, fail_points::Transaction::KeystoreComplete).await?;
         Ok(row)
     }
 
@@ -111,7 +111,7 @@ impl PostgresKeystore {
         };
         gate::flip(&mut row, &order, epoch, &counted, younger)?;
         store(&tx, &row).await?;
-        commit(tx, fail_points::KEYSTORE_FLIP).await?;
+        commit(tx, fail_points::Transaction::KeystoreFlip).await?;
         Ok(row)
     }
 
@@ -130,7 +130,7 @@ impl PostgresKeystore {
             write::apply_tombstones(&tx, &row).await?;
         }
         store(&tx, &row).await?;
-        commit(tx, fail_points::KEYSTORE_MARK_FLIPPED).await?;
+        commit(tx, fail_points::Transaction::KeystoreMarkFlipped).await?;
         Ok(row)
     }
 
@@ -154,7 +154,7 @@ impl PostgresKeystore {
             write::apply_tombstones(&tx, &row).await?;
         }
         store(&tx, &row).await?;
-        commit(tx, fail_points::KEYSTORE_ABORT).await?;
+        commit(tx, fail_points::Transaction::KeystoreAbort).await?;
         drop(client);
         self.drop_left_over().await;
         Ok(row)
@@ -176,7 +176,7 @@ impl PostgresKeystore {
             housekeeping::let_go(&tx, instance, generation).await?;
         }
         store(&tx, &row).await?;
-        commit(tx, fail_points::KEYSTORE_DROP).await?;
+        commit(tx, fail_points::Transaction::KeystoreDrop).await?;
         drop(client);
         self.drop_left_over().await;
         Ok(row)

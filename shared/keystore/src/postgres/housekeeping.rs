@@ -84,7 +84,7 @@ impl PostgresKeystore {
         tx.batch_execute("SET LOCAL lock_timeout = '200ms'").await.map_err(database)?;
         let dropped = drop_in(&tx, instance, number).await;
         match dropped {
-            Ok(()) => commit(tx, fail_points::KEYSTORE_DROP_TABLE).await.map(|()| true),
+            Ok(()) => commit(tx, fail_points::Transaction::KeystoreDropTable).await.map(|()| true),
             Err(error) if has_code(&error, &SqlState::LOCK_NOT_AVAILABLE) => {
                 tx.rollback().await.map_err(database)?;
                 Ok(false)

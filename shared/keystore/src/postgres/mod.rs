@@ -142,10 +142,10 @@ async fn begin(
 }
 
 /// Commits. An error here leaves open whether the transaction took place.
-async fn commit(tx: Transaction<'_>, points: fail_points::Commit) -> Result<(), KeystoreError> {
-    fail_points::reach(points.before);
+async fn commit(tx: Transaction<'_>, of: fail_points::Transaction) -> Result<(), KeystoreError> {
+    fail_points::pass(fail_points::Point::BeforeCommit(of));
     tx.commit().await.map_err(database)?;
-    fail_points::reach(points.after);
+    fail_points::pass(fail_points::Point::AfterCommit(of));
     Ok(())
 }
 

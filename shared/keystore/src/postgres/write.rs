@@ -32,7 +32,7 @@ impl PostgresKeystore {
         for generation in &generations {
             insert_blobs(&tx, instance, generation, &keys, born).await?;
         }
-        commit(tx, fail_points::KEYSTORE_CREATE).await
+        commit(tx, fail_points::Transaction::KeystoreCreate).await
     }
 
     /// Deletes a key: it is refused for use, and its blob is carried through rotations.
@@ -64,7 +64,7 @@ impl PostgresKeystore {
         )
         .await
         .map_err(database)?;
-        commit(tx, fail_points::KEYSTORE_DELETE).await
+        commit(tx, fail_points::Transaction::KeystoreDelete).await
     }
 
     /// Ends a key for everybody at once. Between the opening of a generation and *flipped* only a
@@ -81,7 +81,7 @@ impl PostgresKeystore {
         if !gate::purge_is_tombstone(&row) {
             remove(&tx, &row, Some(key)).await?;
         }
-        commit(tx, fail_points::KEYSTORE_PURGE).await
+        commit(tx, fail_points::Transaction::KeystorePurge).await
     }
 }
 

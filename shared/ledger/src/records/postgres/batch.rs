@@ -35,7 +35,7 @@ impl PostgresRecords {
             remember(&tx, answer).await?;
         }
         let entries = append(&tx, batch.entries).await?;
-        commit(tx, fail_points::RECORD_SAVE).await?;
+        commit(tx, fail_points::Transaction::RecordSave).await?;
         Ok(entries)
     }
 }

@@ -26,7 +26,7 @@ impl PostgresRecords {
         }
         let number = row.number + 1;
         store(&tx, Lease { number, holder: who, ttl_ms }).await?;
-        commit(tx, fail_points::RECORD_LEASE).await?;
+        commit(tx, fail_points::Transaction::RecordLease).await?;
         Ok(Acquired::Ours(number))
     }
 
@@ -36,7 +36,7 @@ impl PostgresRecords {
         let Some(held) = held else { return Err(row.fenced(None)) };
         row.check(Some(held))?;
         store(&tx, held).await?;
-        commit(tx, fail_points::RECORD_RENEW).await
+        commit(tx, fail_points::Transaction::RecordRenew).await
     }
 
     pub(in crate::records) async fn release(&self, held: Lease) -> Result<(), RecordsError> {

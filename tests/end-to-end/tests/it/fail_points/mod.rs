@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use end_to_end::process::PATIENCE;
 use end_to_end::{Cluster, Flavour};
-use fail_points::{COMMITS, PLACES, Point};
+use fail_points::Point;
 
 use self::witness::Witness;
 use self::work::{Doing, Work};
@@ -41,14 +41,12 @@ const PLAN: [(&str, Work, &[&str]); 11] = [
 ];
 
 /// Names of the points that begin so.
-fn points(prefixes: &[&str]) -> Vec<&'static str> {
-    let commits = COMMITS.iter().flat_map(|commit| [commit.before, commit.after]);
-    let all = PLACES.iter().copied().chain(commits).map(Point::name);
-    let is_meant = |name: &&str| {
+fn points(prefixes: &[&str]) -> Vec<String> {
+    let is_meant = |name: &String| {
         let name = name.trim_start_matches("fail-point.");
         prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
-    all.filter(is_meant).collect()
+    Point::all().map(Point::name).filter(is_meant).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,9 +62,9 @@ async fn whoever_ends_at_whatever_point_the_same_command_again_ends_it_well() {
         for point in points(prefixes) {
             let mut pass = 1;
             let begun = Instant::now();
-            let target = |pass| Target { name, work, point, pass };
+            let target = |pass| Target { name, work, point: &point, pass };
             while pass <= passes && target(pass).crashed(&mut cluster, &witness).await {
-                ended.insert(point);
+                ended.insert(point.clone());
                 pass += 1;
             }
             crashes += pass - 1;
@@ -95,20 +93,20 @@ async fn prepare(cluster: &mut Cluster) {
         process.set("KEYHELM_TESTING_CRASH_FILE", file);
         process.start().unwrap();
     }
-    cluster.announced().await.unwrap();
+    witness::until_up(cluster).await;
     cluster.expect(0, &words("auto-mk-rotate --yes")).await.unwrap();
 }
 
 /// Who is ended where.
 #[derive(Clone, Copy)]
-struct Target {
+struct Target<'a> {
     name: &'static str,
     work: Work,
-    point: &'static str,
+    point: &'a str,
     pass: u32,
 }
 
-impl Target {
+impl Target<'_> {
     fn file(&self, cluster: &Cluster) -> PathBuf {
         cluster.folder.path().join(format!("{}.crash", self.name))
     }

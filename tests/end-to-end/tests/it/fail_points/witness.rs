@@ -13,6 +13,20 @@ use serde_json::Value;
 
 use crate::words;
 
+/// Waits until coordinator and gateway answer: they may have been started a moment ago.
+pub async fn until_up(cluster: &Cluster) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(client) = Client::of(cluster).await
+            && let Ok((200, _)) = client.call("GET", "/api/v2/keys?limit=1", None).await
+        {
+            return;
+        }
+        assert!(Instant::now() < until, "coordinator or gateway does not answer");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// What a client keeps through all of it.
 pub struct Witness {
     pub client: Client,
@@ -30,20 +44,6 @@ impl Witness {
         let text = STANDARD.encode("data");
         let sealed = client.wrap(&root, &text, "context").await.unwrap();
         Self { client, chosen: (chosen, payload), sealed: (root, text, sealed) }
-    }
-
-    /// Waits until coordinator and gateway answer: they may have been started a moment ago.
-    pub async fn until_up(&self, cluster: &Cluster) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let units = cluster.get(&format!("/v1/instances/{INSTANCE}/units")).await;
-            let keys = self.client.call("GET", "/api/v2/keys?limit=1", None).await;
-            match (&units, &keys) {
-                (Ok(_), Ok((200, _))) => return,
-                _ => assert!(Instant::now() < until, "{units:?} {keys:?}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Every key opens, what was chosen and wrapped at first is what it was, one master key is in

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
-use super::witness::Witness;
+use super::witness::{self, Witness};
 use crate::gate::{hold, until_phase};
 use crate::words;
 
@@ -84,7 +84,7 @@ impl Work {
 
     /// The same once more, which must end well now.
     pub async fn again(self, cluster: &Cluster, witness: &Witness, after: &str) {
-        witness.until_up(cluster).await;
+        witness::until_up(cluster).await;
         match self {
             Self::Manifest => {
                 cluster.expect(0, &words(MANIFEST)).await.unwrap();
