@@ -26,18 +26,33 @@ const MAX_PASSES: u32 = 200;
 const LINGER: Duration = Duration::from_millis(400);
 
 /// Processes, what is done, and the points (by how their names begin) that are tried in it.
-const PLAN: [(&str, Work, &[&str]); 11] = [
+const PLAN: [(&str, Work, &[&str]); 12] = [
     ("op-1", Work::Rotate, &["driver", "broker", "file", "unit"]),
     ("rec-1", Work::Rotate, &["driver", "broker", "file"]),
     ("rec-2", Work::Rotate, &["file"]),
-    ("coordinator", Work::Rotate, &["driver", "broker", "record"]),
-    ("reencryptor", Work::Rotate, &["driver", "broker", "keystore"]),
+    ("coordinator", Work::Rotate, &["driver", "broker", "record.save"]),
+    ("coordinator", Work::Start, &["record.lease", "record.renew"]),
+    ("reencryptor", Work::Rotate, &REENCRYPTING),
     ("coordinator", Work::Abort, &["driver.saved", "record.save"]),
-    ("reencryptor", Work::Abort, &["driver.saved", "keystore.abort", "keystore.drop-table"]),
-    ("gateway", Work::Keys, &["broker", "keystore"]),
+    ("reencryptor", Work::Abort, &["keystore.abort", "keystore.drop-table"]),
+    ("gateway", Work::Keys, &["broker", "keystore.create", "keystore.delete", "keystore.purge"]),
     ("coordinator", Work::Request, &["driver.saved", "record.save"]),
     ("coordinator", Work::Manifest, &["record.save"]),
     ("op-2", Work::Manifest, &["file"]),
+];
+
+/// What a reencryptor passes in a rotation. It saves nothing but in its transactions.
+const REENCRYPTING: [&str; 10] = [
+    "driver.handled",
+    "driver.published",
+    "driver.acked",
+    "broker",
+    "keystore.open",
+    "keystore.chunks",
+    "keystore.complete",
+    "keystore.flip",
+    "keystore.mark-flipped",
+    "keystore.drop",
 ];
 
 /// Names of the points that begin so.

@@ -19,6 +19,8 @@ const ROTATE: &str = "auto-mk-rotate --yes";
 const MANIFEST: &str = "cryptounit-thrhld-set --revocation-threshold 2 --keep-standing-order --yes \
                         --passphrase-file passphrase";
 const CREATE: &str = "keys create --count 20";
+/// Within this time a coordinator has renewed its lease.
+const RENEWED: Duration = Duration::from_secs(15);
 /// How a command may end during which a process dies: well, to be run again, or not reachable.
 const ENDS: [i32; 3] = [0, 4, 6];
 
@@ -27,6 +29,8 @@ const ENDS: [i32; 3] = [0, 4, 6];
 pub enum Work {
     /// A rotation by the command line.
     Rotate,
+    /// The coordinator is started, and renews its lease for a while.
+    Start,
     /// A rotation whose pages nobody answers, aborted by hand.
     Abort,
     /// Keys created, one deleted and purged.
@@ -57,6 +61,16 @@ impl Work {
     ) -> Doing {
         let doing = |commands| Doing { work: self, commands, events: None, aborted: None };
         match self {
+            Self::Start => {
+                let process = cluster.process("coordinator").unwrap();
+                assert_eq!(process.terminate().await.unwrap(), 0);
+                arm();
+                process.start().unwrap();
+                doing(tokio::spawn(async {
+                    tokio::time::sleep(RENEWED).await;
+                    Vec::new()
+                }))
+            }
             Self::Rotate => doing(one_after_the_other(cluster, &[ROTATE.to_owned()], arm)),
             Self::Manifest => doing(one_after_the_other(cluster, &[MANIFEST.to_owned()], arm)),
             Self::Keys => {
@@ -95,7 +109,7 @@ impl Work {
                 cluster.expect(0, &words(&delete(&key))).await.unwrap();
                 cluster.expect(0, &words(&purge(&key))).await.unwrap();
             }
-            Self::Rotate | Self::Abort | Self::Request => {}
+            Self::Rotate | Self::Start | Self::Abort | Self::Request => {}
         }
         let output = cluster.keyhelm(&words(ROTATE)).await.unwrap();
         assert!(output.status.success(), "after {after}: {}", text_of(&output));
