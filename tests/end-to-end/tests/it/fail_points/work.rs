@@ -21,6 +21,9 @@ const MANIFEST: &str = "cryptounit-thrhld-set --revocation-threshold 2 --keep-st
 const CREATE: &str = "keys create --count 20";
 /// Within this time a coordinator has renewed its lease.
 const RENEWED: Duration = Duration::from_secs(15);
+/// Within this time a keystore has aborted, though no unit answers.
+const ABORTED: Duration = Duration::from_secs(2);
+const OPERATIONAL: [&str; 3] = ["op-1", "op-2", "op-3"];
 /// How a command may end during which a process dies: well, to be run again, or not reachable.
 const ENDS: [i32; 3] = [0, 4, 6];
 
@@ -91,6 +94,8 @@ impl Work {
             Self::Abort => {
                 let rotation = with_open_generation(cluster).await;
                 let commands = one_after_the_other(cluster, &["abort --yes".to_owned()], arm);
+                // Nobody else is waited for when the keystore has aborted; the command waits for all.
+                go_on_later(cluster);
                 Doing { aborted: Some(rotation), ..doing(commands) }
             }
         }
@@ -190,9 +195,18 @@ async fn with_open_generation(
 }
 
 fn signal_operational(cluster: &mut Cluster, signal: &str) {
-    for name in ["op-1", "op-2", "op-3"] {
+    for name in OPERATIONAL {
         cluster.process(name).unwrap().signal(signal).unwrap();
     }
+}
+
+/// The operational units go on when the keystore has had time to abort.
+fn go_on_later(cluster: &mut Cluster) {
+    let ids = OPERATIONAL.map(|name| cluster.process(name).unwrap().id().unwrap().to_string());
+    tokio::spawn(async move {
+        tokio::time::sleep(ABORTED).await;
+        Command::new("kill").arg("-CONT").args(ids).status().await
+    });
 }
 
 /// Until an event tells of the end of a rotation.
