@@ -129,6 +129,9 @@ impl Doing {
 
     /// Waits for the end.
     pub async fn finish(self, cluster: &mut Cluster, what: &str) {
+        if self.work == Work::Start {
+            return self.commands.abort();
+        }
         if self.aborted.is_some() {
             signal_operational(cluster, "-CONT");
         }
@@ -220,5 +223,5 @@ async fn until_done(events: &Seen) {
 
 fn rotation_of((_, body): &(String, Vec<u8>)) -> Option<String> {
     let event: Value = serde_json::from_slice(body).ok()?;
-    event["rotation"].as_str().map(str::to_owned)
+    event["rotation"]["rotation"].as_str().map(str::to_owned)
 }
