@@ -15,7 +15,8 @@ use super::witness::{self, Witness};
 use crate::gate::{hold, until_phase};
 use crate::words;
 
-const ROTATE: &str = "auto-mk-rotate --yes";
+/// Signs an order where a crash came between a manifest and the standing order under it.
+const ROTATE: &str = "auto-mk-rotate --yes --passphrase-file passphrase";
 const MANIFEST: &str = "cryptounit-thrhld-set --revocation-threshold 2 --keep-standing-order --yes \
                         --passphrase-file passphrase";
 const CREATE: &str = "keys create --count 20";
