@@ -88,19 +88,12 @@ impl Settings for ReencryptorSettings {
     }
 }
 
-/// Version, and whether this build ends where a test wants it.
-const VERSION: &str = if fail_points::is_armed() {
-    concat!(env!("CARGO_PKG_VERSION"), " TESTING: ends at fail points, never use it")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
-
 /// The main function.
 pub fn main() -> ExitCode {
     let about = About {
         name: "keystore-reencryptor",
         about: "Streams the wrapped keys of a keystore through operational units into a new generation.",
-        version: VERSION,
+        version: fail_points::VERSION,
     };
     service::process::run(about, start)
 }

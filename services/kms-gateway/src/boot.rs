@@ -82,19 +82,12 @@ impl Settings for GatewaySettings {
     }
 }
 
-/// Version, and whether this build ends where a test wants it.
-const VERSION: &str = if fail_points::is_armed() {
-    concat!(env!("CARGO_PKG_VERSION"), " TESTING: ends at fail points, never use it")
-} else {
-    env!("CARGO_PKG_VERSION")
-};
-
 /// The main function.
 pub fn main() -> ExitCode {
     let about = About {
         name: "kms-gateway",
         about: "The HTTP door for keys; what clients exchange is sealed to the crypto units.",
-        version: VERSION,
+        version: fail_points::VERSION,
     };
     service::process::run(about, start)
 }

@@ -97,6 +97,19 @@ impl ReencryptorNode {
         messages
     }
 
+    /// Who has sent what; or that it is of no use.
+    fn read<T: codec::Decode<()>>(
+        &self,
+        reader: Reader,
+        bytes: &[u8],
+        what: &str,
+    ) -> Result<(Header, T), Handled> {
+        let nothing = |why: &str| Handled::Sent(Vec::new(), format!("{what} {why}"));
+        let opened = envelope::open(bytes, reader, &self.trust).map_err(|_| nothing("refused"))?;
+        let body = codec::decode(opened.body).map_err(|_| nothing("malformed"))?;
+        Ok((opened.header, body))
+    }
+
     pub(crate) fn take_answer(
         &mut self,
         now: UnixMillis,
@@ -106,21 +119,19 @@ impl ReencryptorNode {
         bytes: &[u8],
     ) -> Handled {
         let nothing = |note: &str| Handled::Sent(Vec::new(), note.to_owned());
-        let Ok(opened) = envelope::open(bytes, reader, &self.trust) else {
-            return nothing("page answer refused");
-        };
-        let Ok(answer) = codec::decode::<PageAnswer>(opened.body) else {
-            return nothing("page answer malformed");
+        let (header, answer): (Header, PageAnswer) = match self.read(reader, bytes, "page answer") {
+            Ok(read) => read,
+            Err(handled) => return handled,
         };
         let Some(job) = &mut self.job else { return nothing("page answer late") };
-        let Some(out) = opened.header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
+        let Some(out) = header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
             return nothing("page answer unknown");
         };
         let rows = out.page.rows.clone();
         match rewrap::judge_answer(&out.page, answer, &self.trust) {
             Ok(done) if self.has_second_looks => {
                 let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
-                let begun = job.looks.begin(&self.trust, id, (opened.header.sender, rows, done));
+                let begun = job.looks.begin(&self.trust, id, (header.sender, rows, done));
                 self.go_on_looking(now, rng, store, id, begun)
             }
             Ok(done) => self.written(now, rng, store, &done),
@@ -138,17 +149,16 @@ impl ReencryptorNode {
         reader: Reader,
         bytes: &[u8],
     ) -> Handled {
-        let nothing = |note: &str| Handled::Sent(Vec::new(), note.to_owned());
-        let Ok(opened) = envelope::open(bytes, reader, &self.trust) else {
-            return nothing("second look refused");
+        let (header, answer) = match self.read(reader, bytes, "second look") {
+            Ok(read) => read,
+            Err(handled) => return handled,
         };
-        let Ok(answer) = codec::decode(opened.body) else {
-            return nothing("second look malformed");
+        let Some(job) = &mut self.job else {
+            return Handled::Sent(Vec::new(), "second look late".to_owned());
         };
-        let Some(job) = &mut self.job else { return nothing("second look late") };
         let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
-        let asked = (opened.header.in_answer_to, id);
-        match job.looks.take(asked, opened.header.sender, answer) {
+        let asked = (header.in_answer_to, id);
+        match job.looks.take(asked, header.sender, answer) {
             Ok(next) => self.go_on_looking(now, rng, store, id, next),
             Err(refusal) => {
                 let header = job.header.clone();

@@ -21,6 +21,7 @@ mod recover;
 mod recovering;
 mod recovery;
 mod replay;
+mod sealing;
 mod second_looks;
 mod set_back;
 mod starts;

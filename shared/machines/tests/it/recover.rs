@@ -4,9 +4,8 @@
 //! its whole state; a genuine order, offer, transfer and certificate with one thing changed.
 
 use crypto::domain;
-use crypto::identity::Identity;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo, TransferPurpose};
+use crypto::transfer::{TransferInfo, TransferPurpose};
 use machines::unit::Unit;
 use machines::unit::state::UnitState;
 use protocol::certificate::Certificate;
@@ -16,6 +15,7 @@ use protocol::order::{Authority, Order, Purpose, SignedOrder, SignedStandingOrde
 use protocol::report::Standing;
 use protocol::{InstanceId, KeyId, OrderNumber, Pattern, ProcessId, RotationId};
 
+use crate::sealing::{self, signed};
 use crate::world::{
     ALL, Answer, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, config, coordinator, id_of, identity,
     signatures, unit_id,
@@ -74,12 +74,6 @@ fn recovered(world: &mut World, run: &Run) {
     assert_eq!(install(world, run, &transfer).code(), "taken");
     let certificate = shown(world);
     assert_eq!(world.step(REC_1, run, Step::Clear { certificate }).code(), "taken");
-}
-
-fn signed(by: &Identity, signed_as: &str, transfer: &Transfer) -> SignedTransfer {
-    let bytes = codec::encode(transfer);
-    let signature = by.sign(signed_as, &bytes);
-    SignedTransfer { bytes, signature }
 }
 
 #[test]
@@ -365,26 +359,15 @@ fn the_seal_binds_what_it_is_for_and_the_pattern_is_computed_from_the_key() {
     let mut world = lacking();
     let run = order(&world, 2, |_| {});
     let genuine: Transfer = codec::decode(&sealed(&mut world, &run).bytes).unwrap();
-    let offer: Offer = codec::decode(&world.offer(OP_1).bytes).unwrap();
+    let offer = world.offer(OP_1);
     let source = identity(REC_1 as u8);
-    let right = TransferInfo {
-        purpose: TransferPurpose::Recover,
-        instance: world.instance,
-        manifest_serial: 1,
-        rotation: run.order.rotation,
-        number: run.order.number,
-        source: unit_id(REC_1),
-        recipient: unit_id(OP_1),
-        from: run.order.from,
-        to: run.order.from.unwrap(),
-    };
+    let held = run.order.from.unwrap();
+    let right = sealing::info(&run, TransferPurpose::Recover, (REC_1, OP_1), held);
     let other_key = MasterKey::generate(&mut world.rng);
     let state = UnitState::from_bytes(&world.state_bytes(REC_1)).unwrap();
     let key = state.current.unwrap();
     let mut refused = |key: &MasterKey, info: TransferInfo| {
-        let made = transfer::seal_master_key(key, &offer.transport_key, &info, &mut world.rng);
-        let made = made.unwrap();
-        let (enc, ciphertext) = (made.enc, made.ciphertext);
+        let Transfer { enc, ciphertext, .. } = sealing::sealed(&mut world, key, &offer, &info);
         let transfer = Transfer { enc, ciphertext, ..genuine.clone() };
         let transfer = signed(&source, domain::RECOVER_TRANSFER, &transfer);
         let step = Step::Install { transfer };

@@ -5,12 +5,13 @@
 use crypto::domain;
 use crypto::identity::Identity;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo, TransferPurpose};
+use crypto::transfer::{TransferInfo, TransferPurpose};
 use protocol::codec;
 use protocol::command::{Command, Offer, SignedOffer, SignedTransfer, Step, Transfer};
 use protocol::order::Purpose;
 use protocol::{InstanceId, OrderNumber, Pattern, ProcessId, RotationId};
 
+use crate::sealing;
 use crate::world::{
     OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, admins, coordinator, identity, stranger, unit_id,
 };
@@ -23,9 +24,12 @@ fn install(run: &Run, transfer: SignedTransfer) -> Command {
 }
 
 fn signed(by: &Identity, transfer: &Transfer) -> SignedTransfer {
-    let bytes = codec::encode(transfer);
-    let signature = by.sign(domain::TRANSFER, &bytes);
-    SignedTransfer { bytes, signature }
+    sealing::signed(by, domain::TRANSFER, transfer)
+}
+
+/// What binds this order's key to op-1.
+fn to_op_1(run: &Run, to: Pattern) -> TransferInfo {
+    sealing::info(run, TransferPurpose::Rotate, (REC_1, OP_1), to)
 }
 
 /// The transfer to op-1, read.
@@ -107,20 +111,9 @@ fn each_bit_of_enc_ciphertext_and_signature_counts() {
 fn each_field_is_bound_inside_the_seal_too() {
     let mut world = World::initialised();
     let run = world.generated(Purpose::Rotate, 2);
-    let offer: Offer = codec::decode(&world.offer(OP_1).bytes).unwrap();
+    let offer = world.offer(OP_1);
     let key = MasterKey::generate(&mut world.rng);
-    let from = run.order.from;
-    let right = TransferInfo {
-        purpose: TransferPurpose::Rotate,
-        instance: world.instance,
-        manifest_serial: 1,
-        rotation: run.order.rotation,
-        number: run.order.number,
-        source: unit_id(REC_1),
-        recipient: unit_id(OP_1),
-        from,
-        to: key.pattern(),
-    };
+    let right = to_op_1(&run, key.pattern());
     let others = [
         TransferInfo { instance: InstanceId::from_bytes(OTHER_BYTES), ..right },
         TransferInfo { manifest_serial: 2, ..right },
@@ -134,14 +127,8 @@ fn each_field_is_bound_inside_the_seal_too() {
         TransferInfo { to: OTHER_PATTERN, ..right },
     ];
     let sealed_under = |world: &mut World, info: &TransferInfo| {
-        let sealed =
-            transfer::seal_master_key(&key, &offer.transport_key, info, &mut world.rng).unwrap();
-        let transfer = Transfer {
-            to: right.to,
-            enc: sealed.enc,
-            ciphertext: sealed.ciphertext,
-            ..genuine(&run)
-        };
+        let Transfer { enc, ciphertext, .. } = sealing::sealed(world, &key, &offer, info);
+        let transfer = Transfer { to: right.to, enc, ciphertext, ..genuine(&run) };
         install(&run, signed(&identity(REC_1 as u8), &transfer))
     };
     for (index, info) in others.iter().enumerate() {
@@ -290,24 +277,10 @@ fn the_key_is_drawn_once_and_a_second_generate_answers_from_state() {
 fn a_copy_with_another_pattern_is_never_taken() {
     let mut world = World::initialised();
     let run = world.generated(Purpose::Rotate, 2);
-    let offer: Offer = codec::decode(&world.offer(OP_1).bytes).unwrap();
+    let offer = world.offer(OP_1);
     let drawn_again = MasterKey::generate(&mut world.rng);
-    let info = TransferInfo {
-        purpose: TransferPurpose::Rotate,
-        instance: world.instance,
-        manifest_serial: 1,
-        rotation: run.order.rotation,
-        number: run.order.number,
-        source: unit_id(REC_1),
-        recipient: unit_id(OP_1),
-        from: run.order.from,
-        to: drawn_again.pattern(),
-    };
-    let sealed =
-        transfer::seal_master_key(&drawn_again, &offer.transport_key, &info, &mut world.rng);
-    let sealed = sealed.unwrap();
-    let transfer =
-        Transfer { to: info.to, enc: sealed.enc, ciphertext: sealed.ciphertext, ..genuine(&run) };
+    let info = to_op_1(&run, drawn_again.pattern());
+    let transfer = sealing::sealed(&mut world, &drawn_again, &offer, &info);
     let other = install(&run, signed(&identity(REC_1 as u8), &transfer));
     world.install(OP_1, &run);
     world.refuses(OP_1, other.clone(), "other-copy");
@@ -325,35 +298,12 @@ fn a_copy_with_another_pattern_is_never_taken() {
 fn the_current_key_is_no_new_key() {
     let mut world = World::initialised();
     let run = world.inspected(Purpose::Rotate, 2);
-    let offer: Offer = codec::decode(&world.offer(OP_1).bytes).unwrap();
+    let offer = world.offer(OP_1);
     let state = world.state_bytes(REC_1);
     let source = machines::unit::state::UnitState::from_bytes(&state).unwrap();
     let current = source.current.unwrap();
-    let info = TransferInfo {
-        purpose: TransferPurpose::Rotate,
-        instance: world.instance,
-        manifest_serial: 1,
-        rotation: run.order.rotation,
-        number: run.order.number,
-        source: unit_id(REC_1),
-        recipient: unit_id(OP_1),
-        from: run.order.from,
-        to: current.pattern(),
-    };
-    let sealed = transfer::seal_master_key(&current, &offer.transport_key, &info, &mut world.rng);
-    let sealed = sealed.unwrap();
-    let transfer = Transfer {
-        instance: info.instance,
-        manifest_serial: info.manifest_serial,
-        rotation: info.rotation,
-        number: info.number,
-        source: info.source,
-        recipient: info.recipient,
-        from: info.from,
-        to: info.to,
-        enc: sealed.enc,
-        ciphertext: sealed.ciphertext,
-    };
+    let info = to_op_1(&run, current.pattern());
+    let transfer = sealing::sealed(&mut world, &current, &offer, &info);
     let command = install(&run, signed(&identity(REC_1 as u8), &transfer));
     let answer = world.refuses(OP_1, command, "transfer-refused");
     assert!(answer.text().contains("it holds the current master key"));

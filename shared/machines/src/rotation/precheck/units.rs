@@ -77,34 +77,26 @@ pub(super) struct Checked<'a> {
 
 impl Checked<'_> {
     pub(super) fn check(&self, at: UnixMillis, findings: &mut Findings) {
-        self.check_process(at, findings);
-        if self.report.facts.is_imprint {
-            self.unmet_imprint(findings);
-            return;
-        }
-        self.check_manifest(findings);
-        match in_rotation(self.report) {
-            // What its registers should hold, only that rotation knows.
-            Some(found) => self.unmet_bound(found, findings),
-            None => {
-                self.check_left_over(findings);
-                self.check_current(findings);
-            }
+        if self.check_to_recover(at, findings) {
+            self.check_current(findings);
         }
     }
 
-    /// What must hold of either unit of an order to recover, but for its current register.
-    pub(super) fn check_to_recover(&self, at: UnixMillis, findings: &mut Findings) {
+    /// What must hold of either unit of an order to recover, but for its current register. Whether that
+    /// one can be judged: what the registers of a bound unit should hold, only its rotation knows.
+    pub(super) fn check_to_recover(&self, at: UnixMillis, findings: &mut Findings) -> bool {
         self.check_process(at, findings);
         if self.report.facts.is_imprint {
             self.unmet_imprint(findings);
-            return;
+            return false;
         }
         self.check_manifest(findings);
-        match in_rotation(self.report) {
-            Some(found) => self.unmet_bound(found, findings),
-            None => self.check_left_over(findings),
+        if let Some(found) = in_rotation(self.report) {
+            self.unmet_bound(found, findings);
+            return false;
         }
+        self.check_left_over(findings);
+        true
     }
 
     fn unmet(&self, code: &str, text: String, mend: String, findings: &mut Findings) {

@@ -92,45 +92,63 @@ impl std::fmt::Display for Ask {
     }
 }
 
+/// What an ask is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// A step of an order, right or not.
+    Step,
+    /// An order as a whole.
+    Order,
+    /// No order that can be chosen.
+    Other,
+}
+
+impl What {
+    /// What it is about. A new one does not compile until it is said here.
+    pub const fn about(self) -> About {
+        match self {
+            Self::Generate
+            | Self::GenerateForNobody
+            | Self::GenerateForOther
+            | Self::Install
+            | Self::InstallOther
+            | Self::InstallForOther
+            | Self::InstallForged
+            | Self::Commit
+            | Self::CommitOther
+            | Self::Promote
+            | Self::PromoteLacking
+            | Self::Clear
+            | Self::ClearLacking
+            | Self::ClearNamed
+            | Self::ClearRestored
+            | Self::ClearRecovered => About::Step,
+            Self::Survey
+            | Self::Inspect
+            | Self::Abort
+            | Self::EndHoldAfterCommit
+            | Self::EndHoldBeforeClear
+            | Self::EndHoldUnsigned => About::Order,
+            Self::InspectUnsigned
+            | Self::AbortUnsigned
+            | Self::Remind
+            | Self::RemindOlder
+            | Self::RemindOfOther
+            | Self::RemindForged
+            | Self::ManifestKnown
+            | Self::ManifestNext
+            | Self::ManifestAmends
+            | Self::ManifestRemoves
+            | Self::ManifestUnsigned
+            | Self::ByReencryptor
+            | Self::OfLowerEpoch => About::Other,
+        }
+    }
+}
+
 /// Whether it is asked for each of the orders, or for this one only.
 const fn names_any_order(what: What) -> bool {
-    match what {
-        What::Survey
-        | What::Inspect
-        | What::Abort
-        | What::Generate
-        | What::GenerateForNobody
-        | What::GenerateForOther
-        | What::Install
-        | What::InstallOther
-        | What::InstallForOther
-        | What::InstallForged
-        | What::Commit
-        | What::CommitOther
-        | What::Promote
-        | What::PromoteLacking
-        | What::Clear
-        | What::ClearLacking
-        | What::ClearNamed
-        | What::ClearRestored
-        | What::ClearRecovered
-        | What::EndHoldAfterCommit
-        | What::EndHoldBeforeClear
-        | What::EndHoldUnsigned => true,
-        What::InspectUnsigned
-        | What::AbortUnsigned
-        | What::Remind
-        | What::RemindOlder
-        | What::RemindOfOther
-        | What::RemindForged
-        | What::ManifestKnown
-        | What::ManifestNext
-        | What::ManifestAmends
-        | What::ManifestRemoves
-        | What::ManifestUnsigned
-        | What::ByReencryptor
-        | What::OfLowerEpoch => false,
-    }
+    !matches!(what.about(), About::Other)
 }
 
 /// What stands for a command in the table. A new command or step does not compile until it has

@@ -2,15 +2,15 @@
 
 use crypto::domain;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo, TransferPurpose};
+use crypto::transfer::TransferPurpose;
 use protocol::GenerationId;
 use protocol::certificate::Certificate;
-use protocol::codec;
-use protocol::command::{Command, Offer, SignedOffer, SignedTransfer, Step, Transfer};
+use protocol::command::{Command, SignedOffer, SignedTransfer, Step};
 use protocol::keystore::KeystoreStanding;
 use protocol::manifest::{Amendment, SignedManifest};
 
 use super::story::put;
+use crate::sealing;
 use crate::world::{ALL, OP_1, OP_2, REC_1, REC_2, Run, World, identity, reencryptor, unit_id};
 
 /// What was said, for whoever asks.
@@ -68,36 +68,10 @@ pub fn other_copy(
     offer: &SignedOffer,
 ) -> SignedTransfer {
     let source = if unit == REC_1 { REC_2 } else { REC_1 };
-    let offer: Offer = codec::decode(&offer.bytes).unwrap();
     let key = MasterKey::generate(&mut world.rng);
-    let (rotation, number) = (run.order.rotation, run.order.number);
-    let info = TransferInfo {
-        purpose: TransferPurpose::Rotate,
-        instance: world.instance,
-        manifest_serial: number.manifest_serial,
-        rotation,
-        number,
-        source: unit_id(source),
-        recipient: unit_id(unit),
-        from: run.order.from,
-        to: key.pattern(),
-    };
-    let public = offer.transport_key;
-    let sealed = transfer::seal_master_key(&key, &public, &info, &mut world.rng).unwrap();
-    let bytes = codec::encode(&Transfer {
-        instance: info.instance,
-        manifest_serial: info.manifest_serial,
-        rotation,
-        number,
-        source: info.source,
-        recipient: info.recipient,
-        from: info.from,
-        to: info.to,
-        enc: sealed.enc,
-        ciphertext: sealed.ciphertext,
-    });
-    let signature = identity(source as u8).sign(domain::TRANSFER, &bytes);
-    SignedTransfer { bytes, signature }
+    let info = sealing::info(run, TransferPurpose::Rotate, (source, unit), key.pattern());
+    let transfer = sealing::sealed(world, &key, offer, &info);
+    sealing::signed(&identity(source as u8), domain::TRANSFER, &transfer)
 }
 
 /// The next manifest in three ways: no amendment, one that removes another unit, one that removes

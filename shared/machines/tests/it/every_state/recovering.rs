@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 
 use crypto::domain;
 use crypto::master_key::MasterKey;
-use crypto::transfer::{self, TransferInfo, TransferPurpose};
+use crypto::transfer::TransferPurpose;
 use machines::unit::state::UnitState;
 use protocol::certificate::Certificate;
 use protocol::codec;
-use protocol::command::{Offer, SignedOffer, SignedTransfer, Step, Transfer};
+use protocol::command::{SignedOffer, SignedTransfer, Step, Transfer};
 use protocol::order::Purpose;
 
 use super::evidence::{Evidence, manifests, surveyed};
 use super::places::{At, Which, number_of};
 use super::story::{Plot, Story, put, unit_of};
 use super::table::Kind;
+use crate::sealing;
 use crate::world::{OP_1, OP_2, REC_1, REC_2, Run, World, identity, unit_id};
 
 /// Target and source, where this unit is the one or the other.
@@ -122,33 +123,9 @@ fn other_key(
     (target, source): (usize, usize),
     offer: &SignedOffer,
 ) -> SignedTransfer {
-    let offer: Offer = codec::decode(&offer.bytes).unwrap();
     let key = MasterKey::generate(&mut world.rng);
-    let info = TransferInfo {
-        purpose: TransferPurpose::Recover,
-        instance: world.instance,
-        manifest_serial: run.order.number.manifest_serial,
-        rotation: run.order.rotation,
-        number: run.order.number,
-        source: unit_id(source),
-        recipient: unit_id(target),
-        from: run.order.from,
-        to: key.pattern(),
-    };
-    let sealed =
-        transfer::seal_master_key(&key, &offer.transport_key, &info, &mut world.rng).unwrap();
-    let transfer = Transfer {
-        instance: info.instance,
-        manifest_serial: info.manifest_serial,
-        rotation: info.rotation,
-        number: info.number,
-        source: info.source,
-        recipient: info.recipient,
-        from: info.from,
-        to: info.to,
-        enc: sealed.enc,
-        ciphertext: sealed.ciphertext,
-    };
+    let info = sealing::info(run, TransferPurpose::Recover, (source, target), key.pattern());
+    let transfer = sealing::sealed(world, &key, offer, &info);
     signed(source, &transfer)
 }
 
@@ -159,7 +136,5 @@ fn for_other(transfer: &SignedTransfer, source: usize) -> SignedTransfer {
 }
 
 fn signed(source: usize, transfer: &Transfer) -> SignedTransfer {
-    let bytes = codec::encode(transfer);
-    let signature = identity(source as u8).sign(domain::RECOVER_TRANSFER, &bytes);
-    SignedTransfer { bytes, signature }
+    sealing::signed(&identity(source as u8), domain::RECOVER_TRANSFER, transfer)
 }

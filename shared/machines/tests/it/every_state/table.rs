@@ -1,7 +1,7 @@
 //! The table: what comes of every ask in every state. A new state or ask does not compile until it has
 //! its stage and its line here.
 
-use super::asks::{Ask, What};
+use super::asks::{About, Ask, What};
 use super::places::{At, Place, Which, listed};
 
 listed!(
@@ -137,24 +137,7 @@ fn up_to_date(kind: Kind, at: At, ask: Ask) -> Outcome {
             Stage::NotTaken => NO_LEAVE,
             _ => abort(at, which),
         },
-        What::Generate
-        | What::GenerateForNobody
-        | What::GenerateForOther
-        | What::Install
-        | What::InstallOther
-        | What::InstallForOther
-        | What::InstallForged
-        | What::Commit
-        | What::CommitOther
-        | What::Promote
-        | What::PromoteLacking
-        | What::Clear
-        | What::ClearLacking
-        | What::ClearNamed
-        | What::ClearRestored
-        | What::ClearRecovered
-            if recovers(at) || gives(at) =>
-        {
+        what if what.about() == About::Step && (recovers(at) || gives(at)) => {
             step(at, which, || recovery_step(kind, at, ask.what))
         }
         What::Generate | What::GenerateForNobody | What::GenerateForOther => {
