@@ -53,17 +53,19 @@ MUTANTS = [
     Mutant(
         "a message is acknowledged after the save",
         BUS + "driver.rs",
-        "                finish(bus, handler, outcome).await?;\n"
+        "                let settled = finish(bus, handler, outcome).await?;\n"
         "                fail_points::reach(fail_points::Place::Published);\n"
-        "                match dead {\n"
-        "                    None => delivery.ack().await,\n"
-        "                    Some(reason) => delivery.bury(bus, reason).await,\n"
+        "                match (dead, defer) {\n"
+        "                    (Some(reason), _) => delivery.bury(bus, reason).await,\n"
+        "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n"
+        "                    (None, None) => delivery.ack().await,\n"
         "                }\n",
-        "                match dead {\n"
-        "                    None => delivery.ack().await,\n"
-        "                    Some(reason) => delivery.bury(bus, reason).await,\n"
+        "                match (dead, defer) {\n"
+        "                    (Some(reason), _) => delivery.bury(bus, reason).await,\n"
+        "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n"
+        "                    (None, None) => delivery.ack().await,\n"
         "                }\n"
-        "                finish(bus, handler, outcome).await?;\n",
+        "                let settled = finish(bus, handler, outcome).await?;\n",
         needs=(of("bus"),),
     ),
     Mutant(
@@ -97,6 +99,13 @@ MUTANTS = [
         needs=(of("keystore"),),
     ),
     Mutant(
+        "the end of the key space is written by one at a time",
+        KEYSTORE + "postgres/chunks.rs",
+        "    if range.upto != ChunkRange::WHOLE.upto {\n",
+        "    if range.upto != ChunkRange::WHOLE.after {\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
         "chunks are written only while the generation is being built",
         KEYSTORE + "postgres/chunks.rs",
         "        if !is_building {\n",
@@ -123,6 +132,20 @@ MUTANTS = [
         "            if let Some(before) = self.answered(name).await {\n",
         "            if let Some(before) = self.answered(name).await.filter(|_| name.is_empty()) {\n",
         needs=(of("coordinator"),),
+    ),
+    Mutant(
+        "a request stays on the queue until it is answered",
+        "services/coordinator/src/handler/mod.rs",
+        "        outcome.defer = self.asked.contains_key(&ask).then_some(ask);\n",
+        "        outcome.defer = self.asked.contains_key(&ask).then_some(ask).filter(|_| false);\n",
+        needs=(of("coordinator"),),
+    ),
+    Mutant(
+        "what is answered later is not acknowledged now",
+        "shared/bus/src/driver.rs",
+        "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n",
+        "                    (None, Some(_)) => delivery.ack().await,\n",
+        needs=(of("bus"),),
     ),
     Mutant(
         "only a key that the order names goes into quarantine",

@@ -29,6 +29,8 @@ use self::handler::Coordinator;
 
 /// Events that a listener may be behind before it has to read them from the audit log.
 const EVENTS_BEHIND: usize = 1024;
+/// Requests from the queue that wait for their surveys at once; more stay on the queue.
+const MAX_REQUESTS: u16 = 64;
 
 /// What a coordinator is told by its configuration.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ pub async fn start(
     let recovered = coordinator.recover().await?;
     let mut consumers = [
         bus.consume(&own.queue, 64).await?,
-        bus.consume(topology::REQUEST_QUEUE, 4).await?,
+        bus.consume(topology::REQUEST_QUEUE, MAX_REQUESTS).await?,
         bus.consume(topology::ANNOUNCEMENT_QUEUE, 16).await?,
     ];
     let task = tokio::spawn(async move {

@@ -171,8 +171,7 @@ pub(crate) fn recorded(record: &Record, trust: &Trust) -> RotationView {
     let serial = usize::try_from(view.number.manifest_serial).unwrap_or(usize::MAX);
     let signed = serial.checked_sub(1).and_then(|index| trust.chain().get(index));
     if let Some(manifest) = signed.and_then(|signed| signed.unverified().ok()) {
-        let recovery = view.purpose.recovery();
-        let takes_part = |unit: &&Member| recovery.is_none_or(|it| it.involves(unit.id));
+        let takes_part = |unit: &&Member| view.purpose.involves(unit.id);
         view.units_total = manifest.crypto_units().filter(takes_part).count();
     }
     if view.phase.is_ended() {

@@ -85,7 +85,7 @@ impl Keys {
         if self.units.trust().newest().is_none() {
             return Err("the gateway has no manifest: run auto-init".to_owned());
         }
-        match self.store.row(self.instance).await {
+        match self.store.saved_row(self.instance).await {
             Ok(_) => Ok(()),
             Err(error) => Err(format!("the keystore cannot be read: {error}")),
         }

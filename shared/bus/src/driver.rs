@@ -1,6 +1,8 @@
 //! THE loop of every process: receive, handle, **save, publish (confirmed), acknowledge**, in this
-//! order and nowhere else. A crash anywhere before the last step means redelivery.
+//! order and nowhere else. A crash anywhere before the last step means redelivery. A message whose
+//! answer takes longer than its handling stays unacknowledged until the answer is out.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -26,6 +28,10 @@ pub struct Outcome {
     pub dead: Option<&'static str>,
     /// Local requests that are answered after the save.
     pub after_save: Vec<Box<dyn FnOnce() + Send>>,
+    /// The message is answered later: until its number is settled it is not acknowledged.
+    pub defer: Option<u64>,
+    /// Deferred messages that are answered by this.
+    pub settle: Vec<u64>,
 }
 
 /// What a process does with its messages.
@@ -60,6 +66,7 @@ pub async fn run<H: Handler>(
 ) -> Result<(), SaveError> {
     tokio::pin!(shutdown);
     let mut has_asks = true;
+    let mut deferred = BTreeMap::new();
     loop {
         let timer = handler.next_tick();
         let wait = async {
@@ -76,27 +83,39 @@ pub async fn run<H: Handler>(
                     return Err(SaveError("a queue was taken away: start the process again".into()));
                 };
                 let outcome = handler.handle(delivery.received()).await;
-                let dead = outcome.dead;
+                let (dead, defer) = (outcome.dead, outcome.defer);
                 fail_points::reach(fail_points::Place::Handled);
-                finish(bus, handler, outcome).await?;
+                let settled = finish(bus, handler, outcome).await?;
                 fail_points::reach(fail_points::Place::Published);
-                match dead {
-                    None => delivery.ack().await,
-                    Some(reason) => delivery.bury(bus, reason).await,
+                match (dead, defer) {
+                    (Some(reason), _) => delivery.bury(bus, reason).await,
+                    (None, Some(number)) => _ = deferred.insert(number, delivery),
+                    (None, None) => delivery.ack().await,
                 }
+                acknowledge(&mut deferred, settled).await;
                 fail_points::reach(fail_points::Place::Acked);
             }
             ask = asks.recv(), if has_asks => match ask {
                 Some(ask) => {
                     let outcome = handler.ask(ask).await;
-                    finish(bus, handler, outcome).await?;
+                    let settled = finish(bus, handler, outcome).await?;
+                    acknowledge(&mut deferred, settled).await;
                 }
                 None => has_asks = false,
             },
             () = wait => {
                 let outcome = handler.tick().await;
-                finish(bus, handler, outcome).await?;
+                let settled = finish(bus, handler, outcome).await?;
+                acknowledge(&mut deferred, settled).await;
             }
+        }
+    }
+}
+
+async fn acknowledge(deferred: &mut BTreeMap<u64, Delivery>, settled: Vec<u64>) {
+    for number in settled {
+        if let Some(delivery) = deferred.remove(&number) {
+            delivery.ack().await;
         }
     }
 }
@@ -107,12 +126,13 @@ async fn receive_any(consumers: &mut [Consumer]) -> Option<Delivery> {
     select_all(waiting).await.0
 }
 
-/// Saves, then publishes and answers, what a handler has decided.
+/// Saves, then publishes and answers, what a handler has decided. Returns which deferred messages are
+/// answered by it.
 pub async fn finish<H: Handler>(
     bus: &Bus,
     handler: &mut H,
     outcome: Outcome,
-) -> Result<(), SaveError> {
+) -> Result<Vec<u64>, SaveError> {
     if outcome.is_changed {
         handler.save().await?;
         metric::count(metric::STATE_SAVES, &[]);
@@ -133,5 +153,5 @@ pub async fn finish<H: Handler>(
             Err(error) => tracing::warn!(%error, "a message was not confirmed"),
         }
     }
-    Ok(())
+    Ok(outcome.settle)
 }

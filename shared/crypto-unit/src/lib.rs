@@ -175,7 +175,7 @@ impl UnitHandler {
             is_changed: outcome.is_changed,
             publish: outcome.messages.into_iter().map(|it| self.addressed(it)).collect(),
             dead: outcome.dead,
-            after_save: Vec::new(),
+            ..Outcome::default()
         }
     }
 

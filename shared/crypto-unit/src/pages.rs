@@ -37,12 +37,13 @@ impl Worker {
     /// has no master key, it joins) takes none: all operational units share the queue.
     pub(crate) async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let (mut serving, mut idle) = (self.is_serving.clone(), self.is_serving.clone());
+        let lanes = lanes();
         while !shutdown.is_requested() {
             tokio::select! {
                 () = shutdown.requested() => break,
                 found = serving.wait_for(|is_serving| *is_serving) => if found.is_err() { break },
             }
-            let consumer = match self.bus.consume(&self.queue, lanes() as u16 + 1).await {
+            let consumer = match self.bus.consume(&self.queue, lanes as u16 + 1).await {
                 Ok(consumer) => consumer,
                 Err(error) => {
                     shutdown.trigger();
@@ -51,18 +52,18 @@ impl Worker {
             };
             // What is under way then goes back to the queue, for another unit.
             tokio::select! {
-                () = self.serve(consumer, &shutdown) => {}
+                () = self.serve(consumer, lanes, &shutdown) => {}
                 _ = idle.wait_for(|is_serving| !is_serving) => {}
             }
         }
         Ok(())
     }
 
-    /// As many pages at once as there are processors. What is under way at the end is finished.
-    async fn serve(&self, mut consumer: Consumer, shutdown: &Shutdown) {
+    /// As many pages at once as there are lanes. What is under way at the end is finished.
+    async fn serve(&self, mut consumer: Consumer, lanes: usize, shutdown: &Shutdown) {
         let mut at_work = FuturesUnordered::new();
         loop {
-            let is_free = at_work.len() < lanes();
+            let is_free = at_work.len() < lanes;
             tokio::select! {
                 () = shutdown.requested() => break,
                 Some(()) = at_work.next() => {}

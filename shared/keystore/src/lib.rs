@@ -70,7 +70,7 @@ pub struct ChunkRecord {
 }
 
 /// The set of a generation that is being opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Set {
     /// How many versions.
     pub(crate) count: u64,
@@ -110,16 +110,16 @@ impl Cut {
 }
 
 /// Written chunks in ascending order, and between them what is still to be written.
-pub(crate) fn with_gaps(written: Vec<ChunkRecord>) -> Vec<ChunkRecord> {
+pub(crate) fn with_gaps(written: Vec<(ChunkRange, WrittenChunk)>) -> Vec<ChunkRecord> {
     let mut after = ChunkRange::WHOLE.after;
     let mut all = Vec::with_capacity(written.len() + 1);
     let gap = |after, upto| ChunkRecord { range: ChunkRange { after, upto }, done: None };
-    for chunk in written {
-        if after < chunk.range.after {
-            all.push(gap(after, chunk.range.after));
+    for (range, done) in written {
+        if after < range.after {
+            all.push(gap(after, range.after));
         }
-        after = chunk.range.upto;
-        all.push(chunk);
+        after = range.upto;
+        all.push(ChunkRecord { range, done: Some(done) });
     }
     if after < ChunkRange::WHOLE.upto {
         all.push(gap(after, ChunkRange::WHOLE.upto));

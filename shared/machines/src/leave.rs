@@ -207,7 +207,7 @@ pub fn verify_standing(
     }
 }
 
-fn judge_standing(
+pub(crate) fn judge_standing(
     signed: &SignedStandingOrder,
     manifest: &Manifest,
 ) -> Result<StandingOrder, LeaveRefusal> {

@@ -8,8 +8,8 @@ use crate::ids::{
     RotationId, UnixMillis,
 };
 use crate::keystore::{GateMode, KeystoreRow};
-use crate::manifest::{Administrator, Manifest, Member, SignedManifest};
-use crate::order::{Order, Purpose, SignedOrder, StandingOrder};
+use crate::manifest::{AdminSignature, Administrator, Manifest, Member, SignedManifest};
+use crate::order::{Order, Purpose, SignedOrder, SignedStandingOrder, StandingOrder};
 use crate::page::KeyCheck;
 use crate::report::{Refusal, Registers, Standing};
 
@@ -115,6 +115,32 @@ pub struct ManifestView {
     pub chain: Vec<SignedManifest>,
     /// The standing order, if there is one that this manifest has not ended.
     pub standing_order: Option<StandingOrder>,
+}
+
+/// `POST /v1/instances/{i}/manifests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRequest {
+    /// As in [`SignedManifest`].
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
+    /// As in [`SignedManifest`].
+    pub signatures: Vec<AdminSignature>,
+    /// A standing order under it: both are taken, or none. Without one the standing order ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing_order: Option<SignedStandingOrder>,
+}
+
+impl ManifestRequest {
+    /// The manifest, as signed.
+    pub fn manifest(&self) -> SignedManifest {
+        SignedManifest { bytes: self.bytes.clone(), signatures: self.signatures.clone() }
+    }
+}
+
+impl From<SignedManifest> for ManifestRequest {
+    fn from(SignedManifest { bytes, signatures }: SignedManifest) -> Self {
+        Self { bytes, signatures, standing_order: None }
+    }
 }
 
 /// `POST /v1/instances/{i}/order-drafts`.

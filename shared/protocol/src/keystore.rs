@@ -160,7 +160,8 @@ pub struct KeystoreRow {
     pub rotation: Option<KeystoreRotation>,
     /// The highest epoch seen.
     pub epoch: Epoch,
-    /// How many key versions exist (deleted ones included, purged ones not).
+    /// How many key versions exist (deleted ones included, purged ones not): in an answer to a survey now,
+    /// else as of the last opening.
     pub version_count: u64,
 }
 

@@ -44,6 +44,11 @@ impl Recovery {
 }
 
 impl Purpose {
+    /// Whether a crypto unit takes part: all do, but in an order to recover.
+    pub fn involves(&self, unit: ProcessId) -> bool {
+        self.recovery().is_none_or(|recovery| recovery.involves(unit))
+    }
+
     /// Between whom it is, if it is to recover; none for what all units take part in.
     pub const fn recovery(&self) -> Option<Recovery> {
         match self {

@@ -69,13 +69,13 @@ metrics! {
     LEASE_HELD, Gauge, "keyhelm_lease_held",
         "1 if this coordinator holds the lease and acts.";
     ROTATION_RUNNING, Gauge, "keyhelm_rotation_running",
-        "1 while a rotation runs, by `instance`.";
+        "1 while a rotation or a recovery runs, by `instance`.";
     ROTATIONS, Counter, "keyhelm_rotations_total",
         "Rotations that ended, by `instance` and `outcome` (done, aborted).";
     ROTATION_SECONDS, Histogram, "keyhelm_rotation_duration_seconds",
         "How long rotations took that ended well, by `instance`.";
     PHASE_SECONDS, Histogram, "keyhelm_rotation_phase_seconds",
-        "How long each phase of a rotation took, by `phase`.";
+        "How long each phase of a rotation or a recovery took, by `phase`.";
     GATE_CLOSED_SECONDS, Histogram, "keyhelm_gate_closed_seconds",
         "For how long rotations kept keys from being created, by `instance`.";
     LAST_ROTATION, Gauge, "keyhelm_last_rotation_timestamp_seconds",

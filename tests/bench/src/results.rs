@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Measured {
     /// What.
     pub name: String,
-    /// In what: `s`, `ms`, `ratio`, `keys/s`, `MiB`.
+    /// In what: `s`, `ms`, `keys/s`, `MiB`; nothing for a ratio.
     pub unit: String,
     /// Each run's value.
     pub values: Vec<f64>,

@@ -32,7 +32,7 @@ pub const PASSPHRASE: &str = "correct horse battery staple";
 /// What test builds of the units draw from.
 pub const SEED: &str = "seed of the end-to-end tests";
 
-/// Which binaries the units are.
+/// Which binaries the services are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// As they are shipped.
@@ -176,8 +176,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Stops crypto units and coordinator and starts them again as they are shipped, on the folders
-    /// that test builds have made.
+    /// Stops everybody and starts it again as it is shipped, on the folders that test builds have made.
     pub async fn become_release(&mut self) -> anyhow::Result<()> {
         let release = binaries()?;
         for process in &mut self.processes {
@@ -211,10 +210,7 @@ impl Cluster {
             true => self.database.url.clone(),
             false => through(&self.database.url, self.store.port())?,
         };
-        let mut keystore = vec![("KEYHELM_DATABASE_URL", store.clone())];
-        for name in ["KEYHELM_ROWS_PER_PAGE", "KEYHELM_PAGES_IN_FLIGHT"] {
-            keystore.extend(std::env::var(name).ok().map(|value| (name, value)));
-        }
+        let keystore = [("KEYHELM_DATABASE_URL", store.clone())];
         for name in self.plan.reencryptors.clone() {
             self.add(name, of_flavour.join("keystore-reencryptor"), &keystore)?;
         }

@@ -234,7 +234,7 @@ impl World {
             .map(|unit| unit.name.clone())
             .collect();
         self.note("admin", &format!("removes {}", names.join(", ")));
-        self.request(Ask::Manifest(SignedManifest { bytes, signatures }));
+        self.request(Ask::Manifest(SignedManifest { bytes, signatures }, None));
     }
 
     /// The report of a recovery unit that stays, of the one that has come furthest.

@@ -127,11 +127,10 @@ impl ReencryptorNode {
         let Some(out) = header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
             return nothing("page answer unknown");
         };
-        let rows = out.page.rows.clone();
         match rewrap::judge_answer(&out.page, answer, &self.trust) {
             Ok(done) if self.has_second_looks => {
                 let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
-                let begun = job.looks.begin(&self.trust, id, (header.sender, rows, done));
+                let begun = job.looks.begin(&self.trust, id, (header.sender, out.page.rows, done));
                 self.go_on_looking(now, rng, store, id, begun)
             }
             Ok(done) => self.written(now, rng, store, &done),

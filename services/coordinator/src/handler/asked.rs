@@ -48,10 +48,13 @@ impl Asked {
                 expect_current: start.expect_current,
             },
             Ask::Abort { because, .. } => Matter::Abort { because: because.clone() },
-            Ask::Manifest(signed) => {
+            Ask::Manifest(signed, standing) => {
                 let serial = signed.unverified().map(|manifest| manifest.serial).ok();
                 let digest = manifest_digest(&signed.bytes);
-                let details = json!({ "serial": serial, "digest": digest });
+                let is_standing = standing.is_some();
+                let details = json!({
+                    "serial": serial, "digest": digest, "with_standing_order": is_standing,
+                });
                 Matter::Document { action: "manifest.take", details }
             }
             Ask::Standing(signed) => {

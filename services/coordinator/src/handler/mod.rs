@@ -259,6 +259,7 @@ impl Coordinator {
             }
             Waiter::Queue(requester) => {
                 outcome.publish.extend(request::answer(&requester, &answer));
+                outcome.settle.push(ask);
             }
             Waiter::Survey => self.surveyed(id, answer, outcome),
         }
@@ -294,11 +295,12 @@ impl Coordinator {
         asker: Asker,
         ask: Ask,
         outcome: &mut Outcome,
-    ) {
+    ) -> AskId {
         self.last_ask += 1;
         let number = self.last_ask;
         self.asked.insert(number, Asked::new(waiter, asker, &ask));
         self.conduct(id, Input::Ask(number, ask), outcome);
+        number
     }
 
     /// An instance that nobody has spoken of before begins with an announcement: whether this one
@@ -371,7 +373,9 @@ impl Coordinator {
             remember_as: parsed.requester.names.first().cloned(),
         };
         let ask = Ask::Start(parsed.start);
-        self.put(id, Waiter::Queue(parsed.requester), asker, ask, &mut outcome);
+        let ask = self.put(id, Waiter::Queue(parsed.requester), asker, ask, &mut outcome);
+        // A survey comes first, which nothing remembers: only the queue does.
+        outcome.defer = self.asked.contains_key(&ask).then_some(ask);
         outcome
     }
 

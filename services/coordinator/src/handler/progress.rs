@@ -95,14 +95,19 @@ fn tell_phase(record: &Record, rotation: RotationId, number: usize) {
 
 fn tell_end(instance: &str, record: &Record, rotation: RotationId) {
     let Some(finished) = record.finished_at else { return };
+    running(instance, false);
+    // A unit that recovers is no rotation in these: it is in the trace and in the audit log.
+    let is_recovery = record.order().is_ok_and(|(order, _)| order.purpose.recovery().is_some());
+    if !is_recovery {
+        count_rotation(instance, record, finished);
+    }
+    tell_root(instance, record, rotation, finished);
+}
+
+fn count_rotation(instance: &str, record: &Record, finished: UnixMillis) {
     let by_instance = [("instance", instance.to_owned())];
     let took = Duration::from_millis(finished.since(record.started_at()));
     let outcome = record.phase().name();
-    running(instance, false);
-    // A unit that recovers is no rotation: it is in the trace and in the audit log.
-    if record.order().is_ok_and(|(order, _)| order.purpose.recovery().is_some()) {
-        return tell_root(instance, record, rotation, finished);
-    }
     let labels = [("instance", instance.to_owned()), ("outcome", outcome.to_owned())];
     metric::count(metric::ROTATIONS, &labels);
     if record.phase() == Phase::Done {
@@ -113,7 +118,6 @@ fn tell_end(instance: &str, record: &Record, rotation: RotationId) {
         let closed = Duration::from_millis(until.since(from));
         metric::took(metric::GATE_CLOSED_SECONDS, &by_instance, closed);
     }
-    tell_root(instance, record, rotation, finished);
 }
 
 /// The span of the whole.

@@ -4,8 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use machines::conductor::{Answer, Ask, DraftRequest};
-use protocol::api::{ManifestView, OrderDraft, OrderDraftRequest};
-use protocol::manifest::SignedManifest;
+use protocol::api::{ManifestRequest, ManifestView, OrderDraft, OrderDraftRequest};
 use protocol::order::SignedStandingOrder;
 
 use super::HttpState;
@@ -20,12 +19,17 @@ pub(crate) async fn manifest(
     State(state): State<HttpState>,
     caller: Caller,
     instance: Instance,
-    Body(signed): Body<SignedManifest>,
+    Body(given): Body<ManifestRequest>,
 ) -> Result<(StatusCode, Json<ManifestView>), Fault> {
-    if let Err(error) = signed.unverified() {
+    let manifest = given.manifest();
+    if let Err(error) = manifest.unverified() {
         return Err(Fault::malformed(format!("bytes: they are no manifest: {error}.")));
     }
-    take(&state, &caller, &instance, Ask::Manifest(signed)).await
+    if let Some(Err(error)) = given.standing_order.as_ref().map(SignedStandingOrder::unverified) {
+        return Err(Fault::malformed(format!("standing_order: it is none: {error}.")));
+    }
+    let ask = Ask::Manifest(manifest, given.standing_order);
+    take(&state, &caller, &instance, ask).await
 }
 
 pub(crate) async fn standing_order(

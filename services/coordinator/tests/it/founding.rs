@@ -110,7 +110,7 @@ fn manifest(administrator: &Administrator1, members: &[AnnouncedMember]) -> Mani
     }
 }
 
-fn standing(administrator: &Administrator1, manifest: &Manifest) -> SignedStandingOrder {
+pub fn standing(administrator: &Administrator1, manifest: &Manifest) -> SignedStandingOrder {
     let bytes = codec::encode(&StandingOrder {
         instance: manifest.instance,
         manifest_serial: manifest.serial,

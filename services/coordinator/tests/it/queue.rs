@@ -148,6 +148,21 @@ async fn what_came_to_nothing_is_judged_anew_when_it_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_outlives_the_coordinator_that_surveys_for_it() {
+    let (mut cluster, _) = founded().await;
+    let mut replies = replies(&cluster).await;
+    cluster.trap_unit("op-1", "survey").await;
+    publish(&cluster, request().to_string(), Some("one")).await;
+    // The survey is under way, and nothing of the request is saved.
+    cluster.trapped("op-1").await;
+    cluster.stop_coordinator().await;
+    cluster.start_unit("op-1");
+    cluster.start_coordinator().await;
+    let answer = reply(&mut replies).await;
+    assert_eq!(answer["status"], "started", "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_request_is_refused_and_goes_to_the_dead_queue_with_the_reason() {
     let (cluster, _) = founded().await;
     let mut replies = replies(&cluster).await;

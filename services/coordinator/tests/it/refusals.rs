@@ -2,15 +2,16 @@
 
 use coordinator::http::{MAX_BODY, MAX_REQUESTS};
 use crypto::domain;
+use protocol::api::{ManifestRequest, ManifestView};
 use protocol::codec;
 use protocol::manifest::{Manifest, SignedManifest};
-use protocol::order::{Purpose, StandingOrder};
+use protocol::order::{Purpose, SignedStandingOrder, StandingOrder};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::api::problem;
+use crate::api::{json as answered, problem};
 use crate::cluster::{Cluster, INSTANCE};
-use crate::founding::{Administrator1, draft, founded, path};
+use crate::founding::{Administrator1, draft, founded, path, standing};
 
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
 
@@ -157,7 +158,7 @@ async fn documents_and_orders_that_nobody_of_the_manifest_signed_are_not_taken()
     let (cluster, administrator) = founded().await;
     let stranger = Administrator1::new();
     let mut next = empty_manifest();
-    let first: protocol::api::ManifestView = cluster.api.read(&path("manifest")).await;
+    let first: ManifestView = cluster.api.read(&path("manifest")).await;
     next.members.clone_from(&first.manifest.members);
     next.administrators.clone_from(&first.manifest.administrators);
     next.previous = Some(first.digest);
@@ -179,6 +180,31 @@ async fn documents_and_orders_that_nobody_of_the_manifest_signed_are_not_taken()
     let order = administrator.order(&draft(&cluster.api, Purpose::Rotate).await);
     let response = cluster.api.post(&path("rotations"), &json!({ "order": order })).await;
     assert_eq!(response.status(), StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_and_the_standing_order_under_it_are_both_taken_or_none() {
+    let (cluster, administrator) = founded().await;
+    let first: ManifestView = cluster.api.read(&path("manifest")).await;
+    let next = Manifest { serial: 2, previous: Some(first.digest), ..first.manifest.clone() };
+    let bytes = codec::encode(&next);
+    let signatures = administrator.sign(domain::MANIFEST, &bytes);
+    let signed = SignedManifest { bytes, signatures };
+    let give = async |standing_order: SignedStandingOrder| {
+        let standing_order = Some(standing_order);
+        let given = ManifestRequest { standing_order, ..signed.clone().into() };
+        cluster.api.post(&path("manifests"), &given).await
+    };
+    for wrong in
+        [standing(&administrator, &first.manifest), standing(&Administrator1::new(), &next)]
+    {
+        problem(give(wrong).await, StatusCode::CONFLICT, "not-taken").await;
+        let view: ManifestView = cluster.api.read(&path("manifest")).await;
+        assert_eq!((view.manifest.serial, view.standing_order.is_some()), (1, true));
+    }
+    let right = standing(&administrator, &next);
+    let taken: ManifestView = answered(give(right.clone()).await, StatusCode::CREATED).await;
+    assert_eq!((taken.manifest.serial, taken.standing_order), (2, right.unverified().ok()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +236,7 @@ async fn what_this_version_does_not_do_is_refused_before_anything_changes() {
     let response = cluster.api.post(&path("standing-orders"), &body).await;
     let found = problem(response, StatusCode::CONFLICT, "not-taken").await;
     assert_eq!(found.next_command.as_deref(), Some("keyhelm manifest"));
-    let manifest: protocol::api::ManifestView = cluster.api.read(&path("manifest")).await;
+    let manifest: ManifestView = cluster.api.read(&path("manifest")).await;
     assert_eq!(manifest.standing_order.unwrap().hold_before_clear_s, 0, "that of before");
     assert_eq!(counters().await, before);
     let list: Vec<Value> = cluster.api.read(&path("rotations")).await;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use protocol::api::{
-    AnnouncedMember, Explanation, InstanceView, KeyCheckView, ManifestView, OrderDraft,
-    OrderDraftRequest, RotationView, StartRotation, Started, UnitEnvelope, UnitsView,
+    AnnouncedMember, Explanation, InstanceView, KeyCheckView, ManifestRequest, ManifestView,
+    OrderDraft, OrderDraftRequest, RotationView, StartRotation, Started, UnitEnvelope, UnitsView,
 };
-use protocol::manifest::SignedManifest;
 use protocol::order::{SignedHoldEnd, SignedStandingOrder};
 use protocol::{InstanceId, RotationId};
 use reqwest::{Method, Response, header};
@@ -71,15 +70,15 @@ impl Coordinator {
         })
     }
 
-    /// Gives a manifest.
+    /// Gives a manifest, with the standing order under it.
     pub async fn give_manifest(
         &self,
         instance: InstanceId,
-        signed: &SignedManifest,
+        given: &ManifestRequest,
     ) -> Result<(), CallError> {
         let id = instance.to_string();
         let parts = ["v1", "instances", &id, "manifests"];
-        self.http.send(self.http.request(Method::POST, &parts).json(signed)).await.map(|_| ())
+        self.http.send(self.http.request(Method::POST, &parts).json(given)).await.map(|_| ())
     }
 
     /// Gives a standing order.

@@ -52,7 +52,7 @@ pub async fn initialise(
     let manifest = manifest(cluster, administrators, &announced);
     let bytes = codec::encode(&manifest);
     let signatures = administrators.sign(domain::MANIFEST, &bytes);
-    taken(cluster.ask(Ask::Manifest(SignedManifest { bytes, signatures })).await?)?;
+    taken(cluster.ask(Ask::Manifest(SignedManifest { bytes, signatures }, None)).await?)?;
     let order = draft(cluster).await?;
     let signatures = administrators.sign(domain::ORDER, &order);
     let order = SignedOrder { bytes: order, authority: Authority::Quorum(signatures) };

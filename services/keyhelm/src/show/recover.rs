@@ -2,7 +2,6 @@
 
 use protocol::api::UnitView;
 
-use super::compare::unit_registers;
 use super::table;
 
 /// Who gets the master key, and from whom.
@@ -22,11 +21,6 @@ pub fn plan(rows: &[(&UnitView, String)]) -> String {
         ]);
     }
     format!("CURRENT MASTER KEY REGISTERS TO BE FILLED\n{}", table::text(&table))
-}
-
-/// The register tables of these units.
-pub fn registers(units: &[UnitView]) -> String {
-    unit_registers(units)
 }
 
 /// Whether its current register holds a master key.

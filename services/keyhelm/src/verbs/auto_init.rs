@@ -96,7 +96,7 @@ async fn found(
     let signed = SignedManifest { signatures: signer.sign(domain::MANIFEST, &bytes), bytes };
     app.note(format!("Installing {}....", counted(keys.len() as u64, "administrator")));
     app.note("Setting signature thresholds....");
-    coordinator.give_manifest(instance.id, &signed).await?;
+    coordinator.give_manifest(instance.id, &signed.into()).await?;
     Ok(signer)
 }
 

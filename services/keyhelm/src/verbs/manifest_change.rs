@@ -2,7 +2,7 @@
 
 use crypto::domain;
 use protocol::RotationId;
-use protocol::api::{AnnouncedMember, InstanceView, ManifestView};
+use protocol::api::{AnnouncedMember, InstanceView, ManifestRequest, ManifestView};
 use protocol::codec;
 use protocol::manifest::{Administrator, Amendment, Manifest, SignedManifest};
 use protocol::order::StandingOrder;
@@ -17,7 +17,7 @@ use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests;
 use crate::sigkeys::Folder;
-use crate::sigkeys::signer::{self, Signer};
+use crate::sigkeys::signer;
 
 /// A manifest that is being changed.
 struct Change<'a> {
@@ -169,37 +169,42 @@ impl<'a> Change<'a> {
             Failure::new(Exit::NotPermitted, "not-signed", reason)
                 .next("keyhelm sigkey-sel KEYNUM..., with as many administrators as it takes")
         })?;
-        self.coordinator.give_manifest(self.instance.id, &signed).await?;
-        let is_kept = self.keep_standing_order(&next, &signer).await?;
+        let kept = self.kept_standing_order(&next);
+        let standing_order = kept.as_ref().map(|standing| standing::signed(standing, &signer));
+        let given = ManifestRequest { standing_order, ..signed.into() };
+        self.coordinator.give_manifest(self.instance.id, &given).await?;
+        self.tell_of_standing_order(&next, kept.as_ref());
         self.app.object(&json!({
             "type": "manifest", "instance": next.instance, "serial": next.serial,
-            "standing_order_kept": is_kept,
+            "standing_order_kept": kept.is_some(),
         }))?;
         let name = &self.instance.name;
         self.app.ok(format!("Instance {name} has manifest {}.", next.serial));
         Ok(())
     }
 
-    /// Any new manifest ends the standing order: it is signed again, or its end is told.
-    async fn keep_standing_order(&self, next: &Manifest, signer: &Signer) -> Outcome<bool> {
-        let Some(before) = &self.view.standing_order else { return Ok(false) };
-        if !self.args.keep_standing_order {
-            self.app.warn(format!(
+    /// Any new manifest ends the standing order: the one that goes on under the next, if it shall.
+    fn kept_standing_order(&self, next: &Manifest) -> Option<StandingOrder> {
+        let before = self.view.standing_order.as_ref().filter(|_| self.args.keep_standing_order)?;
+        Some(StandingOrder { manifest_serial: next.serial, ..before.clone() })
+    }
+
+    fn tell_of_standing_order(&self, next: &Manifest, kept: Option<&StandingOrder>) {
+        match kept {
+            Some(standing) => standing::tell(self.app, standing),
+            None if self.view.standing_order.is_some() => self.app.warn(format!(
                 "manifest {} ends the standing order: sign another with keyhelm auto-init \
                  --standing-order DURATION",
                 next.serial
-            ));
-            return Ok(false);
+            )),
+            None => {}
         }
-        let again = StandingOrder { manifest_serial: next.serial, ..before.clone() };
-        standing::give(self.app, &self.coordinator, &again, signer).await?;
-        Ok(true)
     }
 
     /// Gives the newest manifest once more, so that whoever lacks it is sent it.
     async fn give_again(self) -> Outcome {
         if let Some(newest) = self.view.chain.last() {
-            self.coordinator.give_manifest(self.instance.id, newest).await?;
+            self.coordinator.give_manifest(self.instance.id, &newest.clone().into()).await?;
         }
         let serial = self.view.manifest.serial;
         self.app.object(&json!({

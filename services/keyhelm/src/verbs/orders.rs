@@ -36,7 +36,17 @@ pub async fn drafted(
     signer: &Signer,
 ) -> Result<SignedOrder, DraftError> {
     let draft = coordinator.draft(view.manifest.instance, request).await?;
-    let bytes = read(view, request, &draft).map_err(DraftError::Dishonest)?;
+    signed(view, request, &draft, signer)
+}
+
+/// Signs a draft, if it says what was asked for and nothing else.
+pub fn signed(
+    view: &ManifestView,
+    request: &OrderDraftRequest,
+    draft: &OrderDraft,
+    signer: &Signer,
+) -> Result<SignedOrder, DraftError> {
+    let bytes = read(view, request, draft).map_err(DraftError::Dishonest)?;
     let signatures = signer.sign(domain::ORDER, &bytes);
     Ok(SignedOrder { bytes, authority: Authority::Quorum(signatures) })
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crypto::random::{process_rng, uuid_v4};
 use protocol::ProcessId;
 use protocol::api::{
-    InstanceView, ManifestView, OrderDraftRequest, RotationView, StartRotation, UnitView, UnitsView,
+    InstanceView, ManifestView, OrderDraft, OrderDraftRequest, RotationView, StartRotation,
+    UnitView, UnitsView,
 };
 use protocol::audit::Phase;
 use protocol::keystore::GateMode;
@@ -16,15 +17,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::follow::{End, Follow};
-use super::rotate::unmet;
+use super::rotate::{unit_named, unmet};
 use super::{orders, rotations};
 use crate::app::App;
 use crate::cli::rotation::RecoverArgs;
 use crate::client::CallError;
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::manifests;
-use crate::show::recover as shown;
+use crate::show::{compare, recover as shown};
 use crate::sigkeys::signer::{self, Signer};
 
 /// Pause between two looks at what runs.
@@ -130,10 +130,7 @@ impl Recovering<'_> {
     }
 
     fn unit_named(&self, name: &str) -> Outcome<ProcessId> {
-        let found = manifests::crypto_unit(&self.manifest.manifest, name);
-        found.map_err(|what| {
-            Failure::new(Exit::Usage, "unknown-unit", what).next("keyhelm cryptounits")
-        })
+        unit_named(&self.manifest.manifest, name)
     }
 
     /// The recovery unit that is named, else the first one that holds the master key of the key storage,
@@ -227,13 +224,12 @@ impl Recovering<'_> {
         orders::request(Purpose::Recover { target, source }, GateMode::Strict)
     }
 
-    async fn draft(&self, recovery: Recovery) -> Result<(), CallError> {
-        let drafted = self.coordinator.draft(self.instance.id, &Self::request(recovery)).await;
-        drafted.map(|_| ())
+    async fn draft(&self, recovery: Recovery) -> Result<OrderDraft, CallError> {
+        self.coordinator.draft(self.instance.id, &Self::request(recovery)).await
     }
 
     /// Wants all conditions met; what nobody drove is waited for.
-    async fn drafted_once(&self, recovery: Recovery) -> Outcome {
+    async fn drafted_once(&self, recovery: Recovery) -> Outcome<OrderDraft> {
         for _ in 0..TRIES {
             match self.draft(recovery).await {
                 Err(error) if is_ended_first(&error) => self.until_quiet().await?,
@@ -259,13 +255,8 @@ impl Recovering<'_> {
 
     /// Drafts, signs, starts, and watches to the end.
     async fn recover(&self, recovery: Recovery, signer: &Signer) -> Outcome {
-        self.drafted_once(recovery).await?;
-        let request = Self::request(recovery);
-        let drafted = orders::drafted(&self.coordinator, &self.manifest, &request, signer).await;
-        let order = drafted.map_err(|error| match error {
-            orders::DraftError::Call(error) => unmet(error),
-            other => other.into(),
-        })?;
+        let draft = self.drafted_once(recovery).await?;
+        let order = orders::signed(&self.manifest, &Self::request(recovery), &draft, signer)?;
         let request = StartRotation {
             order: Some(order),
             request_id: Some(uuid_v4(&mut process_rng()).to_string()),
@@ -309,7 +300,7 @@ impl Recovering<'_> {
         self.app.object(&json!({
             "type": "done", "instance": self.instance.id, "units": units,
         }))?;
-        self.app.line(format!("{}\n", shown::registers(&units)));
+        self.app.line(format!("{}\n", compare::unit_registers(&units)));
         self.app.ok(format!(
             "Master key recovered in {} of {} crypto units.",
             units.iter().filter(|unit| shown::is_valid(unit)).count(),

@@ -157,13 +157,14 @@ async fn signed_request(
 
 /// The ids of units that go by these names.
 fn joining(manifest: &Manifest, names: &[String]) -> Outcome<Vec<ProcessId>> {
-    let named = |name: &String| {
-        let found = manifests::crypto_unit(manifest, name);
-        found.map_err(|what| {
-            Failure::new(Exit::Usage, "unknown-unit", what).next("keyhelm cryptounits")
-        })
-    };
-    names.iter().map(named).collect()
+    names.iter().map(|name| unit_named(manifest, name)).collect()
+}
+
+/// The crypto unit that goes by this name.
+pub(super) fn unit_named(manifest: &Manifest, name: &str) -> Outcome<ProcessId> {
+    let found = manifests::crypto_unit(manifest, name);
+    found
+        .map_err(|what| Failure::new(Exit::Usage, "unknown-unit", what).next("keyhelm cryptounits"))
 }
 
 /// Starts; a lost connection is tried again under the same request id.

@@ -58,12 +58,20 @@ pub async fn give(
     standing: &StandingOrder,
     signer: &Signer,
 ) -> Outcome {
-    let bytes = codec::encode(standing);
-    let signatures = signer.sign(domain::STANDING_ORDER, &bytes);
-    let signed = SignedStandingOrder { bytes, signatures };
-    coordinator.give_standing_order(standing.instance, &signed).await?;
-    app.note(format!("Standing order: {}.", in_words(standing)));
+    coordinator.give_standing_order(standing.instance, &signed(standing, signer)).await?;
+    tell(app, standing);
     Ok(())
+}
+
+/// Signs a standing order.
+pub fn signed(standing: &StandingOrder, signer: &Signer) -> SignedStandingOrder {
+    let bytes = codec::encode(standing);
+    SignedStandingOrder { signatures: signer.sign(domain::STANDING_ORDER, &bytes), bytes }
+}
+
+/// Says what is allowed from now on.
+pub fn tell(app: &App, standing: &StandingOrder) {
+    app.note(format!("Standing order: {}.", in_words(standing)));
 }
 
 /// What it allows.

@@ -27,9 +27,9 @@ fn retiring(dev: &Dev) -> Vec<bool> {
 /// The help of a verb, letter by letter. With `KEYHELM_WRITE_GOLDEN=1` the files are written anew, to
 /// be read before they are kept.
 #[test]
-fn the_help_of_the_verbs_that_hold_is_as_it_was() {
+fn the_help_of_the_verbs_that_take_an_order_is_as_it_was() {
     let home = Home::new();
-    for verb in ["auto-mk-rotate", "hold-end"] {
+    for verb in ["auto-mk-rotate", "auto-mk-recover", "hold-end"] {
         let name = format!("{verb}-help.txt");
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(&name);
         let help = home.run(&[verb, "--help"]);

@@ -139,13 +139,13 @@ impl Work {
             if !are_out && self.todo.is_empty() && self.writing.is_empty() {
                 return Ok(());
             }
-            let due = self.out.values().map(|out| out.until).min();
+            let late = self.out.values().map(|out| out.until).min();
             let is_paused = !self.todo.is_empty() && self.reading.is_none();
-            let due = due.into_iter().chain(is_paused.then_some(self.pause_until));
-            let due = due.chain(self.cross.due()).min();
+            let paused = is_paused.then_some(self.pause_until);
             let (has_room, now) = (self.has_room(), Instant::now());
             let is_paced = has_room && self.reading.is_some() && now < self.pace_until;
-            let due = due.into_iter().chain(is_paced.then_some(self.pace_until)).min();
+            let paced = is_paced.then_some(self.pace_until);
+            let due = [late, paused, self.cross.due(), paced].into_iter().flatten().min();
             tokio::select! {
                 read = next(&mut self.reading), if has_room && !is_paced => match read {
                     Some(read) => {

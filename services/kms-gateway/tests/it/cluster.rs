@@ -208,7 +208,7 @@ impl Cluster {
         let bytes = codec::encode(&manifest);
         let signatures = self.sign(domain::MANIFEST, &bytes);
         let signed = SignedManifest { bytes, signatures };
-        assert!(matches!(self.ask(Ask::Manifest(signed)).await, Answer::Taken));
+        assert!(matches!(self.ask(Ask::Manifest(signed, None)).await, Answer::Taken));
         let draft = DraftRequest {
             purpose: Purpose::Initialise,
             joining: Vec::new(),

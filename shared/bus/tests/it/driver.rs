@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use bus::driver::{self, Handler, Outcome, SaveError};
 use bus::{Bus, MemoryBus, Outgoing, QueueSpec, Received};
+use futures_util::FutureExt;
 use protocol::topology::{self, Address};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long something has that must happen.
 const SOON: Duration = Duration::from_secs(10);
+
+/// Number of the message that is answered later.
+const LATER: u64 = 7;
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -34,7 +38,9 @@ impl Handler for Echo {
             is_changed: text != "question",
             publish: vec![Outgoing::to(address("driver.out"), text.clone().into_bytes())],
             dead: (text == "bad").then_some("bad-message"),
-            after_save: Vec::new(),
+            defer: (text == "later").then_some(LATER),
+            settle: if text == "now" { vec![LATER] } else { Vec::new() },
+            ..Outcome::default()
         }
     }
 
@@ -87,7 +93,7 @@ async fn send(bus: &Bus, texts: &[&str]) {
 
 /// Runs the loop until `count` messages have come out.
 async fn run(bus: &Bus, seen: &Seen, can_save: bool, count: usize) -> Result<(), SaveError> {
-    let mut consumers = [bus.consume("driver.in", 1).await.unwrap()];
+    let mut consumers = [bus.consume("driver.in", 2).await.unwrap()];
     let mut out = bus.consume("driver.out", 10).await.unwrap();
     let (_asks, mut asked) = mpsc::channel(1);
     let mut handler = Echo { seen: seen.clone(), can_save };
@@ -98,6 +104,17 @@ async fn run(bus: &Bus, seen: &Seen, can_save: bool, count: usize) -> Result<(),
     };
     let running = driver::run(bus, &mut consumers, &mut asked, &mut handler, shutdown);
     tokio::time::timeout(SOON, running).await.expect("the messages come out")
+}
+
+/// Takes what nobody has acknowledged.
+async fn left(bus: &Bus) -> Vec<String> {
+    let mut consumer = bus.consume("driver.in", 10).await.unwrap();
+    let mut left = Vec::new();
+    while let Some(Some(delivery)) = consumer.receive().now_or_never() {
+        left.push(String::from_utf8_lossy(&delivery.received().body).into_owned());
+        delivery.ack().await;
+    }
+    left
 }
 
 fn told(seen: &Seen) -> Vec<String> {
@@ -150,6 +167,21 @@ async fn what_cannot_be_taken_is_buried_after_the_save() {
     let buried = dead.receive().await.unwrap();
     let headers = &buried.received().properties.headers;
     assert_eq!(headers.get(topology::REASON_HEADER).map(String::as_str), Some("bad-message"));
+}
+
+#[tokio::test]
+async fn what_is_answered_later_comes_again_unless_its_answer_is_out() {
+    let (bus, seen) = watched().await;
+    send(&bus, &["later"]).await;
+    run(&bus, &seen, true, 1).await.unwrap();
+    assert_eq!(left(&bus).await, ["later"], "not answered when the process ended");
+    send(&bus, &["later", "now"]).await;
+    run(&bus, &seen, true, 2).await.unwrap();
+    assert!(left(&bus).await.is_empty());
+    // What cannot be saved answers nothing.
+    send(&bus, &["later", "now"]).await;
+    run(&bus, &seen, false, 2).await.unwrap_err();
+    assert_eq!(left(&bus).await.len(), 2);
 }
 
 #[tokio::test]

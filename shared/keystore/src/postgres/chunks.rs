@@ -1,7 +1,7 @@
 //! Chunks of a generation that is being built, and their records.
 
 use deadpool_postgres::Transaction;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
 use machines::gate::GateRefusal;
 use protocol::keystore::GenerationState;
 use protocol::page::{ChunkRange, WrappedRow};
@@ -9,7 +9,7 @@ use protocol::{Digest, InstanceId, VersionId};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{Hold, PostgresKeystore, begin, commit, database, held, pages, table};
+use super::{Hold, PostgresKeystore, begin, commit, database, held, pages, queue_of, table};
 use crate::{ChunkRecord, KeystoreError, NewChunk, Set, WrittenChunk, with_gaps};
 
 /// What the generation that is read holds.
@@ -33,21 +33,18 @@ pub(super) async fn set_of(
 const RECORDS: &str = "SELECT after, upto, done, new_digest, receipt, quarantined FROM chunks
     WHERE instance = $1 AND generation = $2 AND done IS NOT NULL ORDER BY after";
 
-fn record(row: &Row) -> Result<ChunkRecord, KeystoreError> {
+fn record(row: &Row) -> Result<(ChunkRange, WrittenChunk), KeystoreError> {
     let range = ChunkRange {
         after: VersionId::from_uuid(row.try_get(0).map_err(database)?),
         upto: VersionId::from_uuid(row.try_get(1).map_err(database)?),
     };
-    let done = match row.try_get::<_, Option<i64>>(2).map_err(database)? {
-        None => None,
-        Some(count) => Some(WrittenChunk {
-            count: count as u64,
-            quarantined_count: row.try_get::<_, i64>(5).map_err(database)? as u64,
-            new_digest: digest(row.try_get(3).map_err(database)?)?,
-            receipt: row.try_get(4).map_err(database)?,
-        }),
+    let done = WrittenChunk {
+        count: row.try_get::<_, i64>(2).map_err(database)? as u64,
+        quarantined_count: row.try_get::<_, i64>(5).map_err(database)? as u64,
+        new_digest: digest(row.try_get(3).map_err(database)?)?,
+        receipt: row.try_get(4).map_err(database)?,
     };
-    Ok(ChunkRecord { range, done })
+    Ok((range, done))
 }
 
 fn digest(bytes: &[u8]) -> Result<Digest, KeystoreError> {
@@ -65,11 +62,11 @@ pub(super) async fn counted(
         .query_typed(RECORDS, &[(&instance.uuid(), Type::UUID), (&i64::from(number), Type::INT8)])
         .await
         .map_err(database)?;
-    let written = |row| {
-        let chunk = record(row)?;
-        Ok(chunk.done.map(|done| (chunk.range, done.count + done.quarantined_count)))
+    let counted = |row| {
+        let (range, done) = record(row)?;
+        Ok((range, done.count + done.quarantined_count))
     };
-    found.iter().map(written).filter_map(Result::transpose).collect()
+    found.iter().map(counted).collect()
 }
 
 /// How many versions a generation goes without, as they are in quarantine.
@@ -178,6 +175,7 @@ async fn note(
     chunk: &NewChunk,
 ) -> Result<bool, KeystoreError> {
     let NewChunk { range, written, .. } = chunk;
+    let alone = end_alone(tx, instance, *range);
     let (instance, number) = (instance.uuid(), i64::from(number));
     let (after, upto) = (range.after.uuid(), range.upto.uuid());
     let (count, quarantined) = (written.count as i64, written.quarantined_count as i64);
@@ -198,14 +196,34 @@ async fn note(
     let look = "SELECT count(*) FROM chunks WHERE instance = $1 AND generation = $2
          AND done IS NOT NULL AND after < $4 AND upto > $3 AND NOT (after = $3 AND upto = $4)";
     let both: Vec<_> = of.iter().chain(&said).cloned().collect();
-    let (changed, overlapping) =
-        join(tx.execute_typed(write, &both), tx.query_typed_one(look, &of)).await;
+    let (alone, changed, overlapping) =
+        join3(alone, tx.execute_typed(write, &both), tx.query_typed_one(look, &of)).await;
+    alone?;
     let changed = changed.map_err(database)?;
     let overlapping = overlapping.and_then(|row| row.try_get::<_, i64>(0)).map_err(database)?;
     match overlapping {
         0 => Ok(changed == 1),
         _ => Err(KeystoreError::Overlap),
     }
+}
+
+/// Chunks that overlap have versions in common, which no two transactions write: but not where the
+/// key space ends in a range without versions. So who writes its end does it alone, and looks for
+/// others after it.
+async fn end_alone(
+    tx: &Transaction<'_>,
+    instance: InstanceId,
+    range: ChunkRange,
+) -> Result<(), KeystoreError> {
+    if range.upto != ChunkRange::WHOLE.upto {
+        return Ok(());
+    }
+    let number = queue_of(instance);
+    let (high, low) = ((number >> 32) as i32, number as i32);
+    // Two numbers: another space of locks than that of the queue.
+    let sql = "SELECT pg_advisory_xact_lock($1, $2)";
+    tx.query_typed(sql, &[(&high, Type::INT4), (&low, Type::INT4)]).await.map_err(database)?;
+    Ok(())
 }
 
 /// Keeps what no unit opens, and why, beside the generation that goes without it.

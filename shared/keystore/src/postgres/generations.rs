@@ -6,18 +6,12 @@ use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
 use protocol::{Digest, Epoch, InstanceId, Pattern};
-use tokio_postgres::types::Type;
 
-use super::{Hold, PostgresKeystore, begin, chunks, commit, database, held, store, table};
+use super::{
+    Hold, PostgresKeystore, begin, chunks, commit, count_versions, database, held, store, table,
+};
 use super::{housekeeping, write};
-use crate::{KeystoreError, Set};
-
-async fn count_versions(tx: &Transaction<'_>, instance: InstanceId) -> Result<u64, KeystoreError> {
-    let sql = "SELECT count(*) FROM key_versions WHERE instance = $1";
-    let found =
-        tx.query_typed_one(sql, &[(&instance.uuid(), Type::UUID)]).await.map_err(database)?;
-    Ok(found.try_get::<_, i64>(0).map_err(database)? as u64)
-}
+use crate::KeystoreError;
 
 /// A generation's table. The CHECK keeps every blob to its generation's pattern for life; the index
 /// holds only versions created while it was open, so that copying a chunk pays nothing for it.
@@ -52,18 +46,17 @@ impl PostgresKeystore {
         let mut row = held(&tx, instance, Hold::Update).await?;
         let active = row.active.as_ref().map(|active| active.number);
         if active.is_none() {
-            row.version_count = count_versions(&tx, instance).await?;
+            row.version_count = count_versions(tx.client(), instance).await?;
         }
+        let change = gate::open(&mut row, &request, 0)?;
         // What was opened before, or is refused, is not counted.
-        let is_new = gate::open(&mut row.clone(), &request, 0)? == Change::Now;
-        let set = match active.filter(|_| is_new) {
-            Some(active) => chunks::set_of(&tx, instance, active).await?,
-            None => Set::default(),
-        };
-        let change = gate::open(&mut row, &request, set.count)?;
-        if let (Change::Now, Some(open)) = (change, &row.open) {
-            // Every version is in the set or in quarantine: none is counted a second time.
-            row.version_count = set.count + set.quarantined_count;
+        if let (Change::Now, Some(open)) = (change, &mut row.open) {
+            if let Some(active) = active {
+                let set = chunks::set_of(&tx, instance, active).await?;
+                open.set_count = set.count;
+                // Every version is in the set or in quarantine: none is counted a second time.
+                row.version_count = set.count + set.quarantined_count;
+            }
             create_table(&tx, instance, open).await?;
         }
         store(&tx, &row).await?;

@@ -74,12 +74,12 @@ impl PostgresKeystore {
 
     /// The keystore's row, with the counts as they are.
     pub async fn row(&self, instance: InstanceId) -> Result<Option<KeystoreRow>, KeystoreError> {
-        let Some(mut row) = self.standing(instance).await? else { return Ok(None) };
-        let sql = "SELECT count(*) FROM key_versions WHERE instance = $1";
-        let client = self.client().await?;
-        let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
-        let found = client.query_typed_one(sql, &bound).await.map_err(database)?;
-        row.version_count = found.try_get::<_, i64>(0).map_err(database)? as u64;
+        let mut client = self.client().await?;
+        // Row and count as they were at one moment.
+        let tx = snapshot(&mut client).await?;
+        let Some(mut row) = standing(tx.client(), instance).await? else { return Ok(None) };
+        row.version_count = count_versions(tx.client(), instance).await?;
+        tx.commit().await.map_err(database)?;
         Ok(Some(row))
     }
 
@@ -89,22 +89,7 @@ impl PostgresKeystore {
         &self,
         instance: InstanceId,
     ) -> Result<Option<KeystoreRow>, KeystoreError> {
-        let sql = "SELECT k.row, coalesce(c.done, 0), coalesce(c.quarantined, 0)
-            FROM keystores k LEFT JOIN LATERAL
-            (SELECT sum(done + quarantined)::bigint AS done, sum(quarantined)::bigint AS quarantined
-             FROM chunks WHERE done IS NOT NULL AND instance = k.instance
-             AND generation = (k.row::json -> 'open' ->> 'number')::bigint) c ON true
-            WHERE k.instance = $1";
-        let client = self.client().await?;
-        let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
-        let found = client.query_typed(sql, &bound).await.map_err(database)?;
-        let Some(found) = found.first() else { return Ok(None) };
-        let mut row = parsed_row(found.try_get(0).map_err(database)?)?;
-        if let Some(open) = &mut row.open {
-            open.done_count = found.try_get::<_, i64>(1).map_err(database)? as u64;
-            open.quarantined_count = found.try_get::<_, i64>(2).map_err(database)? as u64;
-        }
-        Ok(Some(row))
+        standing(&*self.client().await?, instance).await
     }
 
     /// The keystore's row as it was saved last: nothing is counted.
@@ -164,6 +149,39 @@ async fn snapshot(client: &mut Object) -> Result<Transaction<'_>, KeystoreError>
 fn queue_of(instance: InstanceId) -> i64 {
     let (high, low) = instance.uuid().as_u64_pair();
     (high ^ low) as i64
+}
+
+/// The row, and how far an open generation has come.
+async fn standing(
+    client: &tokio_postgres::Client,
+    instance: InstanceId,
+) -> Result<Option<KeystoreRow>, KeystoreError> {
+    let sql = "SELECT k.row, coalesce(c.done, 0), coalesce(c.quarantined, 0)
+        FROM keystores k LEFT JOIN LATERAL
+        (SELECT sum(done + quarantined)::bigint AS done, sum(quarantined)::bigint AS quarantined
+         FROM chunks WHERE done IS NOT NULL AND instance = k.instance
+         AND generation = (k.row::json -> 'open' ->> 'number')::bigint) c ON true
+        WHERE k.instance = $1";
+    let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
+    let found = client.query_typed(sql, &bound).await.map_err(database)?;
+    let Some(found) = found.first() else { return Ok(None) };
+    let mut row = parsed_row(found.try_get(0).map_err(database)?)?;
+    if let Some(open) = &mut row.open {
+        open.done_count = found.try_get::<_, i64>(1).map_err(database)? as u64;
+        open.quarantined_count = found.try_get::<_, i64>(2).map_err(database)? as u64;
+    }
+    Ok(Some(row))
+}
+
+/// All key versions of an instance.
+async fn count_versions(
+    client: &tokio_postgres::Client,
+    instance: InstanceId,
+) -> Result<u64, KeystoreError> {
+    let sql = "SELECT count(*) FROM key_versions WHERE instance = $1";
+    let bound = [(&instance.uuid() as &(dyn ToSql + Sync), Type::UUID)];
+    let found = client.query_typed_one(sql, &bound).await.map_err(database)?;
+    Ok(found.try_get::<_, i64>(0).map_err(database)? as u64)
 }
 
 /// The row as it was saved last, not locked.

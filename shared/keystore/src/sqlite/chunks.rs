@@ -44,28 +44,25 @@ pub(super) fn done_counts(
     Ok((done as u64, quarantined as u64))
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<ChunkRecord> {
+fn record(row: &Row<'_>) -> rusqlite::Result<(ChunkRange, WrittenChunk)> {
     let range = ChunkRange {
         after: VersionId::from_bytes(row.get(0)?),
         upto: VersionId::from_bytes(row.get(1)?),
     };
-    let done = match row.get::<_, Option<i64>>(2)? {
-        None => None,
-        Some(count) => Some(WrittenChunk {
-            count: count as u64,
-            quarantined_count: row.get::<_, i64>(5)? as u64,
-            new_digest: Digest(row.get(3)?),
-            receipt: row.get(4)?,
-        }),
+    let done = WrittenChunk {
+        count: row.get::<_, i64>(2)? as u64,
+        quarantined_count: row.get::<_, i64>(5)? as u64,
+        new_digest: Digest(row.get(3)?),
+        receipt: row.get(4)?,
     };
-    Ok(ChunkRecord { range, done })
+    Ok((range, done))
 }
 
 fn all(
     tx: &Transaction<'_>,
     instance: InstanceId,
     number: u32,
-) -> Result<Vec<ChunkRecord>, KeystoreError> {
+) -> Result<Vec<(ChunkRange, WrittenChunk)>, KeystoreError> {
     let mut found = tx
         .prepare_cached(
             "SELECT after, upto, done, new_digest, receipt, quarantined FROM chunks
@@ -84,11 +81,8 @@ pub(super) fn counted(
     instance: InstanceId,
     number: u32,
 ) -> Result<Vec<(ChunkRange, u64)>, KeystoreError> {
-    let written = |chunk: ChunkRecord| {
-        let done = chunk.done?;
-        Some((chunk.range, done.count + done.quarantined_count))
-    };
-    Ok(all(tx, instance, number)?.into_iter().filter_map(written).collect())
+    let written = all(tx, instance, number)?.into_iter();
+    Ok(written.map(|(range, done)| (range, done.count + done.quarantined_count)).collect())
 }
 
 /// A generation is given up: what it would have gone without is in the active one still.

@@ -8,7 +8,7 @@ use protocol::{Digest, Epoch, InstanceId, Pattern};
 use rusqlite::{Transaction, params};
 
 use super::{SqliteKeystore, chunks, database, held, store, table, write};
-use crate::{KeystoreError, Set};
+use crate::KeystoreError;
 
 pub(super) fn count_versions(
     tx: &Transaction<'_>,
@@ -70,16 +70,15 @@ impl SqliteKeystore {
             if row.active.is_none() {
                 row.version_count = count_versions(tx, instance)?;
             }
+            let change = gate::open(&mut row, &request, 0)?;
             // What was opened before, or is refused, is not counted.
-            let is_new = gate::open(&mut row.clone(), &request, 0)? == Change::Now;
-            let set = match &row.active {
-                Some(active) if is_new => chunks::set_of(tx, instance, active.number)?,
-                _ => Set::default(),
-            };
-            let change = gate::open(&mut row, &request, set.count)?;
-            if let (Change::Now, Some(open)) = (change, &row.open) {
-                // Every version is in the set or in quarantine: none is counted a second time.
-                row.version_count = set.count + set.quarantined_count;
+            if let (Change::Now, Some(open)) = (change, &mut row.open) {
+                if let Some(active) = &row.active {
+                    let set = chunks::set_of(tx, instance, active.number)?;
+                    open.set_count = set.count;
+                    // Every version is in the set or in quarantine: none is counted a second time.
+                    row.version_count = set.count + set.quarantined_count;
+                }
                 create_table(tx, instance, open)?;
             }
             store(tx, &row)?;

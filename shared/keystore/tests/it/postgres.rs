@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use keystore::{Keystore, KeystoreError, NewKey};
 use machines::gate::GateRefusal;
+use protocol::page::ChunkRange;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::fixture::{Fixture, SOON, postgres_url, raw, rotation, until};
+use super::fixture::{Fixture, Page, SOON, postgres_url, raw, rotation, until, written};
 
 /// Number of the instance's advisory lock, spelled out once more: it is shared by all versions of
 /// the program that run beside each other.
@@ -119,6 +120,38 @@ async fn the_row_lock_alone_stops_opening_flip_and_abort() {
             _ => {}
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_key_space_is_written_by_one_at_a_time() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let fixture = Arc::new(fixture.initialised().await);
+    fixture.create_many(3).await;
+    fixture.open(&rotation(2)).await.unwrap();
+    let pages = fixture.pages().await;
+    let end = ChunkRange::WHOLE.upto;
+    // Another reencryptor, which cuts otherwise: all is one chunk. It has not committed yet.
+    let other = raw(&fixture.url).await;
+    let (me, queue) = (fixture.me(), queue_of(&fixture));
+    let sql = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock({}, {});
+         INSERT INTO chunks (instance, generation, after, upto, done, new_digest, receipt)
+         VALUES ({me}, 2, {}, {}, 3, '', '')",
+        (queue >> 32) as i32,
+        queue as i32,
+        fixture.literal(ChunkRange::WHOLE.after.uuid()),
+        fixture.literal(end.uuid())
+    );
+    other.batch_execute(&sql).await.unwrap();
+    // A last chunk without versions has none in common with it.
+    let range = ChunkRange { after: pages[0].rows[2].version, upto: end };
+    let page = Page { range, written: written(0), rows: Vec::new(), quarantined: Vec::new() };
+    let writer = fixture.clone();
+    let writing = tokio::spawn(async move { writer.write(2, vec![page]).await });
+    until_it_blocks_one(&fixture, &other).await;
+    other.batch_execute("COMMIT").await.unwrap();
+    let refused = in_time(writing).await;
+    assert!(matches!(refused, Err(KeystoreError::Overlap)), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,13 @@ pub(super) struct AuditRow {
     pub(super) hash: [u8; 32],
 }
 
+impl AuditRow {
+    /// The end of the chain, if this is its last entry.
+    pub(super) const fn head(&self) -> Head {
+        Head { seq: self.seq, hash: self.hash }
+    }
+}
+
 /// The end of the chain; the default is that of an empty log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
@@ -61,8 +68,8 @@ impl Reader {
         if row.seq != expected.seq || row.hash != expected.hash {
             return Err(RecordsError::AuditBroken(expected.seq));
         }
-        self.end = Head { seq: row.seq, hash: row.hash };
-        if row.seq > self.after {
+        self.end = expected.head();
+        if expected.seq > self.after {
             self.entries.push(view(expected)?);
         }
         Ok(())

@@ -2,10 +2,12 @@
 
 use protocol::UnixMillis;
 use protocol::manifest::SignedManifest;
+use protocol::order::SignedStandingOrder;
 use rand::CryptoRng;
 
-use super::{Answer, Conductor, Effects, answer_of};
+use super::{Answer, Conductor, Effects, refused};
 use crate::amendment;
+use crate::leave::{self, LeaveRefusal};
 use crate::rotation::Input as RotationInput;
 use crate::rotation::precheck::units;
 use crate::rotation::record::Record;
@@ -42,12 +44,22 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         signed: &SignedManifest,
+        standing: Option<SignedStandingOrder>,
         effects: &mut Effects,
     ) -> Answer {
+        if let Some(standing) = &standing
+            && let Err(error) = judge_under(standing, signed)
+        {
+            return refused("not-taken", error.to_string());
+        }
         let is_sound = self.judge_amendment(signed);
         let taken = is_sound.and_then(|()| self.take_manifest(now, rng, signed, effects));
         self.amended(now, rng, effects);
-        answer_of(taken.map_err(|error| error.to_string()))
+        match (taken, standing) {
+            (Err(error), _) => refused("not-taken", error.to_string()),
+            (Ok(()), Some(standing)) => self.take_standing(standing, effects),
+            (Ok(()), None) => Answer::Taken,
+        }
     }
 
     /// Judges an amendment of the running rotation as the units will, with all that they have said:
@@ -85,4 +97,14 @@ impl Conductor {
         let input = RotationInput::Amended(Box::new(newest.clone()), since);
         self.turn(now, rng, input, effects);
     }
+}
+
+/// Judges a standing order by a manifest that is not taken yet.
+fn judge_under(
+    standing: &SignedStandingOrder,
+    signed: &SignedManifest,
+) -> Result<(), LeaveRefusal> {
+    let manifest =
+        signed.unverified().map_err(|error| LeaveRefusal::Malformed(error.to_string()))?;
+    leave::judge_standing(standing, &manifest).map(|_| ())
 }

@@ -52,8 +52,9 @@ pub enum Ask {
         /// Why, in a sentence.
         because: String,
     },
-    /// A new manifest.
-    Manifest(SignedManifest),
+    /// A new manifest, and the standing order under it, if there shall be one: every new manifest ends
+    /// the one before. Both are taken, or none.
+    Manifest(SignedManifest, Option<SignedStandingOrder>),
     /// A new standing order.
     Standing(SignedStandingOrder),
     /// The end of a hold before its time.

@@ -315,7 +315,7 @@ impl Conductor {
             }
             // The units take none meanwhile: what drives them would be judged by another manifest
             // than theirs.
-            Ask::Manifest(signed)
+            Ask::Manifest(signed, _)
                 if self.is_rotating()
                     && !self.is_recovering()
                     && !self.amends_running(&signed)
@@ -325,13 +325,13 @@ impl Conductor {
                 effects.answers.push((id, refused("rotation-running", text.to_owned())));
                 return;
             }
-            Ask::Manifest(signed)
+            Ask::Manifest(signed, standing)
                 if !self.is_rotating() && self.may_be_bound(&signed).is_some() =>
             {
-                self.survey = Some(Survey::to_admit(id, signed));
+                self.survey = Some(Survey::to_admit(id, signed, standing));
             }
-            Ask::Manifest(signed) => {
-                let answer = self.admit_manifest(now, rng, &signed, effects);
+            Ask::Manifest(signed, standing) => {
+                let answer = self.admit_manifest(now, rng, &signed, standing, effects);
                 effects.answers.push((id, answer));
                 return;
             }
@@ -439,10 +439,6 @@ impl Conductor {
 
 fn refused(code: &str, text: String) -> Answer {
     Answer::Refused(Refusal { code: code.to_owned(), text })
-}
-
-fn answer_of(taken: Result<(), String>) -> Answer {
-    taken.map_or_else(|text| refused("not-taken", text), |()| Answer::Taken)
 }
 
 /// Purpose of a start, and who joins: as the order given says, else a rotation.

@@ -49,27 +49,23 @@ impl Conductor {
         rng: &mut R,
         effects: &mut Effects,
     ) {
-        let serial = self.trust.serial();
-        if !self.is_recovering() {
-            return;
-        }
-        let ended = self.rotation.as_mut().map(|rotation| rotation.end_by_manifest(now, serial));
-        if let Some(ended) = ended {
-            self.merge(now, rng, ended, effects);
-        }
+        let is_recovering = self.is_recovering();
+        let Some(rotation) = self.rotation.as_mut().filter(|_| is_recovering) else { return };
+        let ended = rotation.end_by_manifest(now, self.trust.serial());
+        self.merge(now, rng, ended, effects);
     }
 
     /// Ends an order to recover that a unit is bound to and that nobody drives, which is right at any
-    /// moment. Whether there was one: it comes first.
+    /// moment. What is said of it then: it comes first.
     pub(super) fn end_left_recovery<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
         rng: &mut R,
         asked_at: UnixMillis,
         effects: &mut Effects,
-    ) -> bool {
+    ) -> Option<Findings> {
         if self.is_rotating() || self.trust.newest().is_none() {
-            return false;
+            return None;
         }
         let mut answered = self.heard.units.values().filter(|heard| heard.at >= asked_at);
         let left = answered.find_map(|heard| {
@@ -77,7 +73,7 @@ impl Conductor {
             let recovery = units::recovery(found)?;
             Some((found.order, found.signed_order.clone(), recovery))
         });
-        let Some((order, signed, recovery)) = left else { return false };
+        let (order, signed, recovery) = left?;
         let target = self.heard.units.get(&recovery.target);
         let stands = target.and_then(|heard| heard.said.in_order(&order));
         let has_recovered = stands.is_some_and(|it| it.standing == Standing::Cleared);
@@ -90,14 +86,9 @@ impl Conductor {
         let text = "taken up: units were bound to an order to recover that nobody drove";
         effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
         self.go_on(now, rng, record, effects);
-        true
-    }
-
-    /// What was left behind is ended first.
-    pub(super) fn recovery_first() -> Findings {
         let mut findings = Findings::default();
         let text = "an order to recover that nobody drove was found, and is ended first".to_owned();
         findings.unmet("recovery-running", "instance", text, TAKE_UP_RECOVERY.to_owned());
-        findings
+        Some(findings)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::command::{Command, KeystoreCommand};
 use protocol::manifest::SignedManifest;
-use protocol::order::{Purpose, SignedOrder};
+use protocol::order::{Purpose, SignedOrder, SignedStandingOrder};
 use protocol::report::Answering;
 use protocol::{Epoch, MessageId, Pattern, ProcessId, UnixMillis};
 use rand::CryptoRng;
@@ -29,7 +29,7 @@ enum Goal {
     Show(AskId, StartAsk, SignedOrder, Findings),
     Recover(Option<Record>),
     /// Whether units that stay are in a rotation.
-    Admit(AskId, SignedManifest),
+    Admit(AskId, SignedManifest, Option<SignedStandingOrder>),
 }
 
 /// A survey under way.
@@ -64,8 +64,12 @@ impl Survey {
         Self::new(Goal::Recover(record))
     }
 
-    pub(super) const fn to_admit(id: AskId, signed: SignedManifest) -> Self {
-        Self::new(Goal::Admit(id, signed))
+    pub(super) const fn to_admit(
+        id: AskId,
+        signed: SignedManifest,
+        standing: Option<SignedStandingOrder>,
+    ) -> Self {
+        Self::new(Goal::Admit(id, signed, standing))
     }
 
     /// When it stops waiting.
@@ -158,8 +162,8 @@ impl Conductor {
             }
             Goal::Draft(id, request) => {
                 let answer = match self.end_left_recovery(now, rng, asked_at, effects) {
-                    true => Answer::Unmet(Self::recovery_first()),
-                    false => self.drafted(now, rng, asked_at, &request),
+                    Some(findings) => Answer::Unmet(findings),
+                    None => self.drafted(now, rng, asked_at, &request),
                 };
                 effects.answers.push((id, answer));
             }
@@ -169,9 +173,9 @@ impl Conductor {
                 self.judge_shown(now, rng, shown, effects);
             }
             Goal::Recover(record) => self.recovered(now, rng, record, effects),
-            Goal::Admit(id, signed) => {
+            Goal::Admit(id, signed, standing) => {
                 let answer = match self.may_be_bound(&signed) {
-                    None => self.admit_manifest(now, rng, &signed, effects),
+                    None => self.admit_manifest(now, rng, &signed, standing, effects),
                     Some(text) => refused("rotation-running", text),
                 };
                 effects.answers.push((id, answer));
@@ -250,9 +254,11 @@ impl Conductor {
         start: StartAsk,
         effects: &mut Effects,
     ) {
-        if !start.dry_run && self.end_left_recovery(now, rng, asked_at, effects) {
+        if !start.dry_run
+            && let Some(findings) = self.end_left_recovery(now, rng, asked_at, effects)
+        {
             self.checked.remove(&id);
-            effects.answers.push((id, Answer::Unmet(Self::recovery_first())));
+            effects.answers.push((id, Answer::Unmet(findings)));
             return;
         }
         if !start.dry_run && self.take_up(now, rng, asked_at, effects) {

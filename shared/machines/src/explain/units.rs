@@ -13,6 +13,10 @@ use crate::rotation::precheck::units::{restore, retire};
 
 /// A unit whose state has gone back cannot be told what it has forgotten.
 pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
+    // What is told of a recovery that runs is told of the unit too.
+    if known.running.as_ref().is_some_and(|it| it.view.purpose.recovery().is_some()) {
+        return None;
+    }
     let manifest = known.manifest?;
     let gone_back = |member: &&Member| {
         let heard = known.heard.units.get(&member.id);
@@ -31,10 +35,6 @@ pub(super) fn rolled_back(known: &Known<'_>) -> Option<Told> {
             count(known.heard.highest_counter(member.id))
         )
     };
-    // What is told of a recovery that runs is told of the unit too.
-    if known.running.as_ref().is_some_and(|it| it.view.purpose.recovery().is_some()) {
-        return None;
-    }
     let mut details: Vec<_> = all.iter().map(line).collect();
     if all.iter().all(|member| is_brought_up(known, member)) {
         return Told::wait(details, "Just wait: the rotation brings it up again.");

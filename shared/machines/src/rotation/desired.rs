@@ -152,8 +152,7 @@ pub fn desired(view: &View<'_>) -> Desired {
 impl View<'_> {
     /// Units that take part: all of them, or the two of an order to recover.
     pub(super) fn unit_ids(&self) -> impl Iterator<Item = ProcessId> {
-        let recovery = self.order.purpose.recovery();
-        let takes_part = move |id: &ProcessId| recovery.is_none_or(|it| it.involves(*id));
+        let takes_part = |id: &ProcessId| self.order.purpose.involves(*id);
         self.manifest.crypto_units().map(|unit| unit.id).filter(takes_part)
     }
 
@@ -259,7 +258,7 @@ impl View<'_> {
     }
 }
 
-fn inspecting(view: &View<'_>) -> Option<Desired> {
+pub(super) fn inspecting(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Bound);
     let inspect = |unit| view.inspect(unit);
     (!short.is_empty())

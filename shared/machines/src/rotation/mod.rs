@@ -505,29 +505,35 @@ impl Rotation {
         if phase <= self.record.phase() {
             return false;
         }
+        let text = phase_text(phase, self.order.purpose).to_owned();
+        self.begin_phase(now, phase, text, effects);
+        true
+    }
+
+    fn begin_phase(&mut self, now: UnixMillis, phase: Phase, text: String, effects: &mut Effects) {
         self.record.phases.push((phase, now));
         if phase.is_ended() {
             self.record.finished_at = Some(now);
             self.asked.clear();
         }
         effects.save = true;
-        let text = phase_text(phase, self.order.purpose).to_owned();
         effects.events.push(Event { phase, text });
-        true
+    }
+
+    /// Whether nothing was heard of somebody for too long since it was asked.
+    fn is_silent(&self, who: &ProcessId, asked: &Asked, now: UnixMillis) -> bool {
+        let heard = self.last_heard.get(who).copied().unwrap_or(asked.first_at);
+        now.since(heard.max(asked.first_at)) >= self.limits.silence_abort_ms
     }
 
     fn judge_silence(&mut self, now: UnixMillis, effects: &mut Effects) {
         if self.record.verdict != Verdict::Open || self.pending_abort.is_some() {
             return;
         }
-        let limit_ms = self.limits.silence_abort_ms;
-        let is_silent = |(who, asked): &(&ProcessId, &Asked)| {
-            let heard = self.last_heard.get(who).copied().unwrap_or(asked.first_at);
-            now.since(heard.max(asked.first_at)) >= limit_ms
-        };
-        if let Some((who, asked)) = self.asked.iter().find(is_silent) {
+        let silent = self.asked.iter().find(|(who, asked)| self.is_silent(who, asked, now));
+        if let Some((who, asked)) = silent {
             let (name, command) = (self.name_of(*who), asked.name);
-            let seconds = limit_ms / 1000;
+            let seconds = self.limits.silence_abort_ms / 1000;
             let because = format!("{name} has not answered {command} for {seconds} s");
             self.ask_abort(now, because, effects);
         }

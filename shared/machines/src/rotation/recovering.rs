@@ -9,10 +9,9 @@ use protocol::command::{Command, Step};
 use protocol::order::Recovery;
 use protocol::report::Standing;
 
-use super::desired::{Desired, View, Wanted};
+use super::desired::{Desired, View, Wanted, inspecting};
 use super::record::Verdict;
-use super::{Asked, Effects, Event, Rotation};
-use crate::certificate::Reached;
+use super::{Asked, Effects, Rotation};
 
 impl View<'_> {
     /// How a unit last said that it stands in this order.
@@ -63,10 +62,8 @@ pub(super) fn recovering(view: &View<'_>, recovery: Recovery) -> Desired {
 /// Both take the order; the source seals to the target's offer, the target installs.
 fn transferring(view: &View<'_>, recovery: Recovery) -> Desired {
     let Recovery { target, source } = recovery;
-    let short = view.units_short_of(Reached::Bound);
-    if !short.is_empty() {
-        let inspect = |unit| view.inspect(unit);
-        return Desired::new(Phase::Inspect, short.into_iter().map(inspect).collect());
+    if let Some(lacking) = inspecting(view) {
+        return lacking;
     }
     let wanted = match view.transfers.get(&target) {
         Some(transfer) => view.step(target, Step::Install { transfer: transfer.clone() }),
@@ -96,12 +93,9 @@ impl Rotation {
 
     /// Units of an order to recover that have been silent for so long that nobody waits for them.
     pub(super) fn given_up(&self) -> Vec<ProcessId> {
-        let is_given_up = |(who, asked): &(&ProcessId, &Asked)| {
-            let heard = self.last_heard.get(who).copied().unwrap_or(asked.first_at);
-            self.now.since(heard.max(asked.first_at)) >= self.limits.silence_abort_ms
-        };
+        let is_silent = |(who, asked): &(&ProcessId, &Asked)| self.is_silent(who, asked, self.now);
         match self.recovery() {
-            Some(_) => self.asked.iter().filter(is_given_up).map(|(who, _)| *who).collect(),
+            Some(_) => self.asked.iter().filter(is_silent).map(|(who, _)| *who).collect(),
             None => Vec::new(),
         }
     }
@@ -121,12 +115,8 @@ impl Rotation {
         }
         let is_decided = self.record.verdict == Verdict::Decided;
         let phase = if is_decided { Phase::Done } else { Phase::Aborted };
-        self.record.phases.push((phase, now));
-        self.record.finished_at = Some(now);
-        self.asked.clear();
+        self.begin_phase(now, phase, because, &mut effects);
         self.pending_abort = None;
-        effects.save = true;
-        effects.events.push(Event { phase, text: because });
         self.keep_latest();
         effects
     }

@@ -3,10 +3,8 @@
 //! on meanwhile. It never touches a register that is not Empty; there is nothing to be undone in it.
 
 use crypto::master_key::MasterKey;
-use crypto::transfer;
 use protocol::certificate::Certificate;
-use protocol::codec;
-use protocol::command::{SignedOffer, SignedTransfer, Step, Transfer, Transfers};
+use protocol::command::{SignedOffer, SignedTransfer, Step};
 use protocol::order::{Order, OrderRef, Recovery};
 use protocol::report::Standing;
 use protocol::{ProcessId, Role};
@@ -14,7 +12,6 @@ use rand::CryptoRng;
 
 use super::refusal::UnitRefusal;
 use super::state::UnitState;
-use super::steps::transfer_info;
 use super::{Done, Unit};
 use crate::leave::LeaveRefusal;
 use crate::trust::Trust;
@@ -132,17 +129,10 @@ impl Unit {
         if taken.standing != Standing::Bound {
             return Err(UnitRefusal::Cleared);
         }
-        let recipients = offers
-            .iter()
-            .map(|offer| self.verify_offer(taken, offer))
-            .collect::<Result<Vec<_>, _>>()?;
+        let recipients = self.recipients(taken, offers)?;
         let is_named = |key: &&MasterKey| Some(key.pattern()) == taken.order.from;
         let key = self.state.current.as_ref().filter(is_named).ok_or(UnitRefusal::OtherCurrent)?;
-        let transfers = recipients
-            .iter()
-            .map(|(unit, public)| self.seal_to(rng, taken, key, *unit, public))
-            .collect::<Result<Vec<_>, _>>()?;
-        let transfers = Some(Transfers { order: taken.reference, transfers });
+        let transfers = Some(self.seal_to_all(rng, taken, key, &recipients)?);
         Ok(Done { is_changed: false, transfers })
     }
 
@@ -157,9 +147,7 @@ impl Unit {
             return Err(UnitRefusal::NotForRecovery("this unit is not its target"));
         }
         let taken = self.bound()?;
-        let transfer: Transfer =
-            codec::decode(&signed.bytes).map_err(|_| UnitRefusal::Transfer("it cannot be read"))?;
-        let sealed = self.verify_transfer(taken, signed, transfer)?;
+        let sealed = self.read_transfer(taken, signed)?;
         if Some(sealed.to) != taken.order.from {
             return Err(UnitRefusal::Transfer("it holds another master key than the order names"));
         }
@@ -169,13 +157,7 @@ impl Unit {
         if self.state.registers().patterns().next().is_some() {
             return Err(UnitRefusal::NotEmpty("current"));
         }
-        let Some((transport, _)) = &taken.transport else {
-            return Err(UnitRefusal::Transfer("the transport key is gone"));
-        };
-        let info = transfer_info(&taken.order, sealed.source, self.id, sealed.to);
-        let wire = transfer::SealedKey { enc: sealed.enc, ciphertext: sealed.ciphertext };
-        let key = transfer::open_master_key(transport, &wire, &info)
-            .map_err(|_| UnitRefusal::Transfer("it does not open to the pattern it names"))?;
+        let key = self.open_transfer(taken, sealed)?;
         self.state.current = Some(key);
         self.end_order(Standing::Cleared);
         Ok(Done::CHANGED)

@@ -145,10 +145,7 @@ impl Unit {
         if taken.standing == Standing::Cleared {
             return Err(UnitRefusal::Cleared);
         }
-        let recipients = offers
-            .iter()
-            .map(|offer| self.verify_offer(taken, offer))
-            .collect::<Result<Vec<_>, _>>()?;
+        let recipients = self.recipients(taken, offers)?;
         let is_drawn = taken.standing == Standing::Promoted || self.state.new.is_some();
         if !is_drawn {
             if taken.order.generator != self.id {
@@ -167,16 +164,35 @@ impl Unit {
             _ => self.state.new.as_ref().map(|new| &new.key),
         };
         let key = key.ok_or(UnitRefusal::NewIsNot("filled"))?;
-        let transfers = recipients
-            .iter()
-            .map(|(unit, public)| self.seal_to(rng, taken, key, *unit, public))
-            .collect::<Result<Vec<_>, _>>()?;
-        let transfers = Transfers { order: taken.reference, transfers };
-        Ok(Done { is_changed: !is_drawn, transfers: Some(transfers) })
+        let transfers = Some(self.seal_to_all(rng, taken, key, &recipients)?);
+        Ok(Done { is_changed: !is_drawn, transfers })
+    }
+
+    /// To whom these offers let a master key of this order be sealed.
+    pub(super) fn recipients(
+        &self,
+        taken: &TakenRotation,
+        offers: &[SignedOffer],
+    ) -> Result<Vec<(ProcessId, [u8; 32])>, UnitRefusal> {
+        offers.iter().map(|offer| self.verify_offer(taken, offer)).collect()
+    }
+
+    /// Seals the key to each of them.
+    pub(super) fn seal_to_all<R: CryptoRng>(
+        &self,
+        rng: &mut R,
+        taken: &TakenRotation,
+        key: &MasterKey,
+        recipients: &[(ProcessId, [u8; 32])],
+    ) -> Result<Transfers, UnitRefusal> {
+        let seal =
+            |(unit, public): &(ProcessId, [u8; 32])| self.seal_to(rng, taken, key, *unit, public);
+        let transfers = recipients.iter().map(seal).collect::<Result<Vec<_>, _>>()?;
+        Ok(Transfers { order: taken.reference, transfers })
     }
 
     /// An offer holds if a crypto unit of the newest manifest signed it for this very rotation.
-    pub(super) fn verify_offer(
+    fn verify_offer(
         &self,
         taken: &TakenRotation,
         signed: &SignedOffer,
@@ -208,7 +224,7 @@ impl Unit {
         }
     }
 
-    pub(super) fn seal_to<R: CryptoRng>(
+    fn seal_to<R: CryptoRng>(
         &self,
         rng: &mut R,
         taken: &TakenRotation,
@@ -238,9 +254,7 @@ impl Unit {
     /// Opens a sealed copy; its pattern is computed from the opened key before it is saved.
     fn install(&mut self, signed: &SignedTransfer) -> Result<Done, UnitRefusal> {
         let taken = self.bound()?;
-        let transfer: Transfer =
-            codec::decode(&signed.bytes).map_err(|_| UnitRefusal::Transfer("it cannot be read"))?;
-        let sealed = self.verify_transfer(taken, signed, transfer)?;
+        let sealed = self.read_transfer(taken, signed)?;
         if taken.standing == Standing::Cleared {
             return Err(UnitRefusal::Cleared);
         }
@@ -254,13 +268,7 @@ impl Unit {
                 false => Err(UnitRefusal::OtherCopy { held, given: sealed.to }),
             };
         }
-        let Some((transport, _)) = &taken.transport else {
-            return Err(UnitRefusal::Transfer("the transport key is gone"));
-        };
-        let info = transfer_info(&taken.order, sealed.source, self.id, sealed.to);
-        let wire = transfer::SealedKey { enc: sealed.enc, ciphertext: sealed.ciphertext };
-        let key = transfer::open_master_key(transport, &wire, &info)
-            .map_err(|_| UnitRefusal::Transfer("it does not open to the pattern it names"))?;
+        let key = self.open_transfer(taken, sealed)?;
         if Some(key.pattern()) == taken.order.from {
             return Err(UnitRefusal::Transfer("it holds the current master key"));
         }
@@ -270,12 +278,13 @@ impl Unit {
 
     /// Only from a recovery unit of the manifest (that of the order to recover), to this unit, for this
     /// very order.
-    pub(super) fn verify_transfer(
+    pub(super) fn read_transfer(
         &self,
         taken: &TakenRotation,
         signed: &SignedTransfer,
-        transfer: Transfer,
     ) -> Result<Transfer, UnitRefusal> {
+        let transfer: Transfer =
+            codec::decode(&signed.bytes).map_err(|_| UnitRefusal::Transfer("it cannot be read"))?;
         let source = self
             .state
             .trust
@@ -303,6 +312,21 @@ impl Unit {
             true => Ok(transfer),
             false => Err(UnitRefusal::Transfer("it was made for another rotation")),
         }
+    }
+
+    /// Opens what was sealed to this unit, to the pattern that it names.
+    pub(super) fn open_transfer(
+        &self,
+        taken: &TakenRotation,
+        sealed: Transfer,
+    ) -> Result<MasterKey, UnitRefusal> {
+        let Some((transport, _)) = &taken.transport else {
+            return Err(UnitRefusal::Transfer("the transport key is gone"));
+        };
+        let info = transfer_info(&taken.order, sealed.source, self.id, sealed.to);
+        let wire = transfer::SealedKey { enc: sealed.enc, ciphertext: sealed.ciphertext };
+        transfer::open_master_key(transport, &wire, &info)
+            .map_err(|_| UnitRefusal::Transfer("it does not open to the pattern it names"))
     }
 
     fn commit(&mut self, now: UnixMillis, pattern: Pattern) -> Result<Done, UnitRefusal> {
@@ -390,7 +414,7 @@ const fn transfer_purpose(order: &Order) -> TransferPurpose {
 }
 
 /// What HPKE's `info` binds.
-pub(super) fn transfer_info(
+fn transfer_info(
     order: &Order,
     source: ProcessId,
     recipient: ProcessId,

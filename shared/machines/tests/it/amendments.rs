@@ -230,12 +230,12 @@ fn a_coordinator_takes_no_amendment_that_the_units_would_refuse() {
     stage.now = stage.now.plus_ms(60_000);
     stage.tick();
     assert!(stage.conductor.is_rotating());
-    let answer = stage.ask(Ask::Manifest(bad));
+    let answer = stage.ask(Ask::Manifest(bad, None));
     let Answer::Refused(refusal) = &answer else { panic!("{answer:?}") };
     assert_eq!(refusal.code, "not-taken");
     assert!(refusal.text.contains("the holder is no recovery unit"), "{}", refusal.text);
     assert_eq!(stage.conductor.trust().serial(), 1, "nothing has changed");
-    let answer = stage.ask(Ask::Manifest(good));
+    let answer = stage.ask(Ask::Manifest(good, None));
     assert!(matches!(answer, Answer::Taken), "{answer:?}");
     for unit in [OP_1, REC_1, REC_2] {
         assert_eq!(stage.world.units[unit].state().trust.serial(), 2);
@@ -258,7 +258,7 @@ fn with_a_holder_that_has_aborted_everybody_who_stays_must_have_said_how_it_stan
         restarted(&mut stage);
         stage.now = stage.now.plus_ms(60_000);
         stage.tick();
-        let answer = stage.ask(Ask::Manifest(signed));
+        let answer = stage.ask(Ask::Manifest(signed, None));
         match (silent, &answer) {
             (Some(OP_1), Answer::Refused(refusal)) => {
                 assert!(refusal.text.contains("has not said how it stands"), "{}", refusal.text);

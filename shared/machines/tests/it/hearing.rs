@@ -117,7 +117,7 @@ fn what_strangers_reported_before_the_first_manifest_is_forgotten_when_it_comes(
     assert_eq!(said(&mut world, &mut conductor, &op_1, Kind::UnitReport, &own), None);
     assert_eq!(conductor.heard().units.len(), 2, "in imprint mode anybody is heard");
 
-    let manifest = Ask::Manifest(world.manifests[0].clone());
+    let manifest = Ask::Manifest(world.manifests[0].clone(), None);
     let effects = conductor.handle(NOW, &mut world.rng, Input::Ask(1, manifest));
     assert!(matches!(effects.answers[..], [(1, Answer::Taken)]), "{:?}", effects.answers);
     assert_eq!(conductor.heard().units.keys().collect::<Vec<_>>(), [&unit_id(OP_1)]);

@@ -384,7 +384,7 @@ fn a_new_manifest_ends_it_and_its_units_take_it() {
     assert!(stage.world.units[OP_1].state().is_in_rotation());
     stage.world.next_manifest(&[OP_1, OP_2, REC_1]);
     let next = stage.world.manifests[1].clone();
-    let answer = asked(&mut stage, Ask::Manifest(next));
+    let answer = asked(&mut stage, Ask::Manifest(next, None));
     assert!(matches!(answer, Answer::Taken), "{answer:?}");
     assert!(!stage.conductor.is_rotating());
     assert_eq!(rotation_record(&stage).phase(), Phase::Aborted);

@@ -251,11 +251,11 @@ fn no_manifest_is_taken_while_a_rotation_runs_but_a_known_one_is_handed_out_agai
     let known = stage.world.manifests[0].clone();
     stage.world.next_manifest(&ALL);
     let next = stage.world.manifests[1].clone();
-    let answer = stage.ask(Ask::Manifest(next.clone()));
+    let answer = stage.ask(Ask::Manifest(next.clone(), None));
     let Answer::Refused(refusal) = &answer else { panic!("{answer:?}") };
     assert_eq!(refusal.code, "rotation-running");
     assert_eq!(stage.conductor.trust().serial(), 1);
-    let answer = stage.ask(Ask::Manifest(known));
+    let answer = stage.ask(Ask::Manifest(known, None));
     assert!(matches!(answer, Answer::Taken), "{answer:?}");
 }
 
@@ -419,7 +419,7 @@ fn a_unit_that_is_removed_learns_of_it_at_once_or_when_it_speaks_again() {
     let second = stage.world.manifests[1].clone();
     let serial = |stage: &Stage| stage.world.units[OP_2].state().trust.serial();
     let before = machines::unit::state::UnitState::from_bytes(&stage.world.state_bytes(OP_2));
-    assert!(matches!(stage.ask(Ask::Manifest(second)), Answer::Taken));
+    assert!(matches!(stage.ask(Ask::Manifest(second, None)), Answer::Taken));
     assert_eq!(serial(&stage), 2);
     assert!(stage.world.units[OP_2].state().trust.member(unit_id(OP_2)).is_none());
     // It was away then: its announcement is answered with the manifest.
@@ -445,12 +445,12 @@ fn a_manifest_waits_for_units_that_are_in_a_rotation_of_which_there_is_no_record
     opened(&mut stage, &run);
     stage.world.next_manifest(&[OP_1, REC_1, REC_2]);
     let second = stage.world.manifests[1].clone();
-    let answer = stage.ask(Ask::Manifest(second.clone()));
+    let answer = stage.ask(Ask::Manifest(second.clone(), None));
     assert!(matches!(&answer, Answer::Refused(it) if it.code == "rotation-running"), "{answer:?}");
     assert_eq!(stage.conductor.trust().serial(), 1);
     // The rotation was ended with it.
     assert!(!stage.conductor.is_rotating() && stage.row.open.is_none());
-    assert!(matches!(stage.ask(Ask::Manifest(second)), Answer::Taken));
+    assert!(matches!(stage.ask(Ask::Manifest(second, None)), Answer::Taken));
 }
 
 /// An amendment that units must refuse would be followed by every later one.
@@ -467,9 +467,9 @@ fn an_amendment_without_a_holders_report_is_refused_before_anybody_takes_it() {
         manifest.amendment = Some(protocol::manifest::Amendment { rotation, holder_report });
     });
     let signed = stage.world.manifests.pop().unwrap();
-    let answer = stage.ask(Ask::Manifest(signed));
+    let answer = stage.ask(Ask::Manifest(signed, None));
     assert!(matches!(&answer, Answer::Refused(it) if it.code == "not-taken"), "{answer:?}");
     stage.world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
     let signed = stage.world.manifests[1].clone();
-    assert!(matches!(stage.ask(Ask::Manifest(signed)), Answer::Taken));
+    assert!(matches!(stage.ask(Ask::Manifest(signed, None)), Answer::Taken));
 }

@@ -26,7 +26,7 @@ pub async fn in_the_middle(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
         loop {
             let row = client.query_one(sql, &[]).await?;
             let done: i64 = row.get(0);
-            if done as u64 >= sizes.many / 2 && (done as u64) < sizes.many {
+            if done as u64 >= sizes.many / 2 {
                 break;
             }
             tokio::time::sleep(LOOK).await;
@@ -35,10 +35,7 @@ pub async fn in_the_middle(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
         process.kill().await?;
         process.start()?;
         stand.end(rotating).await?;
-        let row = client
-            .query_one("SELECT count(*) FROM chunks WHERE generation = (SELECT max(generation) FROM chunks)", &[])
-            .await?;
-        let needed = row.get::<_, i64>(0) as f64;
+        let needed = client.query_one(sql, &[]).await?.get::<_, i64>(1) as f64;
         again.push(pages(&stand).await? - before - needed);
         chunks.push(needed);
     }

@@ -10,12 +10,12 @@ use crate::stand::Stand;
 pub async fn beside_floor(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
     let mut stand = Stand::with_keys(Stand::plan(), sizes.many).await?;
     let (mut floors, mut psqls, mut took) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=sizes.rounds {
+    // The first round warms up: files of the database, pools, allocators.
+    let warm_up = usize::from(sizes.rounds > 1);
+    for round in 0..sizes.rounds + warm_up {
         let (floor_s, psql_s) =
             (floor::copied(&stand.cluster).await?, floor::psql(&stand.cluster).await?);
         let rotated = stand.rotate().await?;
-        // The first round warms up: files of the database, pools, allocators.
-        let is_kept = round > 0 || sizes.rounds == 1;
         println!(
             "round {round}: floor {floor_s:.2} s, psql {psql_s:.2} s, whole {:.2} s, refused {:.2} s, \
              read back {:.2} s",
@@ -23,13 +23,10 @@ pub async fn beside_floor(sizes: &Sizes) -> anyhow::Result<Vec<Measured>> {
             rotated.refused_ms / 1e3,
             rotated.read_back_ms / 1e3
         );
-        if is_kept {
+        if round >= warm_up {
             floors.push(floor_s);
             psqls.push(psql_s);
             took.push(rotated);
-        }
-        if sizes.rounds == 1 {
-            break;
         }
     }
     stand.check().await?;

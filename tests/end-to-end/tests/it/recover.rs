@@ -9,6 +9,7 @@ use end_to_end::process::PATIENCE;
 use end_to_end::{Cluster, Flavour};
 use serde_json::Value;
 
+use crate::gate::{hold, until_phase};
 use crate::{started, words};
 
 /// The unit comes back as it was before `auto-init`.
@@ -106,30 +107,6 @@ async fn rotates(cluster: &Cluster) {
     }
     all_hold_the_same(cluster).await;
     cluster.expect(0, &words("keys check")).await.unwrap();
-}
-
-/// Keeps the commands of a phase back, or lets them go.
-async fn hold(cluster: &Cluster, phase: Option<&str>) {
-    let client = reqwest::Client::new();
-    let url = format!("http://127.0.0.1:{}/testing/hold", cluster.coordinator_port);
-    let request = match phase {
-        Some(phase) => client.put(format!("{url}/{phase}")),
-        None => client.delete(url),
-    };
-    request.send().await.unwrap().error_for_status().unwrap();
-}
-
-async fn until_phase(cluster: &Cluster, phase: &str) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let list = cluster.get(&format!("/v1/instances/{INSTANCE}/rotations")).await.unwrap();
-        let newest = &list[0];
-        if newest["phase"] == phase && newest["purpose"]["recover"].is_object() {
-            return;
-        }
-        assert!(Instant::now() < until, "never at {phase}: {newest:#}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
-//! One transaction for all that a step saves: one wait for the disk, and as few for the server as the
-//! order of the statements allows.
+//! One transaction for all that a step saves: one wait for the disk.
+
+use std::collections::BTreeMap;
 
 use deadpool_postgres::Transaction;
 use futures_util::future::try_join_all;
@@ -33,6 +34,9 @@ impl PostgresRecords {
         }
         for answer in &batch.answers {
             remember(&tx, answer).await?;
+        }
+        if !batch.answers.is_empty() {
+            forget_oldest(&tx).await?;
         }
         let entries = append(&tx, batch.entries).await?;
         commit(tx, fail_points::Transaction::RecordSave).await?;
@@ -89,6 +93,10 @@ async fn remember(tx: &Transaction<'_>, row: &AnswerRow) -> Result<(), RecordsEr
     )
     .await
     .map_err(database)?;
+    Ok(())
+}
+
+async fn forget_oldest(tx: &Transaction<'_>) -> Result<(), RecordsError> {
     tx.execute_typed(
         "DELETE FROM coordinator_requests WHERE id IN (SELECT id FROM coordinator_requests
          ORDER BY at DESC, id DESC OFFSET $1)",
@@ -104,19 +112,15 @@ async fn append(
     tx: &Transaction<'_>,
     entries: Vec<(InstanceId, Entry)>,
 ) -> Result<Vec<AuditRow>, RecordsError> {
-    let mut heads: Vec<(InstanceId, Head)> = Vec::new();
+    let mut heads = BTreeMap::new();
     let mut rows = Vec::with_capacity(entries.len());
     for (instance, entry) in entries {
-        let found = heads.iter().position(|(of, _)| *of == instance);
-        let at = match found {
-            Some(at) => at,
-            None => {
-                heads.push((instance, log::load_head(tx, instance).await?));
-                heads.len() - 1
-            }
+        let head = match heads.get(&instance) {
+            Some(head) => *head,
+            None => log::load_head(tx, instance).await?,
         };
-        let row = heads[at].1.next(entry);
-        heads[at].1 = Head { seq: row.seq, hash: row.hash };
+        let row = head.next(entry);
+        heads.insert(instance, row.head());
         rows.push((instance, row));
     }
     try_join_all(rows.iter().map(|(instance, row)| insert(tx, *instance, row))).await?;

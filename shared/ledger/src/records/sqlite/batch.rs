@@ -26,6 +26,9 @@ impl SqliteRecords {
                 }
             }
             batch.answers.iter().try_for_each(|answer| remember(tx, answer))?;
+            if !batch.answers.is_empty() {
+                forget_oldest(tx)?;
+            }
             let append = |(instance, entry)| append(tx, instance, entry);
             batch.entries.into_iter().map(append).collect()
         })
@@ -74,6 +77,10 @@ fn remember(tx: &Transaction<'_>, row: &AnswerRow) -> Result<(), RecordsError> {
         params![row.request, row.at.0 as i64, row.answer],
     )
     .map_err(database)?;
+    Ok(())
+}
+
+fn forget_oldest(tx: &Transaction<'_>) -> Result<(), RecordsError> {
     tx.execute(
         "DELETE FROM coordinator_requests WHERE id IN (SELECT id FROM
          coordinator_requests ORDER BY at DESC, id DESC LIMIT -1 OFFSET ?1)",

@@ -36,8 +36,7 @@ const PLAN: [(&str, Work, &[&str]); 12] = [
     ("coordinator", Work::Abort, &["driver.saved", "record.save"]),
     ("reencryptor", Work::Abort, &["keystore.abort", "keystore.drop-table"]),
     ("gateway", Work::Keys, &["broker", "keystore.create", "keystore.delete", "keystore.purge"]),
-    // Before its first save a request is only in memory: see docs/RELIABILITY.md.
-    ("coordinator", Work::Request, &["driver.saved", "record.save.after-commit"]),
+    ("coordinator", Work::Request, &["driver", "record.save"]),
     ("coordinator", Work::Manifest, &["record.save"]),
     ("op-2", Work::Manifest, &["file"]),
 ];
