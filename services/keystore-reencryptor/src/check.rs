@@ -1,4 +1,4 @@
-//! A check of all keys: the versions that ought to be there are read in order and opened by whichever
+//! A check of keys: the versions that ought to be there are read in order and opened by whichever
 //! operational unit takes the page. Nothing is written, and a crash forgets it.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use bus::Bus;
 use crypto::identity::Identity;
 use crypto::merkle::KeyTree;
 use crypto::random::{ProcessRng, process_rng};
-use keystore::{Keystore, KeystoreError, ScanRow};
+use keystore::{Keystore, KeystoreError, ScanRow, Scanned};
 use machines::rewrap::{self, PageFault};
 use machines::trust::Trust;
 use protocol::envelope::{Header, Kind};
@@ -35,6 +35,7 @@ const MISSING: &str = "its wrapped key is missing";
 /// Everything a check works with.
 pub(crate) struct CheckSetting {
     pub(crate) check: CheckId,
+    pub(crate) which: Scanned,
     pub(crate) instance: InstanceId,
     pub(crate) identity: Arc<Identity>,
     pub(crate) trust: Arc<Trust>,
@@ -104,7 +105,11 @@ async fn run(
     answers: mpsc::Receiver<(MessageId, CheckAnswer)>,
     said: Arc<Mutex<Option<KeyCheck>>>,
 ) {
-    let row = setting.store.row(setting.instance).await;
+    let row = match setting.which {
+        Scanned::All => setting.store.row(setting.instance).await,
+        // Nobody counts them for the progress.
+        Scanned::Born(_) => setting.store.saved_row(setting.instance).await,
+    };
     let Ok(Some((keystore, active, total))) =
         row.map(|row| row.and_then(|row| Some((row.keystore, row.active?, row.version_count))))
     else {
@@ -171,7 +176,8 @@ impl Work {
 
     /// Pages are read one after the other, while others are with the units.
     async fn check(&mut self) -> Result<(), KeystoreError> {
-        let (instance, limit) = (self.setting.instance, self.setting.rows_per_page.min(MOST_ROWS));
+        let (instance, which) = (self.setting.instance, self.setting.which);
+        let limit = self.setting.rows_per_page.min(MOST_ROWS);
         let mut after = ChunkRange::WHOLE.after;
         let mut is_read = false;
         self.tell();
@@ -183,7 +189,7 @@ impl Work {
                 continue;
             }
             if has_room && !is_read {
-                let found = self.setting.store.scan(instance, after, limit).await?;
+                let found = self.setting.store.scan(instance, which, after, limit).await?;
                 match found.last() {
                     Some(last) => after = last.version,
                     None => is_read = true,

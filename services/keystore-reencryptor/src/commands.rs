@@ -1,15 +1,13 @@
 //! What a reencryptor does for each command: judged by `machines::rewrap`, done in the keystore.
 
-use crypto::merkle::KeyTree;
-use keystore::{Cut, KeystoreError};
+use keystore::{KeystoreError, Scanned};
 use machines::gate::OpenRequest;
 use machines::rewrap::{self, KeystoreRefusal, Received};
 use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::envelope::Header;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
-use protocol::order::OrderRef;
-use protocol::{CheckId, Digest, GenerationId, Pattern};
+use protocol::{CheckId, GenerationId, Pattern};
 use telemetry::trace::Context;
 
 use crate::check::{Check, CheckSetting};
@@ -43,7 +41,7 @@ impl Reencryptor {
             KeystoreCommand::Flip { order, certificate } => {
                 let row = self.row().await?;
                 rewrap::judge_flip(&row, order, certificate, &self.trust)?;
-                self.flip(*order, epoch).await
+                self.flip(*order, &received.header).await
             }
             KeystoreCommand::Restate { order, .. } => {
                 rewrap::judge_restate(&self.row().await?, order)
@@ -93,8 +91,14 @@ impl Reencryptor {
         if self.check.as_ref().is_some_and(|found| found.id == check && found.is_of_use()) {
             return;
         }
-        self.check = Some(Check::start(CheckSetting {
+        self.check = Some(self.start_check(check, Scanned::All, header));
+    }
+
+    /// Lets operational units open versions; progress and end are told to whoever sent the command.
+    pub(crate) fn start_check(&self, check: CheckId, which: Scanned, header: &Header) -> Check {
+        Check::start(CheckSetting {
             check,
+            which,
             instance: self.instance,
             identity: self.identity.clone(),
             trust: self.trust.clone(),
@@ -104,7 +108,7 @@ impl Reencryptor {
             rows_per_page: self.config.rows_per_page,
             pages_in_flight: self.config.pages_in_flight,
             events: self.events.clone(),
-        }));
+        })
     }
 
     /// Opens the generation where it is not open, and sees to it that a job fills it.
@@ -159,48 +163,5 @@ impl Reencryptor {
         };
         self.job = Some(Job::start(setting, row));
         Ok(())
-    }
-
-    /// Moves the active row, then reads the new generation back before *flipped* is saved.
-    async fn flip(
-        &mut self,
-        order: OrderRef,
-        epoch: protocol::Epoch,
-    ) -> Result<(), KeystoreRefusal> {
-        let row = self.store.flip(self.instance, order, epoch).await.map_err(refusal_of)?;
-        let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
-        if standing != Some(KeystoreStanding::Switched) {
-            return Ok(());
-        }
-        tracing::info!("flipped");
-        let key_root = self.read_back(&row).await?;
-        tracing::info!("read back");
-        self.store.mark_flipped(self.instance, order, key_root).await.map_err(refusal_of)?;
-        Ok(())
-    }
-
-    /// The rows of the new generation must give, chunk by chunk, the digests that units signed. Gives
-    /// the Merkle root over their keys.
-    async fn read_back(&self, row: &KeystoreRow) -> Result<Digest, KeystoreRefusal> {
-        let mut keys = KeyTree::new();
-        let Some(active) = &row.active else { return Ok(keys.root()) };
-        let (instance, number) = (self.instance, active.number);
-        let chunks = self.store.chunks(instance, number).await.map_err(refusal_of)?;
-        // Versions created since opening are in no chunk and have no receipt.
-        let ranges = chunks.iter().map(|chunk| chunk.range).collect();
-        let mut pages = self.store.pages(instance, number, ranges, number, Cut::Never);
-        for chunk in chunks {
-            let ended = || KeystoreRefusal::Busy("the read-back was cut short".to_owned());
-            let (_, rows) = pages.recv().await.ok_or_else(ended)?.map_err(refusal_of)?;
-            let signed = chunk.done.as_ref().map(|done| done.new_digest);
-            if signed != Some(rewrap::chunk_digest(&rows)) {
-                let text = format!("the chunk after version {}", chunk.range.after);
-                return Err(KeystoreRefusal::ReadBack(text));
-            }
-            for row in rows.iter() {
-                keys.push(row.key, row.version);
-            }
-        }
-        Ok(keys.root())
     }
 }

@@ -5,6 +5,7 @@ mod asking;
 pub mod boot;
 mod check;
 mod commands;
+mod flip;
 mod job;
 
 use std::num::NonZeroU32;
@@ -37,6 +38,7 @@ use telemetry::trace::Span;
 use tokio::sync::mpsc;
 
 use self::check::Check;
+use self::flip::Meanwhile;
 use self::job::{Job, JobAnswer, JobEvent};
 
 const TRUST: &str = "trust.sealed";
@@ -104,6 +106,7 @@ pub async fn run(
         last_clock: UnixMillis(0),
         job: None,
         check: None,
+        meanwhile: None,
         receipts: None,
         events,
         status,
@@ -143,6 +146,7 @@ pub(crate) struct Reencryptor {
     last_clock: UnixMillis,
     job: Option<Job>,
     check: Option<Check>,
+    meanwhile: Option<Meanwhile>,
     /// Chained digest of the receipts of the generation that was complete last.
     receipts: Option<(GenerationId, Digest)>,
     events: mpsc::Sender<JobEvent>,
@@ -215,7 +219,10 @@ impl Reencryptor {
             receipts_digest,
             hold_ends,
             unopened: match refusal {
-                Some(KeystoreRefusal::Unopened { first, .. }) => vec![first.clone()],
+                Some(
+                    KeystoreRefusal::Unopened { first, .. }
+                    | KeystoreRefusal::WrittenMeanwhile { first, .. },
+                ) => vec![first.clone()],
                 _ => Vec::new(),
             },
             answering: is_asked.then(|| Answering {
@@ -285,7 +292,8 @@ impl Reencryptor {
     async fn take_look(&self, header: &Header, body: &[u8]) -> Result<(), &'static str> {
         let answer: CheckAnswer = codec::decode(body).map_err(|error| error.reason())?;
         let Some(asked) = header.in_answer_to else { return Ok(()) };
-        if let Some(check) = &self.check {
+        let meanwhile = self.meanwhile.as_ref().map(|meanwhile| &meanwhile.check);
+        for check in self.check.iter().chain(meanwhile) {
             check.take_answer(asked, answer.clone()).await;
         }
         if let Some(job) = &self.job {
@@ -350,7 +358,10 @@ impl Handler for Reencryptor {
         let (header, refusal, check) = match event {
             JobEvent::Progress(header) => (header, None, None),
             JobEvent::Ended(header, refusal) => (header, refusal, None),
-            JobEvent::Checked(header) => (header, None, self.check.as_ref().and_then(Check::said)),
+            JobEvent::Checked(header) => {
+                let refusal = self.end_flip().await.err();
+                (header, refusal, self.check.as_ref().and_then(Check::said))
+            }
         };
         let (is_asked, refusal) = (refusal.is_some(), refusal.as_ref());
         let report =

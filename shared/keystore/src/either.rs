@@ -11,7 +11,7 @@ use tls::Authority;
 
 use crate::{
     ChunkRecord, Cut, KeyMeta, KeystoreError, ListQuery, NewChunk, NewKey, PageStream,
-    PostgresKeystore, ScanRow, SqliteKeystore, StoredBlob,
+    PostgresKeystore, ScanRow, Scanned, SqliteKeystore, StoredBlob,
 };
 
 /// A keystore in either database, with the same rules. Clones share what they have open.
@@ -123,10 +123,11 @@ impl Keystore {
     pub async fn scan(
         &self,
         instance: InstanceId,
+        which: Scanned,
         after: VersionId,
         limit: u32,
     ) -> Result<Vec<ScanRow>, KeystoreError> {
-        either!(self, scan(instance, after, limit))
+        either!(self, scan(instance, which, after, limit))
     }
 
     /// Writes keys, all or none: each supplies a blob for every generation open for writing, or

@@ -105,6 +105,25 @@ pub struct ListQuery {
     pub search: Option<String>,
 }
 
+/// Which versions a scan gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanned {
+    /// All that ought to be there.
+    All,
+    /// Those whose blob was born under this generation: written since its opening, in no chunk of it.
+    Born(u32),
+}
+
+impl Scanned {
+    /// What a scan's SQL asks besides.
+    pub(crate) fn condition(self) -> String {
+        match self {
+            Self::All => String::new(),
+            Self::Born(number) => format!(" AND w.born = {number}"),
+        }
+    }
+}
+
 /// A version that ought to be there, and its blob if it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanRow {

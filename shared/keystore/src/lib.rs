@@ -11,7 +11,7 @@ pub mod postgres;
 pub mod sqlite;
 
 pub use either::Keystore;
-pub use keys::{KeyMeta, KeyState, ListQuery, NewBlob, NewKey, ScanRow, StoredBlob};
+pub use keys::{KeyMeta, KeyState, ListQuery, NewBlob, NewKey, ScanRow, Scanned, StoredBlob};
 pub use postgres::PostgresKeystore;
 pub use sqlite::SqliteKeystore;
 

@@ -81,6 +81,16 @@ pub enum KeystoreRefusal {
     /// Rows of the new generation are not what the units signed.
     #[error("the new generation reads back other than the units signed: {0}")]
     ReadBack(String),
+    /// Versions that were written between the opening and *flipped* do not open.
+    #[error("{count} key versions that were written while the rotation ran do not open with the new \
+        master key, the first is version {} of key {}: {}",
+        .first.version, .first.key, .first.reason)]
+    WrittenMeanwhile {
+        /// How many.
+        count: u64,
+        /// The first of them.
+        first: UnopenedRow,
+    },
     /// The order is to recover a unit.
     #[error("the order is to recover a crypto unit: it has nothing to do with a keystore")]
     NotForKeystores,
@@ -107,6 +117,7 @@ impl KeystoreRefusal {
             Self::Unopened { .. } => "unopened",
             Self::CrossCheck { .. } => "cross-check",
             Self::ReadBack(_) => "read-back",
+            Self::WrittenMeanwhile { .. } => "written-meanwhile",
             Self::NotForKeystores => "not-for-recovery",
             Self::Busy(_) => "busy",
             Self::NotFlipped => "not-flipped",

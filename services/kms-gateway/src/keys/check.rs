@@ -1,6 +1,6 @@
 //! Opening every key of an instance, to see that none is lost.
 
-use keystore::ScanRow;
+use keystore::{ScanRow, Scanned};
 use protocol::page::{ChunkRange, WrappedRow};
 use protocol::session::{KeyAnswer, KeyRequest};
 use protocol::{KeyId, VersionId};
@@ -61,7 +61,7 @@ impl Keys {
         &self,
         after: VersionId,
     ) -> Result<Option<(Checked, VersionId)>, GatewayError> {
-        let found = self.store.scan(self.instance, after, CHECK_PAGE).await?;
+        let found = self.store.scan(self.instance, Scanned::All, after, CHECK_PAGE).await?;
         let Some(last) = found.last() else { return Ok(None) };
         let mut checked = Checked::default();
         let mut rows = Vec::with_capacity(found.len());

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::{PostgresKeystore, database, has_code, parsed_row, saved, snapshot, table};
-use crate::{KeyMeta, KeyState, KeystoreError, ListQuery, ScanRow, StoredBlob};
+use crate::{KeyMeta, KeyState, KeystoreError, ListQuery, ScanRow, Scanned, StoredBlob};
 
 /// How often a read begins again that met a flip or the drop of a table half-way. Two in one read
 /// are not to be expected.
@@ -174,11 +174,12 @@ impl PostgresKeystore {
     pub async fn scan(
         &self,
         instance: InstanceId,
+        which: Scanned,
         after: VersionId,
         limit: u32,
     ) -> Result<Vec<ScanRow>, KeystoreError> {
         for _ in 0..TRIES {
-            if let Some(found) = self.scan_once(instance, after, limit).await? {
+            if let Some(found) = self.scan_once(instance, which, after, limit).await? {
                 return Ok(found);
             }
         }
@@ -189,6 +190,7 @@ impl PostgresKeystore {
     async fn scan_once(
         &self,
         instance: InstanceId,
+        which: Scanned,
         after: VersionId,
         limit: u32,
     ) -> Result<Option<Vec<ScanRow>>, KeystoreError> {
@@ -201,11 +203,12 @@ impl PostgresKeystore {
              FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
              LEFT JOIN {} w ON w.version = v.version LEFT JOIN quarantined q
              ON q.instance = v.instance AND q.version = v.version AND q.generation <= {}
-             WHERE v.instance = $1 AND v.version > $2 AND NOT EXISTS
+             WHERE v.instance = $1 AND v.version > $2{} AND NOT EXISTS
              (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
              ORDER BY v.version LIMIT $3",
             table(instance, active.number),
-            active.number
+            active.number,
+            which.condition()
         );
         let found = tx
             .query_typed(

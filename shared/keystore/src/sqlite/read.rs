@@ -4,7 +4,7 @@ use protocol::{InstanceId, KeyId, UnixMillis, VersionId};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{SqliteKeystore, database, held, table};
-use crate::{KeyMeta, KeyState, KeystoreError, ListQuery, ScanRow, StoredBlob};
+use crate::{KeyMeta, KeyState, KeystoreError, ListQuery, ScanRow, Scanned, StoredBlob};
 
 const META: &str = "SELECT k.key, k.name, k.attributes, k.state, k.created_at, k.created_by,
     k.deleted_at, (SELECT v.version FROM key_versions v WHERE v.instance = k.instance
@@ -116,6 +116,7 @@ impl SqliteKeystore {
     pub async fn scan(
         &self,
         instance: InstanceId,
+        which: Scanned,
         after: VersionId,
         limit: u32,
     ) -> Result<Vec<ScanRow>, KeystoreError> {
@@ -127,11 +128,12 @@ impl SqliteKeystore {
                  FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
                  LEFT JOIN {} w ON w.version = v.version LEFT JOIN quarantined q
                  ON q.instance = v.instance AND q.version = v.version AND q.generation <= {}
-                 WHERE v.instance = ?1 AND v.version > ?2 AND NOT EXISTS
+                 WHERE v.instance = ?1 AND v.version > ?2{} AND NOT EXISTS
                  (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
                  ORDER BY v.version LIMIT ?3",
                 table(instance, active.number),
-                active.number
+                active.number,
+                which.condition()
             );
             let mut found = tx.prepare(&sql).map_err(database)?;
             found

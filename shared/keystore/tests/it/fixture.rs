@@ -222,7 +222,7 @@ impl Fixture {
     pub async fn assert_all_open(&self, count: usize) {
         let pattern = self.row().await.active.unwrap().pattern;
         let nil = ChunkRange::WHOLE.after;
-        let rows = self.store.scan(self.instance, nil, 100_000).await.unwrap();
+        let rows = self.store.scan(self.instance, Scanned::All, nil, 100_000).await.unwrap();
         assert_eq!(rows.len(), count);
         for row in rows {
             assert_eq!(row.blob, Some(blob(pattern, row.version)), "{}", row.name);

@@ -1,6 +1,6 @@
 //! Keys as clients see them.
 
-use keystore::{KeyState, KeystoreError, ListQuery};
+use keystore::{KeyState, KeystoreError, ListQuery, Scanned};
 use machines::gate::GateRefusal;
 use protocol::page::ChunkRange;
 use protocol::{InstanceId, KeyId, Pattern, UnixMillis};
@@ -33,17 +33,17 @@ async fn a_key_is_created_listed_read_and_scanned(fixture: Fixture) {
     assert_eq!((found.pattern, found.attributes), (pattern, meta.attributes));
     assert_eq!((found.key, found.version), (meta.key, meta.version));
 
-    let scanned = store.scan(instance, ChunkRange::WHOLE.after, 10).await.unwrap();
+    let scanned = store.scan(instance, Scanned::All, ChunkRange::WHOLE.after, 10).await.unwrap();
     assert_eq!(scanned.len(), 1);
     assert_eq!(scanned[0].name, "payments");
     assert_eq!(scanned[0].blob, Some(found.blob));
-    assert!(store.scan(instance, meta.version, 10).await.unwrap().is_empty());
+    assert!(store.scan(instance, Scanned::All, meta.version, 10).await.unwrap().is_empty());
     assert_eq!(fixture.row().await.version_count, 1);
     assert_eq!(store.saved_row(instance).await.unwrap().unwrap().active.unwrap().pattern, pattern);
 
     // A version whose blob is missing is scanned all the same.
     fixture.execute(&format!("DELETE FROM {}", fixture.table(1))).await;
-    let scanned = store.scan(instance, ChunkRange::WHOLE.after, 10).await.unwrap();
+    let scanned = store.scan(instance, Scanned::All, ChunkRange::WHOLE.after, 10).await.unwrap();
     assert_eq!(scanned[0].blob, None);
 }
 
@@ -140,7 +140,7 @@ async fn what_is_not_there_is_named(fixture: Fixture) {
     assert!(store.saved_row(stranger).await.unwrap().is_none());
     for refused in [
         store.blob(stranger, key, meta.version).await.map(|_| ()),
-        store.scan(stranger, ChunkRange::WHOLE.after, 1).await.map(|_| ()),
+        store.scan(stranger, Scanned::All, ChunkRange::WHOLE.after, 1).await.map(|_| ()),
         store.create(stranger, Vec::new()).await,
         store.delete(stranger, meta.key, UnixMillis(1)).await,
         store.purge(stranger, meta.key).await,

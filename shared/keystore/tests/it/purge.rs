@@ -1,6 +1,6 @@
 //! Delete and purge, outside a rotation and in the middle of one.
 
-use keystore::{KeyState, KeystoreError};
+use keystore::{KeyState, KeystoreError, Scanned};
 use protocol::{KeyId, UnixMillis};
 
 use super::fixture::{Fixture, rotation};
@@ -29,7 +29,7 @@ async fn assert_gone(fixture: &Fixture, key: KeyId) {
     let deleted = fixture.store.delete(fixture.instance, key, UnixMillis(1)).await;
     assert!(matches!(deleted, Err(KeystoreError::NoKey(_))), "{deleted:?}");
     let nil = protocol::page::ChunkRange::WHOLE.after;
-    let scanned = fixture.store.scan(fixture.instance, nil, 1000).await.unwrap();
+    let scanned = fixture.store.scan(fixture.instance, Scanned::All, nil, 1000).await.unwrap();
     assert!(scanned.iter().all(|row| row.key != key));
 }
 

@@ -1,6 +1,6 @@
 //! Versions that no unit opens are carried beside the generation that goes without them.
 
-use keystore::{KeyMeta, KeystoreError};
+use keystore::{KeyMeta, KeystoreError, Scanned};
 use protocol::keystore::KeystoreRow;
 use protocol::page::ChunkRange;
 
@@ -55,7 +55,7 @@ async fn blob_of(fixture: &Fixture, meta: &KeyMeta) -> Result<(), KeystoreError>
 /// What a scan says of the key's version: whether it has a blob, and why it is in quarantine.
 async fn scanned(fixture: &Fixture, meta: &KeyMeta) -> (bool, Option<String>) {
     let nil = ChunkRange::WHOLE.after;
-    let rows = fixture.store.scan(fixture.instance, nil, 100).await.unwrap();
+    let rows = fixture.store.scan(fixture.instance, Scanned::All, nil, 100).await.unwrap();
     let row = rows.into_iter().find(|row| row.version == meta.version).unwrap();
     (row.blob.is_some(), row.quarantined)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use keystore::KeystoreError;
+use keystore::{KeystoreError, Scanned};
 use machines::gate::GateRefusal;
 use protocol::keystore::GateMode;
 
@@ -79,7 +79,8 @@ async fn a_reader_always_finds_a_blob_under_the_pattern_that_it_is_told(fixture:
                     patterns.insert(found.pattern);
                 }
                 let nil = protocol::page::ChunkRange::WHOLE.after;
-                let rows = fixture.store.scan(fixture.instance, nil, 100).await.unwrap();
+                let rows =
+                    fixture.store.scan(fixture.instance, Scanned::All, nil, 100).await.unwrap();
                 assert!(rows.len() == 20 && rows.iter().all(|row| row.blob.is_some()));
             }
             patterns.len()

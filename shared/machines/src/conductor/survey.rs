@@ -207,6 +207,7 @@ impl Conductor {
             purpose,
             joining,
             expect_current,
+            counted_before: self.rotation.as_ref().map_or(0, |found| found.record().keys.0),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Surveyed<'a> {
     pub joining: &'a [ProcessId],
     /// What the caller insists on.
     pub expect_current: Option<Pattern>,
+    /// Key versions that the last rotation counted; 0 if nobody knows.
+    pub counted_before: u64,
 }
 
 /// What keeps a rotation from starting, and what is worth knowing.

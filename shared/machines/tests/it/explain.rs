@@ -184,6 +184,7 @@ impl Scene {
             purpose: Purpose::Rotate,
             joining: &[],
             expect_current: None,
+            counted_before: 0,
         })
     }
 

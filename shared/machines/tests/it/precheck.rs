@@ -35,6 +35,7 @@ struct Survey {
     purpose: Purpose,
     joining: Vec<ProcessId>,
     expect_current: Option<Pattern>,
+    counted_before: u64,
 }
 
 const UNITS: usize = 20;
@@ -70,8 +71,18 @@ impl Survey {
             })
             .collect();
         let (announced, running, expect_current) = (Vec::new(), None, None);
-        let joining = Vec::new();
-        Self { manifest, units, keystores, announced, running, purpose, joining, expect_current }
+        let (joining, counted_before) = (Vec::new(), 0);
+        Self {
+            manifest,
+            units,
+            keystores,
+            announced,
+            running,
+            purpose,
+            joining,
+            expect_current,
+            counted_before,
+        }
     }
 
     fn find(&self) -> Findings {
@@ -84,6 +95,7 @@ impl Survey {
             purpose: self.purpose,
             joining: &self.joining,
             expect_current: self.expect_current,
+            counted_before: self.counted_before,
         })
     }
 
@@ -413,6 +425,7 @@ fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
         purpose: Purpose::Initialise,
         joining: &[],
         expect_current: None,
+        counted_before: 0,
     };
     let expected = [("not-initialised", "instance", "keyhelm auto-init")];
     assert_eq!(named(&precheck(&surveyed)), expected);
@@ -422,6 +435,26 @@ fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
     assert_eq!(named(&findings), [], "half a minute of skew is still none");
     let [warning] = findings.warnings.as_slice() else { panic!("{findings:?}") };
     assert_eq!((warning.code.as_str(), warning.subject.as_str()), ("local-storage-key", "unit-0"));
+}
+
+#[test]
+fn fewer_keys_than_the_last_rotation_counted_are_a_warning() {
+    let mut survey = Survey::well(Purpose::Rotate);
+    survey.row(0).version_count = 6;
+    survey.row(1).version_count = 4;
+    survey.counted_before = 10;
+    assert_eq!(survey.find().warnings, []);
+    survey.counted_before = 12;
+    let findings = survey.find();
+    let [warning] = findings.warnings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!((warning.code.as_str(), named(&findings)), ("fewer-keys", vec![]));
+    assert!(warning.text.contains("2 were purged since, or are lost"), "{}", warning.text);
+    // While a rotation runs, and where a keystore is silent, nobody knows.
+    survey.running = Some(ROTATION);
+    assert_eq!(survey.find().warnings, []);
+    survey.running = None;
+    survey.keystores.pop();
+    assert_eq!(survey.find().warnings, []);
 }
 
 const ABORT: &str = "keyhelm abort 42424242-4242-4242-4242-424242424242";

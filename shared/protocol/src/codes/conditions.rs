@@ -46,6 +46,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "give the crypto unit a storage_key_file from elsewhere",
     ),
     act(
+        "fewer-keys",
+        "There are fewer key versions than the last rotation counted.",
+        UNCHANGED,
+        "keyhelm keys list",
+    ),
+    act(
         "new-not-empty",
         "The new master key register of a crypto unit is not Empty.",
         UNCHANGED,

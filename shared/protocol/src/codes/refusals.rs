@@ -175,5 +175,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The old master key is kept until what is read is what was signed: nothing is cleared before.",
         "keyhelm keys check",
     ),
+    act(
+        "written-meanwhile",
+        "Keys that were written while the rotation ran do not open with the new master key.",
+        "The old master key is kept until they open or are gone: nothing is cleared before.",
+        "keyhelm keys check",
+    ),
     wait("busy", "It is busy and takes no more now.", UNCHANGED),
 ];

@@ -12,6 +12,7 @@ mod hostile;
 mod key_check;
 mod leaks;
 mod memory;
+mod online;
 mod precheck;
 mod recover;
 mod rotation;

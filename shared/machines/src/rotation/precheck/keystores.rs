@@ -32,6 +32,24 @@ pub(super) fn check(manifest: &Manifest, surveyed: &Surveyed<'_>, findings: &mut
             None => silent(&subject, manifest, findings),
         }
     }
+    check_count(manifest, surveyed, findings);
+}
+
+/// A keystore's administrator can take keys away, metadata and all: only what was counted before tells.
+fn check_count(manifest: &Manifest, surveyed: &Surveyed<'_>, findings: &mut Findings) {
+    let known: Vec<_> =
+        rows(surveyed).filter(|row| manifest.keystores.contains(&row.keystore)).collect();
+    let (before, now) =
+        (surveyed.counted_before, known.iter().map(|row| row.version_count).sum::<u64>());
+    if known.len() < manifest.keystores.len() || surveyed.running.is_some() || now >= before {
+        return;
+    }
+    let text = format!(
+        "there are {now} key versions, the last rotation counted {before}: {} were purged since, or \
+         are lost",
+        before - now
+    );
+    findings.warn("fewer-keys", "keystore", text, "keyhelm keys list".to_owned());
 }
 
 fn silent(subject: &str, manifest: &Manifest, findings: &mut Findings) {

@@ -1,0 +1,105 @@
+//! From the flip to *flipped*: what was re-encrypted is read back against what the units signed, and
+//! what was written meanwhile, which has no receipt, is opened by a unit.
+
+use crypto::merkle::KeyTree;
+use keystore::{Cut, Scanned};
+use machines::rewrap::{self, KeystoreRefusal};
+use protocol::envelope::Header;
+use protocol::keystore::{Generation, KeystoreRow, KeystoreStanding};
+use protocol::order::OrderRef;
+use protocol::page::{ChunkRange, KeyCheckEnd};
+use protocol::{CheckId, Digest, GenerationId};
+
+use crate::Reencryptor;
+use crate::check::Check;
+use crate::commands::refusal_of;
+
+/// Versions written between the opening of a generation and now, while units open them.
+pub(crate) struct Meanwhile {
+    order: OrderRef,
+    generation: GenerationId,
+    /// Of the keys that were read back.
+    key_root: Digest,
+    pub(crate) check: Check,
+}
+
+impl Reencryptor {
+    /// Moves the active row, then looks at the new generation before *flipped* is saved. Where units
+    /// have something to open, that comes later (`end_flip`), and the row stands as *switched*.
+    pub(crate) async fn flip(
+        &mut self,
+        order: OrderRef,
+        header: &Header,
+    ) -> Result<(), KeystoreRefusal> {
+        let flipped = self.store.flip(self.instance, order, header.epoch).await;
+        let row = flipped.map_err(refusal_of)?;
+        let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
+        let Some(active) =
+            row.active.as_ref().filter(|_| standing == Some(KeystoreStanding::Switched))
+        else {
+            return Ok(());
+        };
+        let is_it = |found: &Meanwhile| found.order == order && found.generation == active.id;
+        if self.meanwhile.as_ref().is_some_and(|found| is_it(found) && found.check.is_of_use()) {
+            return self.end_flip().await;
+        }
+        tracing::info!("flipped");
+        let key_root = self.read_back(active).await?;
+        tracing::info!("read back");
+        let which = Scanned::Born(active.number);
+        let first = self.store.scan(self.instance, which, ChunkRange::WHOLE.after, 1).await;
+        if first.map_err(refusal_of)?.is_empty() {
+            return self.mark_flipped(order, key_root).await;
+        }
+        let check = CheckId::from_uuid(crypto::random::uuid_v4(&mut self.rng));
+        let check = self.start_check(check, which, header);
+        self.meanwhile = Some(Meanwhile { order, generation: active.id, key_root, check });
+        Ok(())
+    }
+
+    /// Saves *flipped* once units have opened all that was written meanwhile.
+    pub(crate) async fn end_flip(&mut self) -> Result<(), KeystoreRefusal> {
+        let said = self.meanwhile.as_ref().and_then(|meanwhile| meanwhile.check.said());
+        let Some(end) = said.as_ref().and_then(|said| said.end.clone()) else { return Ok(()) };
+        let (Some(meanwhile), Some(said)) = (self.meanwhile.take(), said) else { return Ok(()) };
+        match (end, said.unopened.into_iter().next()) {
+            (KeyCheckEnd::Failed(why), _) => Err(KeystoreRefusal::Busy(why)),
+            (KeyCheckEnd::Done { .. }, Some(first)) => {
+                Err(KeystoreRefusal::WrittenMeanwhile { count: said.unopened_count, first })
+            }
+            (KeyCheckEnd::Done { .. }, None) => {
+                tracing::info!(count = said.checked_count, "opened what was written meanwhile");
+                self.mark_flipped(meanwhile.order, meanwhile.key_root).await
+            }
+        }
+    }
+
+    async fn mark_flipped(&self, order: OrderRef, key_root: Digest) -> Result<(), KeystoreRefusal> {
+        let saved = self.store.mark_flipped(self.instance, order, key_root).await;
+        saved.map(|_| ()).map_err(refusal_of)
+    }
+
+    /// The rows of the new generation must give, chunk by chunk, the digests that units signed. Gives
+    /// the Merkle root over their keys.
+    async fn read_back(&self, active: &Generation) -> Result<Digest, KeystoreRefusal> {
+        let mut keys = KeyTree::new();
+        let (instance, number) = (self.instance, active.number);
+        let chunks = self.store.chunks(instance, number).await.map_err(refusal_of)?;
+        // Versions created since opening are in no chunk and have no receipt.
+        let ranges = chunks.iter().map(|chunk| chunk.range).collect();
+        let mut pages = self.store.pages(instance, number, ranges, number, Cut::Never);
+        for chunk in chunks {
+            let ended = || KeystoreRefusal::Busy("the read-back was cut short".to_owned());
+            let (_, rows) = pages.recv().await.ok_or_else(ended)?.map_err(refusal_of)?;
+            let signed = chunk.done.as_ref().map(|done| done.new_digest);
+            if signed != Some(rewrap::chunk_digest(&rows)) {
+                let text = format!("the chunk after version {}", chunk.range.after);
+                return Err(KeystoreRefusal::ReadBack(text));
+            }
+            for row in rows.iter() {
+                keys.push(row.key, row.version);
+            }
+        }
+        Ok(keys.root())
+    }
+}
