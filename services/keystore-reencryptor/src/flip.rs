@@ -5,7 +5,7 @@ use crypto::merkle::KeyTree;
 use keystore::{Cut, Scanned};
 use machines::rewrap::{self, KeystoreRefusal};
 use protocol::envelope::Header;
-use protocol::keystore::{Generation, KeystoreRow, KeystoreStanding};
+use protocol::keystore::{Generation, KeystoreStanding};
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, KeyCheckEnd};
 use protocol::{CheckId, Digest, GenerationId};

@@ -194,7 +194,7 @@ pub fn verify_recovered(
 pub struct Flipped {
     /// Each keystore's active generation.
     pub generations: Vec<(KeystoreId, GenerationId)>,
-    /// State counters of units at the end of a hold that every report names.
+    /// Nonces of the ends of units' holds that every report names.
     pub hold_ends: Vec<(ProcessId, u64)>,
 }
 

@@ -213,8 +213,8 @@ pub fn judge_restate(row: &KeystoreRow, order: &OrderRef) -> Result<(), Keystore
     }
 }
 
-/// Takes manifests: while a rotation is open in the keystore only those that amend it, judged as its
-/// units judge them.
+/// Takes manifests: from the opening of a generation to *flipped* only those that amend the rotation,
+/// judged as its units judge them; after it until *dropped* also those that amend nothing.
 pub fn take_manifests(
     trust: &mut Trust,
     chain: &[SignedManifest],
@@ -232,7 +232,14 @@ pub fn take_manifests(
     // A flip has been shown that every unit promoted.
     let is_promoted = found.standing >= KeystoreStanding::Switched;
     let binding = Binding { order, to: Some(found.to), is_promoted, who };
-    Ok(amendment::take(trust, chain, &binding)?)
+    // What is left then is the drop, which may never come where the coordinator's record is lost once all
+    // units have cleared: they take any manifest then, and so does the keystore.
+    let is_over = found.standing == KeystoreStanding::Flipped
+        && !chain.iter().any(|signed| amendment::amends(signed, found.rotation));
+    match is_over {
+        true => Ok(trust.take(chain, Some((who, Role::Reencryptor)), &[])?),
+        false => Ok(amendment::take(trust, chain, &binding)?),
+    }
 }
 
 /// A drop needs a cleared report of every crypto unit of the manifest.

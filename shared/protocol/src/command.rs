@@ -199,11 +199,11 @@ pub enum KeystoreCommand {
         /// Every crypto unit promoted.
         certificate: Certificate,
     },
-    /// Signs *flipped* anew after a fresh look at the row, naming the units' state counters.
+    /// Signs *flipped* anew after a fresh look at the row, naming what units drew at the holds' ends.
     Restate {
         /// Which order.
         order: OrderRef,
-        /// Units and their state counters at the end of the hold.
+        /// Units and the nonces of the ends of their holds.
         hold_ends: Vec<(ProcessId, u64)>,
     },
     /// Drops the table of the retired generation.

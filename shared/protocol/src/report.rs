@@ -95,8 +95,8 @@ pub struct UnitRotation {
     /// End of the hold before clear, by the unit's clock; absent before its first sight of
     /// *flipped*, and where the order has no such hold.
     pub clear_not_before: Option<UnixMillis>,
-    /// State counter at the end of the hold before clear, once it is over.
-    pub hold_end_counter: Option<u64>,
+    /// Drawn by the unit at the end of the hold before clear, once it is over.
+    pub hold_end_nonce: Option<u64>,
 }
 
 /// Why a unit or reencryptor did not do what was asked. Nothing has changed then.
@@ -191,7 +191,7 @@ pub struct KeystoreReport {
     pub row: Option<KeystoreRow>,
     /// Chained digest of all receipts of the rotation's generation, once it is complete.
     pub receipts_digest: Option<Digest>,
-    /// Units and their state counters named by a second *flipped*.
+    /// Units and the nonces of their holds' ends, named by a second *flipped*.
     pub hold_ends: Vec<(ProcessId, u64)>,
     /// Versions that no unit opens, named (at most a page of them).
     pub unopened: Vec<crate::page::UnopenedRow>,

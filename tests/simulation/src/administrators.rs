@@ -151,7 +151,7 @@ impl World {
         self.can_go(&aborted) || self.can_go(&promoted)
     }
 
-    fn to_remove(&self) -> Option<Vec<ProcessId>> {
+    fn to_remove(&mut self) -> Option<Vec<ProcessId>> {
         let waits = |unit: &UnitNode| unit.set_back_at.plus_ms(PATIENCE_MS) > self.now;
         let gone: Vec<_> = self
             .units
@@ -165,7 +165,13 @@ impl World {
             true => Vec::new(),
             false => vec![aborted, promoted],
         };
-        std::iter::once(gone).chain(sides).find(|it| !it.is_empty() && self.can_go(it))
+        // What one manifest cannot do, as a unit that stays has ended it otherwise, another one can.
+        let both = sides.iter().map(|side| [gone.clone(), side.clone()].concat());
+        let mut ways: Vec<_> =
+            std::iter::once(gone.clone()).chain(sides.clone()).chain(both).collect();
+        ways.retain(|whom| !whom.is_empty() && self.can_go(whom));
+        let at = self.rng.random_range(0..ways.len().max(1));
+        ways.into_iter().nth(at)
     }
 
     /// Members that have aborted, and those that have promoted, the same order.

@@ -304,7 +304,9 @@ impl World {
             }
         } else if let Some(unit) =
             self.units.iter().find(|unit| unit.is_lacking() && !unit.is_removed)
-            // What precheck says of units that are bound: a start takes their rotation up first.
+            // What precheck says of units that are bound, and of a keystore that is open: a start takes
+            // their rotation up first.
+            && self.store.row.open.is_none()
             && !self.units.iter().any(|it| !it.is_removed && it.saved_state().is_in_rotation())
         {
             let target = unit.id;

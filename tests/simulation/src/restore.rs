@@ -68,7 +68,7 @@ impl World {
                 let seen = taken.holds.flipped.as_ref();
                 taken.standing == Standing::Promoted
                     && taken.order.hold_before_clear_s > 0
-                    && seen.is_none_or(|seen| seen.end_counter.is_none())
+                    && seen.is_none_or(|seen| seen.end_nonce.is_none())
             })
         };
         let mut members = self.units.iter().filter(|unit| !unit.is_removed);

@@ -1,6 +1,8 @@
 //! A rogue that holds the coordinator's identity, has seen every envelope, and sends whatever it
 //! can assemble from them, with an epoch that is never too low.
 
+mod commands;
+
 use std::collections::VecDeque;
 
 use crypto::identity::Identity;
@@ -11,7 +13,8 @@ use protocol::codec;
 use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, Step, Transfers};
 use protocol::envelope::{Envelope, Kind, Recipient};
 use protocol::keystore::KeystoreStanding;
-use protocol::order::{OrderRef, SignedOrder};
+use protocol::manifest::SignedManifest;
+use protocol::order::{OrderRef, SignedHoldEnd, SignedOrder};
 use protocol::report::{KeystoreReport, UnitReport};
 use protocol::{Epoch, InstanceId, MessageId, Pattern, ProcessId, UnixMillis};
 use rand::RngExt;
@@ -21,6 +24,7 @@ use rand_chacha::ChaCha8Rng;
 struct SeenReport {
     bytes: Vec<u8>,
     from: ProcessId,
+    counter: u64,
     order: Option<OrderRef>,
     reached: Option<Reached>,
 }
@@ -50,6 +54,9 @@ pub struct Rogue {
     transfers: VecDeque<(OrderRef, SignedTransfer)>,
     anything: VecDeque<(ProcessId, Vec<u8>)>,
     patterns: Vec<Pattern>,
+    /// The longest chain of manifests that it has seen.
+    chain: Vec<SignedManifest>,
+    hold_ends: Vec<SignedHoldEnd>,
     tempting: Option<Tempting>,
     epoch: Epoch,
     serial: u64,
@@ -78,6 +85,8 @@ impl Rogue {
             transfers: VecDeque::new(),
             anything: VecDeque::new(),
             patterns: Vec::new(),
+            chain: Vec::new(),
+            hold_ends: Vec::new(),
             tempting: None,
             epoch: Epoch { manifest_serial: 0, number: 0 },
             serial: 1,
@@ -113,7 +122,16 @@ impl Rogue {
                     keep(&mut self.transfers, (found.order, transfer));
                 }
             }
-            Kind::Command => keep(&mut self.anything, (to, bytes.to_vec())),
+            Kind::Command => {
+                keep(&mut self.anything, (to, bytes.to_vec()));
+                match codec::decode(found.body) {
+                    Ok(Command::TakeManifest { chain }) => self.see_chain(chain),
+                    Ok(Command::EndHold { statement }) if !self.hold_ends.contains(&statement) => {
+                        self.hold_ends.push(statement);
+                    }
+                    _ => {}
+                }
+            }
             Kind::KeystoreCommand => {
                 keep(&mut self.anything, (to, bytes.to_vec()));
                 if let Ok(KeystoreCommand::Flip { .. }) = codec::decode(found.body) {
@@ -144,8 +162,25 @@ impl Rogue {
         }
         let order = rotation.map(|rotation| rotation.order);
         let reached = order.and_then(|order| reached(report, &order)).map(|(reached, _)| reached);
-        let seen = SeenReport { bytes: bytes.to_vec(), from: report.unit, order, reached };
+        let seen = SeenReport {
+            bytes: bytes.to_vec(),
+            from: report.unit,
+            counter: report.state_counter,
+            order,
+            reached,
+        };
         keep(&mut self.unit_reports, seen);
+    }
+
+    /// Who lacks manifests is sent those that it lacks: they continue what was seen before.
+    fn see_chain(&mut self, chain: Vec<SignedManifest>) {
+        for signed in chain {
+            let serial = signed.unverified().map_or(0, |manifest| manifest.serial);
+            if serial == self.chain.len() as u64 + 1 {
+                self.chain.push(signed);
+                self.serial = self.serial.max(serial);
+            }
+        }
     }
 
     /// Whether it has just seen something that it wants to act on at once.
@@ -179,8 +214,8 @@ impl Rogue {
         let (signed, order) = self.orders[at].clone();
         match rng.random_range(0..16) {
             0..10 => {
-                let command = self.unit_command(rng, signed, order)?;
                 let unit = pick(rng, &self.units)?;
+                let command = self.unit_command(rng, unit, signed, order)?;
                 let body = codec::encode(&command);
                 Some((unit, command.name(), self.seal(now, rng, unit, Kind::Command, &body)))
             }
@@ -195,91 +230,6 @@ impl Rogue {
                 Some((to, "what it has seen", bytes))
             }
         }
-    }
-
-    fn unit_command(
-        &self,
-        rng: &mut ChaCha8Rng,
-        signed: SignedOrder,
-        order: OrderRef,
-    ) -> Option<Command> {
-        let step = |step| Some(Command::Step { order, step });
-        match rng.random_range(0..10) {
-            0 => Some(Command::Abort { order: signed }),
-            1 => Some(Command::Inspect { order: signed }),
-            2 => {
-                let of_order = self.offers.iter().filter(|(found, _)| *found == order);
-                let mut offers: Vec<_> = of_order.map(|(_, offer)| offer.clone()).collect();
-                if rng.random_bool(0.5) {
-                    offers.truncate(rng.random_range(0..=offers.len()));
-                }
-                step(Step::Generate { offers })
-            }
-            3 | 4 => {
-                let certificate = self.certificate(rng, order, Reached::Committed);
-                step(Step::Promote { certificate })
-            }
-            5 | 6 => step(Step::Clear { certificate: self.keystore_certificate(rng) }),
-            7 => step(Step::Commit { pattern: pick(rng, &self.patterns)? }),
-            8 => {
-                let at = rng.random_range(0..self.transfers.len().max(1));
-                let (order, transfer) = self.transfers.get(at)?.clone();
-                Some(Command::Step { order, step: Step::Install { transfer } })
-            }
-            _ => Some(Command::Survey { order: Some(signed) }),
-        }
-    }
-
-    fn keystore_command(
-        &self,
-        rng: &mut ChaCha8Rng,
-        signed: SignedOrder,
-        order: OrderRef,
-    ) -> KeystoreCommand {
-        match rng.random_range(0..6) {
-            0 | 1 => {
-                let certificate = self.certificate(rng, order, Reached::Promoted);
-                KeystoreCommand::Flip { order, certificate }
-            }
-            2 => {
-                let certificate = self.certificate(rng, order, Reached::Cleared);
-                KeystoreCommand::Drop { order, certificate }
-            }
-            3 => KeystoreCommand::Abort { order: signed },
-            _ => KeystoreCommand::Survey,
-        }
-    }
-
-    /// For each unit one of its reports in this order: mostly the latest, now and then any; now
-    /// and then one comes twice or is of another order, and whoever is not as far as `needed` is
-    /// left out.
-    fn certificate(&self, rng: &mut ChaCha8Rng, order: OrderRef, needed: Reached) -> Certificate {
-        let mut envelopes = Vec::new();
-        let is_of_any_order = rng.random_bool(0.1);
-        let leaves_out = rng.random_bool(0.3);
-        for unit in &self.units {
-            let of_unit: Vec<_> = self
-                .unit_reports
-                .iter()
-                .filter(|seen| seen.from == *unit)
-                .filter(|seen| is_of_any_order || seen.order == Some(order))
-                .filter(|seen| !leaves_out || seen.reached >= Some(needed))
-                .collect();
-            let Some(last) = of_unit.len().checked_sub(1) else { continue };
-            let at = if rng.random_bool(0.7) { last } else { rng.random_range(0..=last) };
-            let times = if rng.random_bool(0.95) { 1 } else { 2 };
-            envelopes.extend((0..times).map(|_| of_unit[at].bytes.clone()));
-        }
-        Certificate { envelopes, manifests: Vec::new() }
-    }
-
-    fn keystore_certificate(&self, rng: &mut ChaCha8Rng) -> Certificate {
-        let Some(last) = self.keystore_reports.len().checked_sub(1) else {
-            return Certificate::default();
-        };
-        let at = if rng.random_bool(0.7) { last } else { rng.random_range(0..=last) };
-        let envelopes = vec![self.keystore_reports[at].clone()];
-        Certificate { envelopes, manifests: Vec::new() }
     }
 
     fn seal(

@@ -100,7 +100,7 @@ impl World {
                 offer: None,
                 promote_not_before: None,
                 clear_not_before: None,
-                hold_end_counter: None,
+                hold_end_nonce: None,
             }),
             epoch: Epoch::default(),
             set_back_from: None,

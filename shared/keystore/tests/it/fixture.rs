@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use keystore::{
-    Cut, KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewChunk, NewKey,
+    Cut, KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewChunk, NewKey, Scanned,
     WrittenChunk,
 };
 use machines::gate::OpenRequest;

@@ -370,7 +370,7 @@ async fn what_the_database_says_is_passed_on() {
     let wrong = fixture.url.replacen("://", "://nobody-", 1);
     let refused = Keystore::open(&wrong, None).await.unwrap_err().to_string();
     assert!(refused.contains("nobody-") && refused.contains("SQLSTATE 28"), "{refused}");
-    let missing = fixture.read(77, protocol::page::ChunkRange::WHOLE, 0).await;
+    let missing = fixture.read(77, ChunkRange::WHOLE, 0).await;
     let missing = missing.unwrap_err().to_string();
     assert!(missing.contains(&fixture.table(77)) && missing.contains("42P01"), "{missing}");
 }

@@ -40,6 +40,12 @@ impl Conductor {
                 if let Some(RotationInput::SetBack(report, _)) = &input {
                     self.remind(now, rng, report, effects);
                 }
+                if let Some(RotationInput::Unit(report, _)) = &input
+                    && self.is_superseded(report)
+                {
+                    let found = self.lease_renewed(now, rng);
+                    effects.send.extend(found.send);
+                }
                 if let Some(input) = input {
                     self.turn(now, rng, input, effects);
                 }

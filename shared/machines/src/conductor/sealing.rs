@@ -25,6 +25,16 @@ impl Conductor {
         self.seal(now, rng, to, Kind::Command, command.name(), &body)
     }
 
+    /// A keystore that somebody has had opened takes no manifest before that is ended, and no epoch of a
+    /// manifest that it has not taken: it is ended there under the epoch that it knows.
+    fn epoch_for(&self, to: ProcessId, command: &KeystoreCommand) -> Epoch {
+        let epoch = self.epoch();
+        let is_abort = matches!(command, KeystoreCommand::Abort { .. });
+        let heard = self.heard.keystores.get(&to).map(|heard| &heard.said);
+        let behind = heard.filter(|said| is_abort && said.manifest_serial < epoch.manifest_serial);
+        behind.and_then(|said| said.row.as_ref()).map_or(epoch, |row| row.epoch)
+    }
+
     pub(super) fn seal_keystore<R: CryptoRng>(
         &self,
         now: UnixMillis,
@@ -32,8 +42,8 @@ impl Conductor {
         to: ProcessId,
         command: &KeystoreCommand,
     ) -> Message {
-        let body = codec::encode(command);
-        self.seal(now, rng, to, Kind::KeystoreCommand, command.name(), &body)
+        let (body, epoch) = (codec::encode(command), self.epoch_for(to, command));
+        self.seal_at(now, rng, (to, epoch), Kind::KeystoreCommand, command.name(), &body)
     }
 
     pub(super) fn seal<R: CryptoRng>(
@@ -41,6 +51,18 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         to: ProcessId,
+        kind: Kind,
+        name: &'static str,
+        body: &[u8],
+    ) -> Message {
+        self.seal_at(now, rng, (to, self.epoch()), kind, name, body)
+    }
+
+    fn seal_at<R: CryptoRng>(
+        &self,
+        now: UnixMillis,
+        rng: &mut R,
+        (to, epoch): (ProcessId, Epoch),
         kind: Kind,
         name: &'static str,
         body: &[u8],
@@ -53,7 +75,7 @@ impl Conductor {
             recipient: Recipient::Process(to),
             manifest_serial: self.trust.serial(),
             rotation: self.rotation.as_ref().map(|found| found.reference().rotation),
-            epoch: self.epoch(),
+            epoch,
             kind,
         };
         Message { to, id, name, bytes: envelope::seal(&self.identity, &outgoing, body) }

@@ -3,12 +3,13 @@
 use protocol::UnixMillis;
 use protocol::audit::Phase;
 use protocol::order::Purpose;
+use protocol::report::UnitReport;
 use rand::CryptoRng;
 
 use super::{Answer, AskId, Conductor, Effects};
 use crate::rotation::Event;
 use crate::rotation::precheck::{Findings, TAKE_UP};
-use crate::rotation::record::Record;
+use crate::rotation::record::{Record, Verdict};
 use crate::rotation::recovery::{self, Reports};
 
 /// Says that what is joined is not what was asked for, but comes first.
@@ -75,6 +76,16 @@ impl Conductor {
         effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
         self.go_on(now, rng, record, effects);
         true
+    }
+
+    /// Whether a unit has taken a later order: then the record that is gone on with is an old one, of a
+    /// rotation that has ended, and who was silent after the start has not told. What is being aborted
+    /// is aborted all the same in whoever is still bound to it.
+    pub(super) fn is_superseded(&self, report: &UnitReport) -> bool {
+        let running = self.rotation.as_ref().filter(|found| {
+            !found.is_ended() && !matches!(found.record().verdict, Verdict::Aborted { .. })
+        });
+        running.is_some_and(|found| report.last_number() > found.reference().number)
     }
 
     pub(super) fn go_on<R: CryptoRng>(

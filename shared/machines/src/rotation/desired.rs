@@ -334,15 +334,31 @@ fn committing(view: &View<'_>) -> Option<Desired> {
 }
 
 fn reencrypting(view: &View<'_>) -> Option<Desired> {
-    let short = view.keystores_short_of(KeystoreStanding::Complete);
     let to = view.to_pattern()?;
-    let ask = |id| {
-        let order = view.signed_order.clone();
-        let verify_all = view.verify_all;
-        Wanted::Keystore(id, KeystoreCommand::Reencrypt { order, to, verify_all })
+    let short = view.keystores_short_of(KeystoreStanding::Complete);
+    // Whoever holds a coordinator's identity can have it opened for any pattern: such a generation
+    // goes first, and the order opens another.
+    let is_for_another = |id: &ProcessId| {
+        view.keystore_rotation(*id).is_some_and(|found| {
+            let is_open =
+                matches!(found.standing, KeystoreStanding::Open | KeystoreStanding::Complete);
+            is_open && found.to != to
+        })
     };
-    (!short.is_empty())
-        .then(|| Desired::new(Phase::Reencrypt, short.into_iter().map(ask).collect()))
+    let ask = |id| {
+        let (order, verify_all) = (view.signed_order.clone(), view.verify_all);
+        Wanted::Keystore(
+            id,
+            match is_for_another(&id) {
+                true => KeystoreCommand::Abort { order },
+                false => KeystoreCommand::Reencrypt { order, to, verify_all },
+            },
+        )
+    };
+    let lacking =
+        view.reencryptors().into_iter().filter(|id| short.contains(id) || is_for_another(id));
+    let wanted: Vec<_> = lacking.map(ask).collect();
+    (!wanted.is_empty()).then(|| Desired::new(Phase::Reencrypt, wanted))
 }
 
 fn promoting(view: &View<'_>) -> Option<Desired> {

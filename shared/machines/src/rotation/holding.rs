@@ -45,7 +45,7 @@ impl View<'_> {
 
     fn hold_before_clear(&self, unit: ProcessId) -> Stands {
         let Some(taken) = self.taken_by(unit) else { return Stands::MustSee };
-        match (taken.hold_end_counter, taken.clear_not_before) {
+        match (taken.hold_end_nonce, taken.clear_not_before) {
             (Some(counter), _) => Stands::Over(counter),
             (None, Some(until)) => match self.by_our_clock(unit, until) {
                 until if until > self.now => Stands::Until(until),

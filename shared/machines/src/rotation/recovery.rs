@@ -80,17 +80,22 @@ impl<'a> Reports<'a> {
 
     /// The newest order that some unit is bound to, or that a keystore is still open in. One below the
     /// highest has ended: a unit that has promoted it, or knows that it had come further, was set back
-    /// and is not brought up by it any more; one that is bound is let go of.
+    /// and is not brought up by it any more; one that is bound is let go of, and a keystore that is open
+    /// in it (orders to recover, which it never sees, came after) is closed.
     fn open_order(&self) -> Option<(OrderRef, &'a SignedOrder)> {
         let highest = self.highest();
         let rotations = self.units.iter().filter_map(|report| {
             let found = report.rotation.as_ref()?;
             let can_abort = found.standing == Standing::Bound && report.set_back_from.is_none();
-            (found.order.number == highest || can_abort).then_some(found)
+            let is_left_open =
+                self.is_open_in_keystore(&found.order) && !self.has_promoted(found.order);
+            (found.order.number == highest || can_abort || is_left_open).then_some(found)
         });
-        let open = rotations.filter(|found| {
-            matches!(found.standing, Standing::Bound | Standing::Promoted)
-                || self.is_open_in_keystore(&found.order)
+        let open = rotations.filter(|found| match found.standing {
+            Standing::Bound | Standing::Promoted => true,
+            Standing::Aborted => self.is_open_in_keystore(&found.order),
+            // A keystore that is still open in it is an old copy, and precheck says so.
+            Standing::Cleared => false,
         });
         let newest = open.max_by_key(|found| found.order.number)?;
         Some((newest.order, &newest.signed_order))

@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use protocol::order::{Hold, SignedHoldEnd};
 use protocol::report::Standing;
 use protocol::{GenerationId, KeystoreId, UnixMillis};
+use rand::CryptoRng;
 
 use super::refusal::UnitRefusal;
 use super::{Done, Unit};
@@ -28,8 +29,8 @@ pub struct SeenFlipped {
     pub generations: Vec<(KeystoreId, GenerationId)>,
     /// End of the hold before clear.
     pub clear_not_before: UnixMillis,
-    /// The state counter with which its end was saved.
-    pub end_counter: Option<u64>,
+    /// Drawn and saved at its end.
+    pub end_nonce: Option<u64>,
 }
 
 impl Unit {
@@ -55,14 +56,16 @@ impl Unit {
     }
 
     /// The hold before clear: begins with the first sight of *flipped*, its end is a save of its own,
-    /// and only a *flipped* that was signed after it, which names that save, lets the unit clear.
-    /// `None` if it may clear now.
-    pub(super) fn hold_before_clear(
+    /// and only a *flipped* that was signed after it lets the unit clear: it names a number that was
+    /// drawn with that save, and that nobody could have had a reencryptor name before. `None` if it
+    /// may clear now.
+    pub(super) fn hold_before_clear<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
+        rng: &mut R,
         flipped: &Flipped,
     ) -> Result<Option<Done>, UnitRefusal> {
-        let (who, counter) = (self.id, self.state.counter);
+        let who = self.id;
         let Some(taken) = &mut self.state.rotation else { return Ok(None) };
         let hold_ms = u64::from(taken.order.hold_before_clear_s) * 1000;
         if hold_ms == 0 {
@@ -73,11 +76,11 @@ impl Unit {
             taken.holds.flipped = Some(SeenFlipped {
                 generations: flipped.generations.clone(),
                 clear_not_before: now.plus_ms(hold_ms),
-                end_counter: None,
+                end_nonce: None,
             });
             return Ok(Some(Done::CHANGED));
         };
-        match seen.end_counter {
+        match seen.end_nonce {
             Some(end) if flipped.hold_ends.contains(&(who, end)) => Ok(None),
             Some(_) => Ok(Some(Done::BEFORE)),
             None if seen.clear_not_before > now => {
@@ -85,7 +88,7 @@ impl Unit {
                 Err(UnitRefusal::Holding { hold: Hold::BeforeClear.name(), wait_s })
             }
             None => {
-                seen.end_counter = Some(counter + 1);
+                seen.end_nonce = Some(rng.next_u64());
                 Ok(Some(Done::CHANGED))
             }
         }

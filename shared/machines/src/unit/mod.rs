@@ -210,7 +210,7 @@ impl Unit {
                     _ => None,
                 },
                 clear_not_before: seen_flipped(taken).map(|seen| seen.clear_not_before),
-                hold_end_counter: seen_flipped(taken).and_then(|seen| seen.end_counter),
+                hold_end_nonce: seen_flipped(taken).and_then(|seen| seen.end_nonce),
             }),
             epoch: self.state.epoch,
             set_back_from: self.state.reminder.as_ref().map(|held| held.report.state_counter),

@@ -46,7 +46,7 @@ impl Unit {
             Step::Install { transfer } => self.install(&transfer),
             Step::Commit { pattern } => self.commit(now, pattern),
             Step::Promote { certificate } => self.promote(now, &certificate),
-            Step::Clear { certificate } => self.clear(now, &certificate),
+            Step::Clear { certificate } => self.clear(now, rng, &certificate),
         }
     }
 
@@ -383,7 +383,12 @@ impl Unit {
     }
 
     /// Wipes retiring, only with *flipped* of every keystore.
-    fn clear(&mut self, now: UnixMillis, certificate: &Certificate) -> Result<Done, UnitRefusal> {
+    fn clear<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        certificate: &Certificate,
+    ) -> Result<Done, UnitRefusal> {
         let taken = self.bound()?;
         match taken.standing {
             Standing::Cleared => return Ok(Done::BEFORE),
@@ -394,7 +399,7 @@ impl Unit {
         let reference = taken.reference;
         let trust = self.judging_by(certificate)?;
         let flipped = certificate::verify_flipped(certificate, &reference, to, &trust)?;
-        if let Some(held) = self.hold_before_clear(now, &flipped)? {
+        if let Some(held) = self.hold_before_clear(now, rng, &flipped)? {
             return Ok(held);
         }
         self.state.retiring = None;

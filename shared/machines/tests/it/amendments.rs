@@ -285,6 +285,20 @@ fn a_reencryptor_judges_an_amendment_as_the_units_do() {
     };
     assert_eq!(take(&stage.row, &bad), Err("manifest-refused".to_owned()));
     assert_eq!(take(&stage.row, &good), Ok(true));
+    // Once it has flipped, one that amends nothing is taken too: units that have cleared take it.
+    stage.world.manifests.truncate(1);
+    stage.world.next_manifest(&[OP_1, REC_1, REC_2]);
+    let next = stage.world.manifests[1].clone();
+    let standing = |stage: &mut Stage, standing| {
+        stage.row.rotation.as_mut().unwrap().standing = standing;
+    };
+    for before in [KeystoreStanding::Open, KeystoreStanding::Complete, KeystoreStanding::Switched] {
+        standing(&mut stage, before);
+        assert_eq!(take(&stage.row, &next), Err("manifest-refused".to_owned()), "{before:?}");
+    }
+    standing(&mut stage, KeystoreStanding::Flipped);
+    assert_eq!(take(&stage.row, &next), Ok(true));
+    assert_eq!(take(&stage.row, &bad), Err("manifest-refused".to_owned()));
     // After the end there is nothing to be held.
     stage.row.rotation.as_mut().unwrap().standing = KeystoreStanding::Aborted;
     assert_eq!(take(&stage.row, &bad), Ok(true));

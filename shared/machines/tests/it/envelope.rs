@@ -2,14 +2,17 @@
 //! envelope, and everybody calls the reason by the same word. Method: one genuine command, changed
 //! in every way.
 
+use crypto::identity::Identity;
+use crypto::{digest, domain};
 use machines::envelope::{self, Outgoing, Reader};
 use protocol::codec;
 use protocol::command::Command;
-use protocol::envelope::{Envelope, Kind, Recipient};
+use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::{InstanceId, MessageId, Role};
 
 use crate::world::{
-    EPOCH, NOW, OP_1, OP_2, World, coordinator, id_of, identity, stranger, unit_id,
+    EPOCH, NOW, OP_1, OP_2, REC_1, World, coordinator, id_of, identity, reencryptor, stranger,
+    unit_id,
 };
 
 /// The reason why a unit puts a message on the dead-letter queue; its state must not have changed.
@@ -68,7 +71,7 @@ fn only_members_are_heard_and_only_coordinators_command() {
     assert_eq!(reason(&mut world, &bytes), Some("unknown-sender"));
     let run = world.signed(world.order(protocol::order::Purpose::Rotate, 2));
     let inspect = Command::Inspect { order: run.signed };
-    for other in [identity(OP_2 as u8), identity(2), crate::world::reencryptor()] {
+    for other in [identity(OP_2 as u8), identity(2), reencryptor()] {
         let bytes = envelope::seal(&other, &right, &codec::encode(&inspect));
         let before = world.state_bytes(OP_1);
         let answer = world.deliver(OP_1, &bytes);
@@ -99,17 +102,39 @@ fn a_key_in_the_header_is_believed_only_where_nothing_else_is_known() {
         let opened = envelope::open(&bytes, reader, trust).unwrap();
         assert_eq!(opened.sender_role, Some(Role::OperationalUnit));
     }
-    // The stranger's key and signature under the coordinator's id.
     let own = envelope::seal(&stranger(), &outgoing(&world), &survey());
-    let parsed = Envelope::parse(&own).unwrap();
-    let header = protocol::Header { sender: id_of(&coordinator()), ..parsed.header.clone() };
-    let forged = Envelope::assemble(&codec::encode(&header), &parsed.signature, parsed.body);
-    let refused = envelope::open(&forged, reader, trust).unwrap_err();
-    assert_eq!(refused.reason(), "wrong-signature");
     let imprint = machines::trust::Trust::imprint(world.instance);
+    assert_eq!(envelope::open(&own, reader, &imprint).unwrap().sender_role, None);
+    let forged = in_the_name_of(&coordinator(), &own);
     let refused = envelope::open(&forged, reader, &imprint).unwrap_err();
     assert_eq!(refused.reason(), "unknown-sender", "an id is not claimed without its key");
-    assert_eq!(envelope::open(&own, reader, &imprint).unwrap().sender_role, None);
+}
+
+/// The stranger's message under another sender's id, which its signature covers like all else.
+fn in_the_name_of(member: &Identity, own: &[u8]) -> Vec<u8> {
+    let parsed = Envelope::parse(own).unwrap();
+    let header = codec::encode(&Header { sender: id_of(member), ..parsed.header.clone() });
+    let body = digest::sha256(domain::BODY, &[parsed.body]);
+    let signature = stranger().sign(domain::ENVELOPE, &[header.as_slice(), &body.0].concat());
+    Envelope::assemble(&header, &signature, parsed.body)
+}
+
+#[test]
+fn a_members_key_comes_from_the_manifest_whatever_the_header_says() {
+    let mut world = World::initialised();
+    for kind in [Kind::Command, Kind::UnitReport, Kind::KeystoreReport, Kind::Announcement] {
+        let outgoing = Outgoing { kind, ..outgoing(&world) };
+        let own = envelope::seal(&stranger(), &outgoing, &survey());
+        // What is forged here is signed just as what is genuine.
+        assert_eq!(in_the_name_of(&stranger(), &own), own);
+        for member in [coordinator(), reencryptor(), identity(OP_2 as u8), identity(REC_1 as u8)] {
+            let forged = in_the_name_of(&member, &own);
+            assert_eq!(reason(&mut world, &forged), Some("wrong-signature"), "{kind:?}");
+            let trust = &world.units[OP_1].state().trust;
+            let refused = envelope::open_evidence(&forged, trust).unwrap_err();
+            assert_eq!(refused.reason(), "wrong-signature", "{kind:?} in a certificate");
+        }
+    }
 }
 
 #[test]

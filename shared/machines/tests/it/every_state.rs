@@ -121,7 +121,7 @@ fn command(story: &mut Story, ask: Ask) -> Command {
         What::ClearNamed => {
             let taken = story.world.units[story.unit].state().rotation.as_ref();
             let seen = taken.and_then(|taken| taken.holds.flipped.as_ref());
-            let end = seen.and_then(|seen| seen.end_counter);
+            let end = seen.and_then(|seen| seen.end_nonce);
             step(Step::Clear { certificate: story.flipped(flipped, 5, Some(end.unwrap_or(0))) })
         }
         What::ClearRestored => step(Step::Clear { certificate: story.flipped(flipped, 6, None) }),

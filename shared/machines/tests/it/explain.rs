@@ -661,6 +661,12 @@ fn a_generation_that_is_open_while_nothing_runs_is_named() {
     let mut open = row.active.clone().unwrap();
     (open.state, open.pattern) = (GenerationState::Building, OTHER);
     row.open = Some(open);
+    // One that every unit has cleared cannot be open in the keystore that belongs to them.
+    let restore = "restore the keystore that belongs to these units";
+    assert_eq!(scene.explain().next_command.as_deref(), Some(restore));
+    for unit in &mut scene.units {
+        unit.rotation.as_mut().unwrap().standing = Standing::Aborted;
+    }
     let found = scene.explain();
     assert_eq!(found.code, "rotation-undriven");
     assert_eq!(found.next_command.as_deref(), Some("keyhelm auto-mk-rotate --yes"));

@@ -94,10 +94,13 @@ fn nobody_clears_before_its_hold_is_over_saved_and_named_by_a_later_flipped() {
     assert_eq!(clear(&mut world, &run, 5, &[]).code(), "holding");
     world.now = NOW.plus_ms(HOLD_MS);
     let over = clear(&mut world, &run, 5, &[]);
-    let end = over.report.rotation.unwrap().hold_end_counter.unwrap();
-    assert_eq!((end, over.is_changed), (over.report.state_counter, true), "a save of its own");
-    // The old *flipped*, one that names another unit's end, and one that names another end.
-    for ends in [&[][..], &[(OP_2, end)], &[(OP_1, end - 1)], &[(OP_1, end + 1)]] {
+    let end = over.report.rotation.unwrap().hold_end_nonce.unwrap();
+    assert!(over.is_changed, "a save of its own");
+    // The old *flipped*, one that names another unit's end, one that names another end, and one that was
+    // signed before by whoever could guess the state counter.
+    let counter = over.report.state_counter;
+    let (below, above) = (end.wrapping_sub(1), end.wrapping_add(1));
+    for ends in [&[][..], &[(OP_2, end)], &[(OP_1, below)], &[(OP_1, above)], &[(OP_1, counter)]] {
         let answer = clear(&mut world, &run, 5, ends);
         assert!(!answer.is_changed, "{ends:?}");
         assert!(world.units[OP_1].state().retiring.is_some());
@@ -113,11 +116,11 @@ fn a_keystore_that_was_restored_and_flipped_again_begins_the_hold_anew() {
     let run = promoted(&mut world);
     clear(&mut world, &run, 5, &[]);
     world.now = NOW.plus_ms(HOLD_MS);
-    let end = clear(&mut world, &run, 5, &[]).report.rotation.unwrap().hold_end_counter.unwrap();
+    let end = clear(&mut world, &run, 5, &[]).report.rotation.unwrap().hold_end_nonce.unwrap();
     let again = clear(&mut world, &run, 6, &[(OP_1, end)]).report.rotation.unwrap();
     assert_eq!(again.standing, Standing::Promoted);
     assert_eq!(again.clear_not_before, Some(NOW.plus_ms(2 * HOLD_MS)));
-    assert_eq!(again.hold_end_counter, None);
+    assert_eq!(again.hold_end_nonce, None);
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn the_administrators_end_a_hold_of_this_rotation_only() {
     let answer = world.command(OP_1, Command::EndHold { statement });
     assert!(answer.is_changed);
     // The end is still saved first, and a *flipped* after that wanted.
-    let end = clear(&mut world, &run, 5, &[]).report.rotation.unwrap().hold_end_counter.unwrap();
+    let end = clear(&mut world, &run, 5, &[]).report.rotation.unwrap().hold_end_nonce.unwrap();
     let cleared = clear(&mut world, &run, 5, &[(OP_1, end)]);
     assert_eq!(cleared.report.rotation.unwrap().standing, Standing::Cleared);
 }

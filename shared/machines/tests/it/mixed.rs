@@ -5,6 +5,7 @@
 use machines::rotation::desired::Wanted;
 use machines::rotation::record::{Record, Verdict};
 use machines::rotation::{Effects, Input, Limits, Rotation};
+use protocol::ProcessId;
 use protocol::command::{KeystoreCommand, Step};
 use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
@@ -53,9 +54,27 @@ fn amended(rotation: &mut Rotation, world: &World) -> Effects {
     rotation.handle(world.now, Input::Amended(Box::new(newest), since))
 }
 
+/// Two units abort it, and the other two promote it.
+fn end_differently(world: &mut World, run: &Run) {
+    let certificate = world.unit_certificate();
+    for unit in [OP_1, REC_1] {
+        world.abort(unit, run);
+    }
+    for unit in [OP_2, REC_2] {
+        let certificate = certificate.clone();
+        world.step(unit, run, Step::Promote { certificate });
+    }
+}
+
 /// What is asked at last of whom.
-fn asked(effects: &Effects) -> Vec<(protocol::ProcessId, &'static str)> {
+fn asked(effects: &Effects) -> Vec<(ProcessId, &'static str)> {
     effects.send.iter().map(|wanted| (wanted.to(), wanted.name())).collect()
+}
+
+/// What is asked after everything has waited long enough.
+fn later(rotation: &mut Rotation, world: &mut World) -> Vec<(ProcessId, &'static str)> {
+    world.now = world.now.plus_ms(60_000);
+    asked(&rotation.handle(world.now, Input::Tick))
 }
 
 #[test]
@@ -63,14 +82,7 @@ fn an_amendment_turns_a_verdict_once_and_the_record_says_under_which_manifest() 
     for (goes, turned) in [([OP_2, REC_2], "aborted"), ([OP_1, REC_1], "decided")] {
         let mut world = World::initialised();
         let run = world.committed(Purpose::Rotate, 2);
-        let certificate = world.unit_certificate();
-        for unit in [OP_1, REC_1] {
-            world.abort(unit, &run);
-        }
-        for unit in [OP_2, REC_2] {
-            let certificate = certificate.clone();
-            world.step(unit, &run, Step::Promote { certificate });
-        }
+        end_differently(&mut world, &run);
         let aborted = Verdict::Aborted { because: "asked".to_owned() };
         let saved = if turned == "aborted" { Verdict::Decided } else { aborted };
         let mut rotation = rotation(&world, &run, saved.clone());
@@ -87,6 +99,32 @@ fn an_amendment_turns_a_verdict_once_and_the_record_says_under_which_manifest() 
             Verdict::Aborted { .. } => "aborted",
         };
         assert_eq!((found, rotation.record().verdict_under), (turned, Some(2)));
+    }
+}
+
+#[test]
+fn units_on_both_sides_are_asked_at_most_how_they_stand_whatever_the_verdict_is() {
+    let aborted = Verdict::Aborted { because: "asked".to_owned() };
+    for verdict in [Verdict::Open, Verdict::Decided, aborted] {
+        for first in [[OP_1, OP_2], [OP_2, OP_1]] {
+            let mut world = World::initialised();
+            let run = world.committed(Purpose::Rotate, 2);
+            end_differently(&mut world, &run);
+            let mut rotation = rotation(&world, &run, verdict.clone());
+            let effects = hear(&mut rotation, &mut world, &first);
+            let rest = [REC_1, REC_2].map(|unit| (unit_id(unit), "survey"));
+            let gate = (id_of(&reencryptor()), "abort");
+            let mut expected = [&[gate][..], &rest].concat();
+            let at_once = asked(&effects);
+            assert!(at_once.iter().all(|one| expected.contains(one)), "{verdict:?}: {at_once:?}");
+            assert_eq!(later(&mut rotation, &mut world), expected, "{verdict:?}");
+            hear(&mut rotation, &mut world, &[REC_1, REC_2]);
+            expected.truncate(1);
+            assert_eq!(later(&mut rotation, &mut world), expected, "{verdict:?}");
+            hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
+            assert_eq!(later(&mut rotation, &mut world), [], "{verdict:?}: all is said");
+            assert_eq!((&rotation.record().verdict, rotation.is_ended()), (&verdict, false));
+        }
     }
 }
 
@@ -116,9 +154,8 @@ fn a_decided_rotation_that_a_unit_has_aborted_lets_keys_be_served_until_that_uni
     let effects = hear(&mut rotation, &mut world, &ALL);
     let units = ALL.map(unit_id);
     assert!(asked(&effects).iter().all(|(who, _)| !units.contains(who)), "{:?}", asked(&effects));
-    world.now = world.now.plus_ms(60_000);
-    let effects = rotation.handle(world.now, Input::Tick);
-    assert_eq!(asked(&effects), [(id_of(&reencryptor()), "abort")], "so that its gate opens");
+    let gate = (id_of(&reencryptor()), "abort");
+    assert_eq!(later(&mut rotation, &mut world), [gate], "so that its gate opens");
 
     hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
     world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);

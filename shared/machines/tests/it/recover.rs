@@ -6,6 +6,7 @@
 use crypto::domain;
 use crypto::master_key::MasterKey;
 use crypto::transfer::{TransferInfo, TransferPurpose};
+use machines::leave::{self, LeaveRefusal};
 use machines::unit::Unit;
 use machines::unit::state::UnitState;
 use protocol::certificate::Certificate;
@@ -212,6 +213,38 @@ fn only_a_quorum_gives_such_an_order() {
         let order = SignedOrder { bytes: bytes.clone(), authority };
         let answer = world.refuses(unit, Command::Inspect { order }, "no-leave");
         assert!(answer.text().contains("it leaves rotations only"), "{}", answer.text());
+    }
+}
+
+#[test]
+fn a_standing_order_leaves_plain_rotations_only_and_none_that_carries_keys_in_quarantine() {
+    let mut world = World::initialised();
+    let under_it = |world: &World, change: fn(&mut Order)| {
+        let mut order = world.order(Purpose::Rotate, 2);
+        change(&mut order);
+        let bytes = codec::encode(&order);
+        SignedOrder { authority: by_standing_order(world, &bytes), bytes }
+    };
+    let beyond: [Change; 5] = [
+        ("quarantined", |it| it.quarantined = vec![KeyId::from_bytes([1; 16])], "quarantine"),
+        ("joining", |it| it.joining = vec![unit_id(OP_1)], "units that join"),
+        ("a hold", |it| it.hold_after_commit_s = 1, "other holds"),
+        ("another hold", |it| it.hold_before_clear_s = 1, "other holds"),
+        ("purpose", |it| it.purpose = Purpose::Initialise, "rotations only"),
+    ];
+    for (name, change, why) in beyond {
+        let order = under_it(&world, change);
+        let refused = leave::verify(&order, &world.units[OP_1].state().trust).unwrap_err();
+        let is_for_it = matches!(&refused, LeaveRefusal::NotCovered(it) if it.contains(why));
+        assert!(is_for_it, "{name}: {refused}");
+        for unit in ALL {
+            let answer = world.refuses(unit, Command::Inspect { order: order.clone() }, "no-leave");
+            assert_eq!(answer.text(), refused.to_string());
+        }
+    }
+    let order = under_it(&world, |_| {});
+    for unit in ALL {
+        assert_eq!(world.command(unit, Command::Inspect { order: order.clone() }).code(), "taken");
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use machines::conductor::{Answer, Ask, Conductor, Effects, Input, StartAsk, Times};
 use machines::leave;
 use machines::rotation::precheck::MAX_SKEW_MS;
+use machines::rotation::record::{Record, Verdict};
 use machines::trust::Trust;
 use protocol::codec;
 use protocol::command::{Command, KeystoreCommand};
@@ -396,6 +397,30 @@ fn a_rotation_that_a_unit_has_promoted_is_gone_on_with() {
         assert_ne!(taken.standing, Standing::Aborted, "promoted elsewhere: never aborted");
     }
     assert_eq!(stage.conductor.rotation().unwrap().reference(), &run.reference);
+}
+
+/// An old record of a rotation that is long over, and who knows it better was silent at the start.
+#[test]
+fn a_rotation_that_a_unit_has_left_behind_is_closed_when_it_speaks() {
+    let mut world = World::initialised();
+    let run = world.whole_rotation(Purpose::Rotate, 2);
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    world.abort(OP_1, &later);
+    let mut stage = Stage::of(world);
+    stage.silent = Some(OP_1);
+    let mut record =
+        Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), stage.now);
+    (record.verdict, record.verdict_under) = (Verdict::Decided, Some(1));
+    record.to = Some(run.to);
+    let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, Some(record));
+    stage.settle(effects);
+    stage.now = stage.conductor.next_tick().unwrap();
+    stage.tick();
+    assert!(stage.conductor.is_rotating(), "nobody who was heard has gone on");
+    stage.silent = None;
+    stage.now = stage.now.plus_ms(60_000);
+    stage.tick();
+    assert!(!stage.conductor.is_rotating(), "{:?}", stage.conductor.rotation());
 }
 
 #[test]

@@ -93,7 +93,7 @@ made! {
     }
     UnitRotation {
         order, standing, signed_order, offer, promote_not_before, clear_not_before,
-        hold_end_counter,
+        hold_end_nonce,
     }
     UnopenedRow { version, key, reason }
     WrappedRow { version, key, attributes, blob }

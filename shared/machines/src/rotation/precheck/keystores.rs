@@ -3,6 +3,7 @@
 use protocol::keystore::KeystoreRow;
 use protocol::manifest::Manifest;
 use protocol::order::Purpose;
+use protocol::report::Standing;
 use protocol::{Pattern, Role, RotationId};
 
 use super::{Findings, Surveyed, TAKE_UP, reference};
@@ -93,8 +94,11 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
     }
 }
 
-/// Whether a unit has the rotation's order: with it, a coordinator that starts ends the rotation.
+/// Whether a unit has the rotation's order and has not cleared: with it, a coordinator that starts ends
+/// the rotation.
 fn is_known(rotation: RotationId, surveyed: &Surveyed<'_>) -> bool {
     let orders = surveyed.units.iter().filter_map(|(report, _)| report.rotation.as_ref());
-    orders.into_iter().any(|found| found.order.rotation == rotation)
+    orders
+        .into_iter()
+        .any(|found| found.order.rotation == rotation && found.standing != Standing::Cleared)
 }

@@ -112,7 +112,7 @@ pub fn flipped(
     let row = report.row.as_mut().unwrap();
     row.active.as_mut().unwrap().id = GenerationId::from_bytes([id; 16]);
     row.rotation.as_mut().unwrap().standing = standing;
-    report.hold_ends = named.into_iter().map(|counter| (unit_id(unit), counter)).collect();
+    report.hold_ends = named.into_iter().map(|nonce| (unit_id(unit), nonce)).collect();
     let envelopes = vec![world.keystore_envelope(&reencryptor(), &report)];
     Certificate { envelopes, manifests: Vec::new() }
 }

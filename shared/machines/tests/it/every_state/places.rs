@@ -216,8 +216,8 @@ fn in_rotation(
             (0, None) => At::Promoted,
             (0, Some(_)) => panic!("a hold that the order does not have"),
             (_, None) => At::PromotedWithHold,
-            (_, Some(SeenFlipped { generations: _, clear_not_before, end_counter })) => {
-                match end_counter {
+            (_, Some(SeenFlipped { generations: _, clear_not_before, end_nonce })) => {
+                match end_nonce {
                     Some(_) => At::HoldEndSaved,
                     None if *clear_not_before > now => At::HoldBeforeClear,
                     None => At::HoldBeforeClearOver,

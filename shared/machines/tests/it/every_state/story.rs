@@ -257,7 +257,7 @@ fn ends(
         let certificate = flipped(world, run, standing, 5, (unit, named));
         let answer = world.step(unit, run, Step::Clear { certificate });
         assert_eq!(answer.code(), "taken", "{}", answer.text());
-        answer.report.state_counter
+        answer.report.rotation.unwrap().hold_end_nonce
     };
     if plot == Plot::WithHolds {
         saved.insert(At::PromotedWithHold, world.state_bytes(unit));
@@ -267,7 +267,7 @@ fn ends(
         world.now = AFTER_HOLD;
         let end = clear(world, None);
         saved.insert(At::HoldEndSaved, world.state_bytes(unit));
-        clear(world, Some(end));
+        clear(world, end);
     } else {
         keep(saved, world, unit, plot, At::Promoted, At::JoiningPromoted);
         clear(world, None);

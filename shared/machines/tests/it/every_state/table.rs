@@ -160,12 +160,14 @@ fn up_to_date(kind: Kind, at: At, ask: Ask) -> Outcome {
             end_hold(at, which, ask.what)
         }
         What::Remind => match at {
-            At::Cleared | At::Recovered | At::Given => Same,
+            // As often saved as the report says, and as far: its counter rises above it.
+            At::Cleared | At::Recovered | At::Given => to(at),
             At::Removed => to(At::Removed),
             before => Outcome::To(Which::This, Place::set_back(before)),
         },
         What::RemindOlder => match at {
             At::Imprint => Outcome::To(Which::This, Place::set_back(at)),
+            At::Enrolled | At::Settled => to(at),
             _ => Same,
         },
         What::RemindOfOther | What::RemindForged => No("reminder-refused"),
