@@ -105,7 +105,7 @@ impl World {
     /// Whoever stands in the way of a good end is taken out, where the others can do without. Whether
     /// somebody was.
     pub(crate) fn administrate(&mut self) -> bool {
-        match self.to_remove() {
+        match self.whom_to_remove() {
             Some(whom) => {
                 self.remove(&whom);
                 true
@@ -151,7 +151,7 @@ impl World {
         self.can_go(&aborted) || self.can_go(&promoted)
     }
 
-    fn to_remove(&mut self) -> Option<Vec<ProcessId>> {
+    fn whom_to_remove(&mut self) -> Option<Vec<ProcessId>> {
         let waits = |unit: &UnitNode| unit.set_back_at.plus_ms(PATIENCE_MS) > self.now;
         let gone: Vec<_> = self
             .units
