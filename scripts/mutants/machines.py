@@ -442,13 +442,6 @@ MUTANTS = [
         needs=(TESTS,),
     ),
     Mutant(
-        "a unit that has saved as often again is reminded too",
-        MACHINES + "unit/set_back.rs",
-        "        if counter < self.state.counter ||",
-        "        if counter <= self.state.counter ||",
-        needs=(TESTS,),
-    ),
-    Mutant(
         "a generation that is open for another pattern goes first",
         MACHINES + "rotation/desired.rs",
         "            is_open && found.to != to\n",
@@ -467,6 +460,20 @@ MUTANTS = [
         MACHINES + "conductor/taking_up.rs",
         "        running.is_some_and(|found| report.last_number() > found.reference().number)\n",
         "        running.is_some_and(|found| report.last_number() < found.reference().number && false)\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a keystore that lacks a manifest is ended under the epoch that it knows",
+        MACHINES + "conductor/sealing.rs",
+        "is_abort && said.manifest_serial < epoch.manifest_serial",
+        "is_abort && said.manifest_serial > epoch.manifest_serial",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a flipped keystore takes what amends nothing, and no bad amendment",
+        MACHINES + "rewrap.rs",
+        "    let is_over = found.standing == KeystoreStanding::Flipped\n        && !",
+        "    let is_over = found.standing == KeystoreStanding::Flipped\n        || !",
         needs=(TESTS,),
     ),
     Mutant(

@@ -143,8 +143,9 @@ pub struct Rotation {
     pending_abort: Option<PendingAbort>,
     reseals: u32,
     amendments: Vec<SignedManifest>,
-    /// Units whose state was set back, with the highest state counter from before.
-    set_back: BTreeMap<ProcessId, u64>,
+    /// Units whose state was set back, with the highest state counter from before, and the unit's
+    /// clock when it showed.
+    set_back: BTreeMap<ProcessId, (u64, UnixMillis)>,
     holds_until: Option<UnixMillis>,
     /// Whether every unit counts the hold that is on, which has been told then.
     is_hold_told: bool,
@@ -388,8 +389,9 @@ impl Rotation {
         effects: &mut Effects,
     ) {
         let Some(asked) = self.asked.get_mut(&who) else { return };
-        asked.refusal.clone_from(&refusal);
+        // It stands until the command is done: an answer to a survey says nothing of it.
         let Some(refusal) = refusal else { return };
+        asked.refusal = Some(refusal.clone());
         let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
         match refusal.code.as_str() {
             "stale-epoch" | "epoch-ahead" | "busy" | "not-bound" | "holding" | "not-flipped" => {}

@@ -13,20 +13,24 @@ impl Rotation {
         let unit = report.unit;
         let held = self.units.remove(&unit).map(|held| held.report.state_counter);
         let kept = self.record.latest.iter().find(|latest| latest.unit == unit);
-        let highest = self.set_back.entry(unit).or_default();
+        let known = self.set_back.entry(unit).or_insert((0, report.facts.clock));
         let before = held.into_iter().chain(kept.map(|latest| latest.state_counter)).max();
-        *highest = before.unwrap_or_default().max(*highest);
+        known.0 = before.unwrap_or_default().max(known.0);
     }
 
     /// Whether this was said before the unit's state was set back, and comes late. One that counts
-    /// higher than anything from before has come as far again.
+    /// higher than anything from before has come as far again; so has one that counts as high, where
+    /// its own clock says that it was signed since: it has saved as often again.
     pub(super) fn is_from_before(&mut self, report: &UnitReport) -> bool {
-        let Some(highest) = self.set_back.get(&report.unit).copied() else { return false };
+        let Some((highest, noted)) = self.set_back.get(&report.unit).copied() else {
+            return false;
+        };
         if report.set_back_from.is_some() {
             return false;
         }
         let held = self.units.get(&report.unit).map(|held| held.report.state_counter);
-        if report.state_counter > highest {
+        let is_since = report.facts.clock > noted;
+        if report.state_counter > highest || (report.state_counter == highest && is_since) {
             self.set_back.remove(&report.unit);
             return false;
         }

@@ -42,9 +42,7 @@ impl Reminder {
 }
 
 impl Unit {
-    /// Takes a report of its own, signed by itself, with a higher state counter than it has, or with
-    /// the same one: it may have been set back and have saved as often again, and its own word cannot
-    /// be told from what it said before. Where it is as far, its counter rises above both at once.
+    /// Takes a report of its own, signed by itself, with a higher state counter than it has.
     pub(super) fn remind(&mut self, bytes: &[u8]) -> Result<Done, UnitRefusal> {
         let refuse = |reason| Err(UnitRefusal::Reminder(reason));
         let Ok(opened) = envelope::open_own(bytes, &self.identity.public_key()) else {
@@ -57,9 +55,8 @@ impl Unit {
             Ok(report) if is_own => report,
             _ => return refuse("it is no report of this unit"),
         };
-        let counter = report.state_counter;
-        let known = self.state.reminder.as_ref().map(|held| held.report.state_counter);
-        if counter < self.state.counter || known.is_some_and(|known| counter <= known) {
+        let known = self.state.reminder.as_ref().map_or(0, |held| held.report.state_counter);
+        if report.state_counter <= self.state.counter.max(known) {
             return Ok(Done::BEFORE);
         }
         let reminder = Reminder { envelope: bytes.to_vec(), report };

@@ -152,7 +152,11 @@ impl Stage {
     fn reencrypted(&mut self, bytes: &[u8]) -> Vec<u8> {
         let envelope = Envelope::parse(bytes).unwrap();
         let mut said = None;
+        let is_ahead = envelope.header.epoch.manifest_serial > self.serial;
         match codec::decode(envelope.body).unwrap() {
+            // As `rewrap` judges: no epoch of a manifest that is not taken, no manifest while it is open.
+            KeystoreCommand::Abort { .. } if is_ahead => {}
+            KeystoreCommand::TakeManifest { .. } if self.row.open.is_some() => {}
             KeystoreCommand::Abort { order } => {
                 let (order, reference) = leave::read(&order).unwrap();
                 let from_to = (order.from, Pattern([0; 32]));
@@ -381,6 +385,29 @@ fn a_keystore_left_open_by_units_that_have_all_aborted_is_ended_too() {
         }
         assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
     }
+}
+
+/// It takes no manifest while it is open, and no epoch of a manifest that it has not taken.
+#[test]
+fn a_keystore_left_open_while_the_others_took_a_manifest_is_ended_under_the_epoch_that_it_knows() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    for unit in ALL {
+        assert_eq!(world.abort(unit, &run).code(), "taken");
+    }
+    world.next_manifest(&ALL);
+    for unit in ALL {
+        world.take_manifests(unit);
+    }
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    restarted(&mut stage);
+    for _ in 0..3 {
+        stage.now = stage.now.plus_ms(60_000);
+        stage.tick();
+    }
+    assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
+    assert_eq!(stage.serial, 2, "and then it takes the manifest");
 }
 
 #[test]

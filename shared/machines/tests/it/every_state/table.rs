@@ -160,14 +160,12 @@ fn up_to_date(kind: Kind, at: At, ask: Ask) -> Outcome {
             end_hold(at, which, ask.what)
         }
         What::Remind => match at {
-            // As often saved as the report says, and as far: its counter rises above it.
-            At::Cleared | At::Recovered | At::Given => to(at),
+            At::Cleared | At::Recovered | At::Given => Same,
             At::Removed => to(At::Removed),
             before => Outcome::To(Which::This, Place::set_back(before)),
         },
         What::RemindOlder => match at {
             At::Imprint => Outcome::To(Which::This, Place::set_back(at)),
-            At::Enrolled | At::Settled => to(at),
             _ => Same,
         },
         What::RemindOfOther | What::RemindForged => No("reminder-refused"),
