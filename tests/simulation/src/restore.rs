@@ -60,21 +60,24 @@ impl World {
         self.after(pause, Event::Restore);
     }
 
-    /// Every unit has promoted and none has seen the end of its hold.
+    /// Every unit has promoted, none has seen the end of its hold, and the keystore has flipped in the same
+    /// rotation: no older copy stands in its place already.
     fn is_holding_before_clear(&self) -> bool {
+        let flipped =
+            self.store.row.rotation.as_ref().filter(|it| it.standing == KeystoreStanding::Flipped);
+        let Some(flipped) = flipped.map(|it| it.rotation) else { return false };
         let is_holding = |unit: &UnitNode| {
             let state = unit.saved_state();
             state.rotation.as_ref().is_some_and(|taken| {
                 let seen = taken.holds.flipped.as_ref();
                 taken.standing == Standing::Promoted
+                    && taken.reference.rotation == flipped
                     && taken.order.hold_before_clear_s > 0
                     && seen.is_none_or(|seen| seen.end_nonce.is_none())
             })
         };
         let mut members = self.units.iter().filter(|unit| !unit.is_removed);
-        let rotation = self.store.row.rotation.as_ref();
-        let is_flipped = rotation.is_some_and(|it| it.standing == KeystoreStanding::Flipped);
-        is_flipped && members.all(|unit| unit.counts() && is_holding(unit))
+        members.all(|unit| unit.counts() && is_holding(unit))
     }
 
     fn is_quiet(&self) -> bool {

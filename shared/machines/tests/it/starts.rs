@@ -17,7 +17,7 @@ use protocol::keystore::{
 };
 use protocol::order::{Order, Purpose, SignedOrder};
 use protocol::page::{KeyCheck, KeyCheckEnd, UnopenedRow};
-use protocol::report::{Answering, KeystoreReport, Standing};
+use protocol::report::{Answering, KeystoreReport, Refusal, Standing};
 use protocol::{CheckId, Digest, Epoch, GenerationId, Pattern, UnixMillis};
 
 use crate::world::{
@@ -151,12 +151,15 @@ impl Stage {
     /// The reencryptor obeys an abort, takes a manifest, and reports.
     fn reencrypted(&mut self, bytes: &[u8]) -> Vec<u8> {
         let envelope = Envelope::parse(bytes).unwrap();
-        let mut said = None;
+        let (mut said, mut refusal) = (None, None);
         let is_ahead = envelope.header.epoch.manifest_serial > self.serial;
         match codec::decode(envelope.body).unwrap() {
             // As `rewrap` judges: no epoch of a manifest that is not taken, no manifest while it is open.
             KeystoreCommand::Abort { .. } if is_ahead => {}
-            KeystoreCommand::TakeManifest { .. } if self.row.open.is_some() => {}
+            KeystoreCommand::TakeManifest { .. } if self.row.open.is_some() => {
+                let (code, text) = ("manifest-refused".to_owned(), "it is open".to_owned());
+                refusal = Some(Refusal { code, text });
+            }
             KeystoreCommand::Abort { order } => {
                 let (order, reference) = leave::read(&order).unwrap();
                 let from_to = (order.from, Pattern([0; 32]));
@@ -174,7 +177,7 @@ impl Stage {
             receipts_digest: None,
             hold_ends: Vec::new(),
             unopened: Vec::new(),
-            answering: Some(Answering { message: envelope.header.id, refusal: None }),
+            answering: Some(Answering { message: envelope.header.id, refusal }),
             clock: self.now,
             check: said,
         };
