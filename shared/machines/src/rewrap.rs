@@ -289,7 +289,8 @@ pub struct DoneChunk {
     pub rows: Rows,
 }
 
-/// Checks a unit's answer against the page that was asked: every field of the receipt, and both
+/// Checks a unit's answer against the page that was asked: what the receipt says of it (its rotation by the
+/// order's digest), and both
 /// digests computed anew over what was sent and what came back.
 pub fn judge_answer(
     page: &RewrapPage,
