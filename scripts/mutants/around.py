@@ -53,7 +53,7 @@ MUTANTS = [
     Mutant(
         "a message is acknowledged after the save",
         BUS + "driver.rs",
-        "                let settled = finish(bus, handler, outcome).await?;\n"
+        "                conclude(bus, handler, outcome, &mut deferred).await?;\n"
         "                fail_points::reach(fail_points::Place::Published);\n"
         "                match (dead, defer) {\n"
         "                    (Some(reason), _) => delivery.bury(bus, reason).await,\n"
@@ -65,7 +65,7 @@ MUTANTS = [
         "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n"
         "                    (None, None) => delivery.ack().await,\n"
         "                }\n"
-        "                let settled = finish(bus, handler, outcome).await?;\n",
+        "                conclude(bus, handler, outcome, &mut deferred).await?;\n",
         needs=(of("bus"),),
     ),
     Mutant(

@@ -85,39 +85,43 @@ pub async fn run<H: Handler>(
                 let outcome = handler.handle(delivery.received()).await;
                 let (dead, defer) = (outcome.dead, outcome.defer);
                 fail_points::reach(fail_points::Place::Handled);
-                let settled = finish(bus, handler, outcome).await?;
+                conclude(bus, handler, outcome, &mut deferred).await?;
                 fail_points::reach(fail_points::Place::Published);
                 match (dead, defer) {
                     (Some(reason), _) => delivery.bury(bus, reason).await,
                     (None, Some(number)) => _ = deferred.insert(number, delivery),
                     (None, None) => delivery.ack().await,
                 }
-                acknowledge(&mut deferred, settled).await;
                 fail_points::reach(fail_points::Place::Acked);
             }
             ask = asks.recv(), if has_asks => match ask {
                 Some(ask) => {
                     let outcome = handler.ask(ask).await;
-                    let settled = finish(bus, handler, outcome).await?;
-                    acknowledge(&mut deferred, settled).await;
+                    conclude(bus, handler, outcome, &mut deferred).await?;
                 }
                 None => has_asks = false,
             },
             () = wait => {
                 let outcome = handler.tick().await;
-                let settled = finish(bus, handler, outcome).await?;
-                acknowledge(&mut deferred, settled).await;
+                conclude(bus, handler, outcome, &mut deferred).await?;
             }
         }
     }
 }
 
-async fn acknowledge(deferred: &mut BTreeMap<u64, Delivery>, settled: Vec<u64>) {
-    for number in settled {
-        if let Some(delivery) = deferred.remove(&number) {
-            delivery.ack().await;
-        }
+/// Saves, publishes, and acknowledges the deferred messages that are answered by it.
+async fn conclude<H: Handler>(
+    bus: &Bus,
+    handler: &mut H,
+    mut outcome: Outcome,
+    deferred: &mut BTreeMap<u64, Delivery>,
+) -> Result<(), SaveError> {
+    let settled = std::mem::take(&mut outcome.settle);
+    finish(bus, handler, outcome).await?;
+    for delivery in settled.iter().filter_map(|number| deferred.remove(number)) {
+        delivery.ack().await;
     }
+    Ok(())
 }
 
 /// The next message of any queue; none when one of them is closed for good.
@@ -126,13 +130,12 @@ async fn receive_any(consumers: &mut [Consumer]) -> Option<Delivery> {
     select_all(waiting).await.0
 }
 
-/// Saves, then publishes and answers, what a handler has decided. Returns which deferred messages are
-/// answered by it.
+/// Saves, then publishes and answers, what a handler has decided.
 pub async fn finish<H: Handler>(
     bus: &Bus,
     handler: &mut H,
     outcome: Outcome,
-) -> Result<Vec<u64>, SaveError> {
+) -> Result<(), SaveError> {
     if outcome.is_changed {
         handler.save().await?;
         metric::count(metric::STATE_SAVES, &[]);
@@ -153,5 +156,5 @@ pub async fn finish<H: Handler>(
             Err(error) => tracing::warn!(%error, "a message was not confirmed"),
         }
     }
-    Ok(outcome.settle)
+    Ok(())
 }

@@ -117,7 +117,8 @@ pub struct ManifestView {
     pub standing_order: Option<StandingOrder>,
 }
 
-/// `POST /v1/instances/{i}/manifests`.
+/// `POST /v1/instances/{i}/manifests`: a [`SignedManifest`]'s fields, written out so that an error names
+/// the one that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestRequest {
     /// As in [`SignedManifest`].

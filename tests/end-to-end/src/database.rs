@@ -49,6 +49,19 @@ impl Database {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// Changes the last byte of a key's blob in a table of wrapped keys, or changes it back.
+    pub async fn flip_bit(&self, table: &str, key: &str) -> anyhow::Result<()> {
+        let client = connect(&self.url).await?;
+        let sql = format!(
+            "UPDATE {table} SET blob = set_byte(blob, octet_length(blob) - 1,
+             get_byte(blob, octet_length(blob) - 1) # 1) WHERE key = $1"
+        );
+        let key: uuid::Uuid = key.parse()?;
+        let changed = client.execute(&sql, &[&key]).await?;
+        anyhow::ensure!(changed == 1, "{changed} rows of {table} are key {key}'s");
+        Ok(())
+    }
+
     /// Every column of every row of every table, as bytes: for whoever looks for what must not be
     /// there.
     pub async fn everything(&self) -> anyhow::Result<Vec<u8>> {

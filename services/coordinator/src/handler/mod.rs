@@ -228,7 +228,7 @@ impl Coordinator {
         {
             // Where another coordinator has taken the lease, the save of this new epoch is refused,
             // nothing of it is sent, and the process waits for its turn (`boot`).
-            let renewed = instance.conductor.lease_renewed(service::now(), &mut self.rng);
+            let renewed = instance.conductor.survey_anew(service::now(), &mut self.rng);
             self.apply(id, renewed, outcome);
         }
     }

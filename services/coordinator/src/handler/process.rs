@@ -113,7 +113,7 @@ impl Handler for Coordinator {
                     let _ = waiter.send(request::unknown_instance_answer());
                     return outcome;
                 }
-                _ = self.put(id, Waiter::Local(waiter), asker, *ask, &mut outcome);
+                self.put(id, Waiter::Local(waiter), asker, *ask, &mut outcome);
             }
             LocalAsk::Survey(id, waiter) => self.survey(id, vec![waiter], &mut outcome),
             LocalAsk::See(id, look) => {

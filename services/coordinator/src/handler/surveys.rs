@@ -35,7 +35,7 @@ impl Coordinator {
         let since = service::now();
         instance.survey = Some(Survey { since, waiters, next: Vec::new() });
         let asker = Asker { actor: String::new(), remember_as: None };
-        _ = self.put(id, Waiter::Survey, asker, Ask::Look, outcome);
+        self.put(id, Waiter::Survey, asker, Ask::Look, outcome);
     }
 
     /// Everybody has answered, or the time is up.

@@ -7,7 +7,7 @@ use protocol::order::Purpose;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::api::{json, problem};
+use crate::api::{PATIENCE, json, problem};
 use crate::founding::{draft, founded, path, rotated, start};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,15 @@ async fn a_second_start_joins_the_rotation_that_runs_and_events_tell_it_to_its_e
     let second: Started = json(response, StatusCode::OK).await;
     assert!(second.joined);
     assert_eq!(second.rotation.unwrap().rotation, rotation);
-    let waiting: RotationView = cluster.api.read(&place_of(rotation)).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let waiting = loop {
+        // The others may not have answered yet.
+        let view: RotationView = cluster.api.read(&place_of(rotation)).await;
+        match view.waiting_for.len() {
+            1 => break view,
+            _ => assert!(tokio::time::Instant::now() < deadline, "{:?}", view.waiting_for),
+        }
+    };
     assert_eq!(waiting.phase, Phase::Inspect);
     assert_eq!(waiting.waiting_for[0].name, "op-1");
     let mut events = cluster.api.follow(rotation, None).await;

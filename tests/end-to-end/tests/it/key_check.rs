@@ -2,12 +2,11 @@
 //! named and stops it, or is carried in quarantine by an order that names it; a plan holds only as long
 //! as nothing has moved. Method: a bit is flipped in PostgreSQL, and the commands are run as people do.
 
+use end_to_end::Cluster;
 use end_to_end::Flavour;
 use end_to_end::cluster::text_of;
 use end_to_end::keys::Client;
-use end_to_end::{Cluster, database};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{started, words};
 
@@ -15,15 +14,9 @@ const KEYS: usize = 60;
 
 /// Changes the last byte of a key's blob in the active generation, or changes it back.
 async fn flip_bit(cluster: &Cluster, key: &str) {
-    let client = database::connect(&cluster.database.url).await.unwrap();
     let tables = cluster.database.wrapped_tables().await.unwrap();
     let [table] = &tables[..] else { panic!("{tables:?}") };
-    let sql = format!(
-        "UPDATE {table} SET blob = set_byte(blob, octet_length(blob) - 1,
-         get_byte(blob, octet_length(blob) - 1) # 1) WHERE key = $1"
-    );
-    let key: Uuid = key.parse().unwrap();
-    assert_eq!(client.execute(&sql, &[&key]).await.unwrap(), 1);
+    cluster.database.flip_bit(table, key).await.unwrap();
 }
 
 /// The line of this type that a command prints with `--json`.

@@ -4,39 +4,30 @@
 
 use std::time::{Duration, Instant};
 
-use end_to_end::cluster::{INSTANCE, text_of};
+use end_to_end::cluster::text_of;
 use end_to_end::keys::Client;
 use end_to_end::process::PATIENCE;
-use end_to_end::{Cluster, Flavour, database};
-use serde_json::Value;
-use uuid::Uuid;
+use end_to_end::{Cluster, Flavour};
 
 use crate::gate::{hold, until_phase};
+use crate::recover::explained;
 use crate::{started, words};
 
 const ROTATE: &str = "auto-mk-rotate --mode online --yes --passphrase-file passphrase";
 
 /// Changes the last byte of a key's blob in the newest generation, or changes it back.
 async fn flip_bit(cluster: &Cluster, key: &str) {
-    let client = database::connect(&cluster.database.url).await.unwrap();
     let tables = cluster.database.wrapped_tables().await.unwrap();
     let number = |table: &String| table.rsplit('_').next().unwrap().parse::<u32>().unwrap();
     let newest = tables.iter().max_by_key(|table| number(table)).unwrap();
-    let sql = format!(
-        "UPDATE {newest} SET blob = set_byte(blob, octet_length(blob) - 1,
-         get_byte(blob, octet_length(blob) - 1) # 1) WHERE key = $1"
-    );
-    let key: Uuid = key.parse().unwrap();
-    assert_eq!(client.execute(&sql, &[&key]).await.unwrap(), 1);
+    cluster.database.flip_bit(newest, key).await.unwrap();
 }
 
 /// The keys that do not open are named, and what comes of it.
 async fn until_named(cluster: &Cluster, key: &str) {
     let until = Instant::now() + PATIENCE;
     loop {
-        let path = format!("/v1/instances/{INSTANCE}/explain");
-        let found: Value = cluster.get(&path).await.unwrap();
-        let said = found.to_string();
+        let said = explained(cluster).await.to_string();
         if said.contains("were written while the rotation ran") && said.contains(key) {
             return;
         }

@@ -21,7 +21,7 @@ async fn forgets(cluster: &mut Cluster, name: &str) {
     cluster.process(name).unwrap().start().unwrap();
 }
 
-async fn explained(cluster: &Cluster) -> Value {
+pub async fn explained(cluster: &Cluster) -> Value {
     cluster.get(&format!("/v1/instances/{INSTANCE}/explain")).await.unwrap()
 }
 
