@@ -45,7 +45,9 @@ impl Identity {
 
     /// Signs a message in a domain.
     pub fn sign(&self, domain: &str, message: &[u8]) -> Signature {
-        Signature(self.signing.sign(&framed(domain, message)).to_bytes())
+        let signature = Signature(self.signing.sign(&framed(domain, message)).to_bytes());
+        remembered::made(&self.public_key(), domain, message, &signature);
+        signature
     }
 }
 
