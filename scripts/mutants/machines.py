@@ -451,8 +451,8 @@ MUTANTS = [
     Mutant(
         "a keystore that is open in an ended order is closed",
         MACHINES + "rotation/recovery.rs",
-        "(found.order.number == highest || can_abort || is_left_open)",
-        "(found.order.number == highest || can_abort || is_left_open && can_abort)",
+        "                Standing::Aborted => is_left_open,\n",
+        "                Standing::Aborted => false,\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -530,6 +530,45 @@ MUTANTS = [
         MACHINES + "unit/recover.rs",
         "        certificate::verify_recovered(certificate, reference, recovery.target, pattern, trust)?;\n",
         "        let _ = (certificate, reference, pattern, trust);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a generation opens only where every unit has committed",
+        MACHINES + "rewrap.rs",
+        "    certificate::verify_opening(certificate, &reference, to, trust)?;\n",
+        "    let _ = (certificate, to);\n",
+    ),
+    Mutant(
+        "an opening needs a unit that can still re-wrap",
+        MACHINES + "certificate.rs",
+        "    match seen.values().any(can_rewrap) {\n",
+        "    match seen.values().any(can_rewrap) || !seen.is_empty() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an order that no unit has taken ends nothing in a keystore",
+        MACHINES + "gate.rs",
+        "    if !request.is_taken {\n",
+        "    if !request.is_taken && row.open.is_none() {\n",
+    ),
+    Mutant(
+        "an abort waits for nobody who has taken another order of the same number",
+        "shared/protocol/src/report.rs",
+        "            .is_some_and(|taken| taken.order != *order && taken.order.number >= order.number)\n",
+        "            .is_some_and(|taken| taken.order != *order && taken.order.number > order.number)\n",
+    ),
+    Mutant(
+        "a record rebuilt from some reports is aborted only after a round of inspect",
+        MACHINES + "conductor/taking_up.rs",
+        "            Verdict::Aborted { because } if !is_sure => Some(because.clone()),\n",
+        "            Verdict::Aborted { because } if !is_sure && because.is_empty() => Some(because.clone()),\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a rotation is not done while a unit knows itself to be set back",
+        MACHINES + "rotation/desired.rs",
+        "    short.extend(view.unit_ids().filter(is_set_back));\n",
+        "    short.extend(view.unit_ids().filter(is_set_back).take(0));\n",
         needs=(TESTS,),
     ),
 ]

@@ -7,7 +7,7 @@ use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::envelope::Header;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
-use protocol::{CheckId, GenerationId, Pattern};
+use protocol::{CheckId, GenerationId};
 use telemetry::trace::Context;
 
 use crate::check::{Check, CheckSetting};
@@ -52,13 +52,13 @@ impl Reencryptor {
                 let dropped = self.store.drop_retired(self.instance, *order, epoch).await;
                 dropped.map(|_| ()).map_err(refusal_of)
             }
-            KeystoreCommand::Abort { order } => {
-                let (order, reference) = rewrap::judge_abort(order, &self.trust)?;
-                self.job = None;
-                // What it would have led to was never known to whoever aborts before a generation.
-                let from_to = (order.from, Pattern([0; 32]));
-                let ended = self.store.abort(self.instance, reference, from_to, epoch).await;
-                ended.map(|_| ()).map_err(refusal_of)
+            KeystoreCommand::Abort { order, certificate } => {
+                let request = rewrap::judge_abort(order, certificate, epoch, &self.trust)?;
+                self.job.take_if(|job| job.is_of(&request.order));
+                let row = self.store.abort(self.instance, request).await.map_err(refusal_of)?;
+                // An earlier one may have ended with it.
+                self.job.take_if(|_| row.open.is_none());
+                Ok(())
             }
         }
     }
@@ -117,10 +117,11 @@ impl Reencryptor {
         received: &Received,
         place: Option<Context>,
     ) -> Result<(), KeystoreRefusal> {
-        let KeystoreCommand::Reencrypt { order, to, verify_all } = &received.command else {
+        let KeystoreCommand::Reencrypt { order, to, verify_all, certificate } = &received.command
+        else {
             return Ok(());
         };
-        let (order, reference) = rewrap::judge_order(order, &self.trust)?;
+        let (order, reference) = rewrap::judge_opening(order, *to, certificate, &self.trust)?;
         let request = OpenRequest {
             order: reference,
             epoch: received.header.epoch,

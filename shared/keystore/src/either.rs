@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use machines::gate::OpenRequest;
+use machines::gate::{AbortRequest, OpenRequest};
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, Pattern, UnixMillis, VersionId};
+use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, UnixMillis, VersionId};
 use tls::Authority;
 
 use crate::{
@@ -200,11 +200,9 @@ impl Keystore {
     pub async fn abort(
         &self,
         instance: InstanceId,
-        order: OrderRef,
-        from_to: (Option<Pattern>, Pattern),
-        epoch: Epoch,
+        request: AbortRequest,
     ) -> Result<KeystoreRow, KeystoreError> {
-        either!(self, abort(instance, order, from_to, epoch))
+        either!(self, abort(instance, request))
     }
 
     /// Lets go of retired generations. A table that is being read at the moment is dropped as soon

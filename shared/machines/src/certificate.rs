@@ -115,6 +115,40 @@ pub fn verify_units(
     needed: Reached,
     judge: Judge<'_>,
 ) -> Result<Counters, CertificateRefusal> {
+    let seen = reports(certificate, order, to, needed, judge)?;
+    Ok(seen.into_iter().map(|(unit, report)| (unit, report.state_counter)).collect())
+}
+
+/// Wants what opens a generation: every crypto unit committed, or further, and an operational one that
+/// can still re-wrap, as it has not cleared.
+pub fn verify_opening(
+    certificate: &Certificate,
+    order: &OrderRef,
+    to: Pattern,
+    trust: &Trust,
+) -> Result<(), CertificateRefusal> {
+    let seen = reports(certificate, order, to, Reached::Committed, Judge::by(trust))?;
+    let can_rewrap = |report: &UnitReport| {
+        report.role == Role::OperationalUnit
+            && reached(report, order).is_some_and(|(reached, _)| reached < Reached::Cleared)
+    };
+    match seen.values().any(can_rewrap) {
+        true => Ok(()),
+        false => {
+            let who = "an operational unit".to_owned();
+            Err(CertificateRefusal::NotReached { who, needed: "committed and not cleared" })
+        }
+    }
+}
+
+/// One report of each crypto unit, each of them at least as far as needed.
+fn reports(
+    certificate: &Certificate,
+    order: &OrderRef,
+    to: Pattern,
+    needed: Reached,
+    judge: Judge<'_>,
+) -> Result<BTreeMap<ProcessId, UnitReport>, CertificateRefusal> {
     let trust = with_manifests(certificate, order, judge.trust)?;
     let manifest = trust.newest().ok_or(CertificateRefusal::Imprint)?;
     let mut seen: BTreeMap<ProcessId, UnitReport> = BTreeMap::new();
@@ -155,7 +189,23 @@ pub fn verify_units(
             return Err(CertificateRefusal::SetBack(unit.name.clone()));
         }
     }
-    Ok(seen.into_iter().map(|(unit, report)| (unit, report.state_counter)).collect())
+    Ok(seen)
+}
+
+/// Whether a report in it shows that a crypto unit has taken the order, however it has ended there.
+pub fn is_taken(certificate: &Certificate, order: &OrderRef, trust: &Trust) -> bool {
+    let newest = with_manifests(certificate, order, trust);
+    let trust = newest.as_ref().unwrap_or(trust);
+    certificate.envelopes.iter().any(|bytes| {
+        let Ok(opened) = opened(bytes, trust) else { return false };
+        let is_unit =
+            matches!(opened.sender_role, Some(Role::OperationalUnit | Role::RecoveryUnit));
+        let is_report = is_unit && opened.header.kind == Kind::UnitReport;
+        let report = is_report.then(|| codec::decode::<UnitReport>(opened.body));
+        report.and_then(Result::ok).is_some_and(|report| {
+            report.unit == opened.header.sender && report.in_order(order).is_some()
+        })
+    })
 }
 
 /// Wants the report of the target of an order to recover that shows it at the order's end, with the

@@ -94,6 +94,19 @@ pub struct OpenRequest {
     pub mode: GateMode,
 }
 
+/// What ends a rotation before its flip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortRequest {
+    /// The order.
+    pub order: OrderRef,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// Pattern before, and of the generation that it would have led to, as far as they are known.
+    pub from_to: (Option<Pattern>, Pattern),
+    /// Whether a crypto unit has taken the order, as it does only after the end of all before.
+    pub is_taken: bool,
+}
+
 /// A keystore before its initialisation.
 pub const fn new_row(instance: InstanceId, keystore: KeystoreId) -> KeystoreRow {
     KeystoreRow {
@@ -286,14 +299,15 @@ pub fn mark_flipped(
 /// transaction. One that never opened is remembered, so that a late open finds it ended.
 ///
 /// An earlier rotation that is open ends with it: units take a later order only after the end of all
-/// before, so a rogue coordinator has opened it anew, and nobody drives it.
+/// before, so a rogue coordinator has opened it anew, and nobody drives it. What no unit has taken ends
+/// nothing and is not remembered: it cannot be opened, and a coordinator that gives such orders by the
+/// administrators' leave would otherwise end the rotation that runs, for good.
 pub fn abort(
     row: &mut KeystoreRow,
-    order: &OrderRef,
-    from_to: (Option<Pattern>, Pattern),
-    epoch: Epoch,
+    request: &AbortRequest,
 ) -> Result<(Change, Option<Generation>), GateRefusal> {
-    fence(row, epoch)?;
+    fence(row, request.epoch)?;
+    let order = &request.order;
     if let Some(taken) = &mut row.rotation {
         if taken.number > order.number {
             return Err(GateRefusal::OrderSpent { given: order.number, taken: taken.number });
@@ -311,17 +325,21 @@ pub fn abort(
                 _ => Err(GateRefusal::Flipped),
             };
         }
-        if taken.standing == KeystoreStanding::Switched {
-            return Err(GateRefusal::OtherRotation(taken.rotation));
+        // Units that have not cleared it yet are still to be shown that it has flipped.
+        if matches!(taken.standing, KeystoreStanding::Switched | KeystoreStanding::Flipped) {
+            return Ok((Change::Before, None));
         }
+    }
+    if !request.is_taken {
+        return Ok((Change::Before, None));
     }
     row.rotation = Some(KeystoreRotation {
         rotation: order.rotation,
         number: order.number,
         order_digest: order.digest,
         standing: KeystoreStanding::Aborted,
-        from: from_to.0,
-        to: from_to.1,
+        from: request.from_to.0,
+        to: request.from_to.1,
         key_root: None,
     });
     Ok((Change::Now, row.open.take()))

@@ -19,7 +19,7 @@ use protocol::{Digest, Epoch, Pattern, ProcessId, Role, RowRef, Rows};
 use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
 use crate::envelope::{self, EnvelopeRefusal, Reader};
-use crate::gate::GateRefusal;
+use crate::gate::{AbortRequest, GateRefusal};
 use crate::leave::{self, LeaveRefusal};
 use crate::trust::{ManifestRefusal, Trust};
 use crate::unit::page::read_receipt;
@@ -172,12 +172,30 @@ pub fn judge_order(
     of_keystores(leave::verify(signed, trust)?)
 }
 
-/// The order of an abort: a manifest that came later does not keep it from its end.
-pub fn judge_abort(
+/// What opens a generation: an order that every crypto unit has committed to, with this pattern. An
+/// order alone would not do, as a coordinator may have the administrators' leave to give them.
+pub fn judge_opening(
     signed: &protocol::order::SignedOrder,
+    to: Pattern,
+    certificate: &protocol::certificate::Certificate,
     trust: &Trust,
 ) -> Result<(Order, OrderRef), KeystoreRefusal> {
-    of_keystores(leave::verify_ended(signed, trust)?)
+    let (order, reference) = judge_order(signed, trust)?;
+    certificate::verify_opening(certificate, &reference, to, trust)?;
+    Ok((order, reference))
+}
+
+/// An abort: a manifest that came later does not keep the order from its end.
+pub fn judge_abort(
+    signed: &protocol::order::SignedOrder,
+    certificate: &protocol::certificate::Certificate,
+    epoch: Epoch,
+    trust: &Trust,
+) -> Result<AbortRequest, KeystoreRefusal> {
+    let (read, order) = of_keystores(leave::verify_ended(signed, trust)?)?;
+    let is_taken = certificate::is_taken(certificate, &order, trust);
+    // What it would have led to is not known to whoever aborts before a generation.
+    Ok(AbortRequest { order, epoch, from_to: (read.from, Pattern([0; 32])), is_taken })
 }
 
 fn of_keystores(
@@ -289,9 +307,8 @@ pub struct DoneChunk {
     pub rows: Rows,
 }
 
-/// Checks a unit's answer against the page that was asked: what the receipt says of it (its rotation by the
-/// order's digest), and both
-/// digests computed anew over what was sent and what came back.
+/// Checks a unit's answer against the page that was asked: what the receipt says of it (the rotation
+/// by the order's digest), and both digests computed anew over what was sent and what came back.
 pub fn judge_answer(
     page: &RewrapPage,
     answer: PageAnswer,

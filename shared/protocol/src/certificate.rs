@@ -1,4 +1,4 @@
-//! Certificates: the signed reports that justify a promote, a flip, a clear or a drop.
+//! Certificates: the signed reports that justify an opening, a promote, a flip, a clear or a drop.
 
 use bincode::{Decode, Encode};
 

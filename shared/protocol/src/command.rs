@@ -191,6 +191,8 @@ pub enum KeystoreCommand {
         to: Pattern,
         /// Whether every page is opened by another unit before the answer *complete*.
         verify_all: bool,
+        /// Every crypto unit committed to that pattern, or further.
+        certificate: Certificate,
     },
     /// Makes the new generation the active one and reads it back.
     Flip {
@@ -217,6 +219,8 @@ pub enum KeystoreCommand {
     Abort {
         /// The order that is aborted.
         order: SignedOrder,
+        /// Reports of the units: that one has taken the order.
+        certificate: Certificate,
     },
     /// Hands over manifests, as to a unit.
     TakeManifest {

@@ -174,6 +174,14 @@ impl UnitReport {
         self.rotation.as_ref().map(|rotation| rotation.order.number).unwrap_or_default()
     }
 
+    /// Whether the unit can never take this order: it has taken a later one, or another one of the same
+    /// number, as a rogue coordinator may give under a standing order.
+    pub fn has_spent(&self, order: &OrderRef) -> bool {
+        self.rotation
+            .as_ref()
+            .is_some_and(|taken| taken.order != *order && taken.order.number >= order.number)
+    }
+
     /// The unit's rotation, if it is the one of this order.
     pub fn in_order(&self, order: &OrderRef) -> Option<&UnitRotation> {
         self.rotation.as_ref().filter(|rotation| rotation.order == *order)

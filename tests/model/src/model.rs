@@ -178,13 +178,17 @@ impl World {
         let kept = self.kept(state);
         let mut asks = Vec::new();
         for order in self.orders(&state.seen) {
-            asks.push(StoreAsk::Abort(order));
+            asks.push(StoreAsk::Abort(order, Vec::new()));
+            let reports = state.seen.reports.iter().flatten();
+            asks.extend(reports.map(|report| StoreAsk::Abort(order, vec![*report])));
             // The first one is that of initialisation.
             if kept.store.row.next_number > self.bounds.generations + 1 {
                 continue;
             }
-            let patterns = self.patterns(&state.seen).into_iter();
-            asks.extend(patterns.map(|to| StoreAsk::Open(order, to)));
+            for to in self.patterns(&state.seen) {
+                let certificates = self.certificates(&state.seen).into_iter();
+                asks.extend(certificates.map(|reports| StoreAsk::Open(order, to, reports)));
+            }
         }
         match standing_of(&kept.store) {
             Some(KeystoreStanding::Open) => {

@@ -25,8 +25,8 @@ use crate::units::{Id, Saved, Units, hash_of, read, write};
 /// What the keystore is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreAsk {
-    /// To open a generation under this pattern.
-    Open(OrderKey, Pattern),
+    /// To open a generation under this pattern, with these reports.
+    Open(OrderKey, Pattern, Vec<Id>),
     /// To have its page re-wrapped by a unit in this state.
     Page(usize, Id),
     /// To flip, with these reports.
@@ -35,8 +35,8 @@ pub enum StoreAsk {
     ReadBack,
     /// To drop what is retired, with these reports.
     Drop(Vec<Id>),
-    /// To end this order.
-    Abort(OrderKey),
+    /// To end this order, with these reports.
+    Abort(OrderKey, Vec<Id>),
 }
 
 /// A state of the keystore, with the report that it is published by.
@@ -104,9 +104,10 @@ impl Stores {
     ) -> Option<()> {
         let trust = &founding.trust;
         match ask {
-            StoreAsk::Open(key, to) => {
-                let signed = founding.order(*key);
-                let (order, reference) = rewrap::judge_order(&signed, trust).ok()?;
+            StoreAsk::Open(key, to, reports) => {
+                let (signed, certificate) = (founding.order(*key), units.certificate(reports));
+                let judged = rewrap::judge_opening(&signed, *to, &certificate, trust);
+                let (order, reference) = judged.ok()?;
                 let mut generation = [store.row.next_number as u8; 16];
                 generation[..8].copy_from_slice(&hash_of((key, to)).to_le_bytes());
                 let request = OpenRequest {
@@ -140,10 +141,11 @@ impl Stores {
                 rewrap::judge_drop(&store.row, &order, &certificate, trust).ok()?;
                 store.drop_retired(&order, EPOCH).ok()?;
             }
-            StoreAsk::Abort(key) => {
-                let (order, reference) = rewrap::judge_order(&founding.order(*key), trust).ok()?;
-                let to = order.from.unwrap_or(Pattern([0; 32]));
-                store.abort(&reference, (order.from, to), EPOCH).ok()?;
+            StoreAsk::Abort(key, reports) => {
+                let certificate = units.certificate(reports);
+                let signed = founding.order(*key);
+                let request = rewrap::judge_abort(&signed, &certificate, EPOCH, trust).ok()?;
+                store.abort(&request).ok()?;
             }
         }
         Some(())

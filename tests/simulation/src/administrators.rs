@@ -3,6 +3,7 @@
 
 use crypto::domain;
 use machines::conductor::{Ask, DraftRequest};
+use machines::rotation::numbers;
 use protocol::codec;
 use protocol::keystore::GateMode;
 use protocol::manifest::{AdminSignature, Amendment, Manifest, SignedManifest};
@@ -11,7 +12,7 @@ use protocol::order::{
     StandingOrder,
 };
 use protocol::report::Standing;
-use protocol::{ProcessId, Role};
+use protocol::{OrderNumber, ProcessId, Role};
 use rand::RngExt;
 
 use crate::events::start_ask;
@@ -110,7 +111,7 @@ impl World {
                 self.remove(&whom);
                 true
             }
-            None if self.is_amendment_refused() => {
+            None if self.is_amendment_refused() || self.are_numbers_used_up() => {
                 self.remove(&[]);
                 true
             }
@@ -128,12 +129,25 @@ impl World {
         is_due && self.coordinator.running().is_some() && self.units.iter().any(lacks)
     }
 
+    /// Somebody has taken an order that none can follow under this manifest: they begin anew under the
+    /// next one.
+    fn are_numbers_used_up(&self) -> bool {
+        let newest = self.coordinator.trust().serial();
+        let leaps = |number: OrderNumber| {
+            number.manifest_serial == newest && number.number > numbers::MAX_LEAP
+        };
+        let members = self.units.iter().filter(|unit| !unit.is_removed);
+        let of_units = members.map(|unit| unit.saved_state().last_number());
+        let of_row = self.store.row.rotation.as_ref().map(|found| found.number);
+        !self.coordinator.is_rotating() && of_units.chain(of_row).any(leaps)
+    }
+
     /// Nobody can do without a unit: its device is found, or its newest volume put back.
     fn bring_back(&mut self) -> bool {
         let now = self.now;
         let is_due = |unit: &UnitNode| {
             !unit.is_removed
-                && (unit.is_gone || unit.is_set_back())
+                && (unit.is_gone || unit.is_behind())
                 && unit.set_back_at.plus_ms(PATIENCE_MS) <= now
                 && !self.can_go(&[unit.id])
         };
@@ -160,6 +174,7 @@ impl World {
             .filter(|unit| unit.is_gone || (unit.is_set_back() && !waits(unit)))
             .map(|unit| unit.id)
             .collect();
+        let gone = [gone, self.left_behind()].concat();
         let (aborted, promoted) = self.sides();
         let sides = match aborted.is_empty() || promoted.is_empty() {
             true => Vec::new(),
@@ -172,6 +187,20 @@ impl World {
         ways.retain(|whom| !whom.is_empty() && self.can_go(whom));
         let at = self.rng.random_range(0..ways.len().max(1));
         ways.into_iter().nth(at)
+    }
+
+    /// Members that have promoted an order and not cleared it, where others that have cleared it have
+    /// taken another one since, as a rogue coordinator orders: nothing brings them to its end.
+    fn left_behind(&self) -> Vec<ProcessId> {
+        let highest = self.units.iter().map(|unit| unit.saved_state().last_number()).max();
+        let is_left = |unit: &&UnitNode| {
+            let taken = unit.saved_state().rotation.as_ref();
+            let is_promoted = taken.is_some_and(|it| it.standing == Standing::Promoted);
+            is_promoted && Some(unit.saved_state().last_number()) < highest
+        };
+        let is_over = self.has_rogue && !self.coordinator.is_rotating();
+        let left = self.units.iter().filter(|unit| is_over && !unit.is_removed).filter(is_left);
+        left.map(|unit| unit.id).collect()
     }
 
     /// Members that have aborted, and those that have promoted, the same order.

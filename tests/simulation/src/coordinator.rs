@@ -181,7 +181,7 @@ impl CoordinatorNode {
 
     /// After a higher epoch was seen: there is one coordinator, so the lease is still its own.
     pub fn lease_renewed(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Effects> {
-        Some(self.conductor.as_mut()?.lease_renewed(now, rng))
+        Some(self.conductor.as_mut()?.survey_anew(now, rng))
     }
 
     /// When it wants to be called.

@@ -264,7 +264,12 @@ impl World {
     }
 
     fn rogue_acts(&mut self) {
-        if self.faults.rogue {
+        if self.faults.rogue && self.rng.random_bool(self.rogue_orders) {
+            if let Some((order, sent)) = self.rogue.order(self.now, &mut self.rng) {
+                self.checkers.ordered_by_rogue(order.digest);
+                self.rogue_sends(Some(sent));
+            }
+        } else if self.faults.rogue {
             let sent = self.rogue.act(self.now, &mut self.rng);
             self.rogue_sends(sent);
         }

@@ -125,6 +125,12 @@ pub(crate) fn recovers(seed: u64) -> f64 {
     if rng.random_bool(0.6) { rng.random_range(0.3..1.0) } else { 0.0 }
 }
 
+/// How likely what a seed's rogue does next is to give an order of its own. Drawn apart as well.
+pub(crate) fn rogue_orders(seed: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x0bde_125e);
+    if rng.random_bool(0.4) { rng.random_range(0.01..0.1) } else { 0.0 }
+}
+
 impl World {
     /// Counts a fault, by the phase that the rotation is in as far as is saved.
     pub(crate) fn count_fault(&mut self, fault: &'static str, whom: Role) {
@@ -177,6 +183,8 @@ impl World {
         let set_back = self.in_worst_phase(self.faults.set_back, 0.3);
         if is_whole
             && !is_another
+            // Or it may hold the key of a foreign keystore again.
+            && !self.backups.is_foreign()
             && self.rng.random_bool(set_back)
             && self.units[index].set_back(self.now, &mut self.rng)
         {

@@ -189,8 +189,9 @@ impl ReencryptorNode {
             KeystoreCommand::TakeManifest { chain } => {
                 rewrap::take_manifests(&mut self.trust, chain, &store.row, self.id)?;
             }
-            KeystoreCommand::Reencrypt { order, to, .. } => {
-                let (order, reference) = rewrap::judge_order(order, &self.trust)?;
+            KeystoreCommand::Reencrypt { order, to, certificate, .. } => {
+                let (order, reference) =
+                    rewrap::judge_opening(order, *to, certificate, &self.trust)?;
                 let generation = GenerationId::from_uuid(crypto::random::uuid_v4(rng));
                 let request = OpenRequest {
                     order: reference,
@@ -217,11 +218,11 @@ impl ReencryptorNode {
                 rewrap::judge_drop(&store.row, order, certificate, &self.trust)?;
                 store.drop_retired(order, epoch)?;
             }
-            KeystoreCommand::Abort { order } => {
-                let (read, reference) = rewrap::judge_abort(order, &self.trust)?;
-                let to = read.from.unwrap_or(protocol::Pattern([0; 32]));
-                store.abort(&reference, (read.from, to), epoch)?;
-                self.job = None;
+            KeystoreCommand::Abort { order, certificate } => {
+                let request = rewrap::judge_abort(order, certificate, epoch, &self.trust)?;
+                if store.abort(&request)? == Change::Now {
+                    self.job = None;
+                }
             }
         }
         Ok(Vec::new())

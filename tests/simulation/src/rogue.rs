@@ -2,6 +2,7 @@
 //! can assemble from them, with an epoch that is never too low.
 
 mod commands;
+mod orders;
 
 use std::collections::VecDeque;
 
@@ -14,7 +15,7 @@ use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, S
 use protocol::envelope::{Envelope, Kind, Recipient};
 use protocol::keystore::KeystoreStanding;
 use protocol::manifest::SignedManifest;
-use protocol::order::{OrderRef, SignedHoldEnd, SignedOrder};
+use protocol::order::{Authority, OrderRef, SignedHoldEnd, SignedOrder, SignedStandingOrder};
 use protocol::report::{KeystoreReport, UnitReport};
 use protocol::{Epoch, InstanceId, MessageId, Pattern, ProcessId, UnixMillis};
 use rand::RngExt;
@@ -48,6 +49,8 @@ pub struct Rogue {
     units: Vec<ProcessId>,
     reencryptor: ProcessId,
     orders: Vec<(SignedOrder, OrderRef)>,
+    /// The administrators' leave under which the last order was given that had one.
+    standing: Option<SignedStandingOrder>,
     offers: VecDeque<(OrderRef, SignedOffer)>,
     unit_reports: VecDeque<SeenReport>,
     keystore_reports: VecDeque<Vec<u8>>,
@@ -79,6 +82,7 @@ impl Rogue {
             units,
             reencryptor,
             orders: Vec::new(),
+            standing: None,
             offers: VecDeque::new(),
             unit_reports: VecDeque::new(),
             keystore_reports: VecDeque::new(),
@@ -148,6 +152,9 @@ impl Rogue {
         if let Some(rotation) = rotation {
             if !self.orders.iter().any(|(_, order)| *order == rotation.order) {
                 self.orders.push((rotation.signed_order.clone(), rotation.order));
+                if let Authority::Standing { standing, .. } = &rotation.signed_order.authority {
+                    self.standing = Some(standing.clone());
+                }
             }
             let offer = rotation.offer.clone().map(|offer| (rotation.order, offer));
             if let Some(offer) = offer.filter(|offer| !self.offers.contains(offer)) {

@@ -58,6 +58,11 @@ impl UnitNode {
         self.before.is_some()
     }
 
+    /// Whether what was set back is behind still, whatever its counter says.
+    pub fn is_behind(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| !is_as_far(&self.read, &before.read, self.id))
+    }
+
     /// After a save: it may be as far again.
     pub(crate) fn note_progress(&mut self) {
         let is_as_far = |before: &Before| {

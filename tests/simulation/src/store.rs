@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crypto::blob::BlobHeader;
 use crypto::digest::receipt_chain;
 use crypto::merkle::KeyTree;
-use machines::gate::{self, Change, GateRefusal, OpenRequest};
+use machines::gate::{self, AbortRequest, Change, GateRefusal, OpenRequest};
 use machines::rewrap::{DoneChunk, chunk_digest};
 use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
@@ -322,13 +322,8 @@ impl Store {
     }
 
     /// Ends the rotation here; the open generation's table goes.
-    pub fn abort(
-        &mut self,
-        order: &OrderRef,
-        from_to: (Option<Pattern>, Pattern),
-        epoch: Epoch,
-    ) -> Result<Change, GateRefusal> {
-        let (change, dropped) = gate::abort(&mut self.row, order, from_to, epoch)?;
+    pub fn abort(&mut self, request: &AbortRequest) -> Result<Change, GateRefusal> {
+        let (change, dropped) = gate::abort(&mut self.row, request)?;
         if let Some(generation) = dropped {
             self.tables.remove(&generation.number);
             self.chunks.remove(&generation.number);

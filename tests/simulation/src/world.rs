@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) next_tick: Option<UnixMillis>,
     pub(crate) drafted: Option<Vec<u8>>,
     pub(crate) has_rogue: bool,
+    /// How likely what the rogue does next is to give an order of its own.
+    pub(crate) rogue_orders: f64,
     /// A unit of the seed lies: every page is shown to another.
     pub(crate) has_liar: bool,
     pub(crate) has_forgotten: bool,
@@ -138,6 +140,7 @@ pub fn run(config: Config) -> Outcome {
     crypto::remembered::remember_signatures();
     let mut world = World::new(config);
     if let Err(violation) = world.live() {
+        world.note_standings();
         let line = format!("{} FIRED {}: {}", world.now.0, violation.checker, violation.text);
         world.outcome.trace.push(line);
         world.outcome.violation = Some(violation);
@@ -210,6 +213,7 @@ impl World {
             next_tick: None,
             drafted: None,
             has_rogue,
+            rogue_orders: faults::rogue_orders(config.seed),
             has_liar,
             has_forgotten: false,
             amended_at: UnixMillis(0),
@@ -321,6 +325,38 @@ impl World {
                 taken.reference == aborted
                     && matches!(taken.standing, Standing::Promoted | Standing::Cleared)
             })
+    }
+
+    /// Where everybody stands, for whoever reads the trace.
+    fn note_standings(&mut self) {
+        let named = |taken: &TakenRotation| {
+            let serial = taken.reference.digest.to_string();
+            format!("{:?} in {} ({})", taken.standing, taken.reference.number, &serial[..8])
+        };
+        let of_unit = |unit: &UnitNode| {
+            let taken = unit.saved_state().rotation.as_ref().map(named);
+            let how = [
+                (unit.is_removed, ", removed"),
+                (unit.is_gone, ", gone"),
+                (unit.is_set_back(), ", set back"),
+                (!unit.is_up(), ", down"),
+            ];
+            let how: String =
+                how.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word).collect();
+            (unit.name.clone(), format!("{}{how}", taken.unwrap_or_default()))
+        };
+        let units: Vec<_> = self.units.iter().map(of_unit).collect();
+        for (name, stands) in units {
+            self.note(&name, &stands);
+        }
+        let row = format!("{:?}, open: {}", self.store.row.rotation, self.store.row.open.is_some());
+        self.note("keystore", &row);
+        let record = self.coordinator.record.as_ref();
+        let number =
+            record.and_then(|it| it.order().ok()).map(|(_, order)| order.number.to_string());
+        let verdict = record.map(|it| (&it.verdict, it.finished_at));
+        let text = format!("record of {}: {verdict:?}", number.unwrap_or_default());
+        self.note("coordinator", &text);
     }
 
     fn all_members_count(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use identity::Role;
 use keystore::SqliteKeystore;
-use machines::gate::OpenRequest;
+use machines::gate::{AbortRequest, OpenRequest};
 use protocol::keystore::GateMode;
 use protocol::order::OrderRef;
 use protocol::{Digest, Epoch, GenerationId, OrderNumber, Pattern, RotationId};
@@ -52,8 +52,9 @@ impl Held {
     }
 
     async fn abort(self, cluster: &Cluster) {
-        let from_to = (self.from, TO);
-        let aborted = self.store.abort(cluster.instance, self.order, from_to, self.epoch).await;
+        let (order, epoch, from_to) = (self.order, self.epoch, (self.from, TO));
+        let request = AbortRequest { order, epoch, from_to, is_taken: true };
+        let aborted = self.store.abort(cluster.instance, request).await;
         assert!(aborted.unwrap().open.is_none());
     }
 }

@@ -1,11 +1,11 @@
 //! Opening, flipping, ending and dropping generations: each one transaction that has the row alone.
 
 use deadpool_postgres::Transaction;
-use machines::gate::{self, Change, OpenRequest};
+use machines::gate::{self, AbortRequest, Change, OpenRequest};
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Digest, Epoch, InstanceId, Pattern};
+use protocol::{Digest, Epoch, InstanceId};
 
 use super::{
     Hold, PostgresKeystore, begin, chunks, commit, count_versions, database, held, store, table,
@@ -131,14 +131,12 @@ impl PostgresKeystore {
     pub async fn abort(
         &self,
         instance: InstanceId,
-        order: OrderRef,
-        from_to: (Option<Pattern>, Pattern),
-        epoch: Epoch,
+        request: AbortRequest,
     ) -> Result<KeystoreRow, KeystoreError> {
         let mut client = self.client().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
-        let (change, dropped) = gate::abort(&mut row, &order, from_to, epoch)?;
+        let (change, dropped) = gate::abort(&mut row, &request)?;
         if let Some(generation) = dropped {
             chunks::leave_quarantine(&tx, instance, generation.number).await?;
             housekeeping::let_go(&tx, instance, &generation).await?;

@@ -1,10 +1,10 @@
 //! Opening, flipping, ending and dropping generations: each one transaction.
 
-use machines::gate::{self, Change, OpenRequest};
+use machines::gate::{self, AbortRequest, Change, OpenRequest};
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Digest, Epoch, InstanceId, Pattern};
+use protocol::{Digest, Epoch, InstanceId};
 use rusqlite::{Transaction, params};
 
 use super::{SqliteKeystore, chunks, database, held, store, table, write};
@@ -153,13 +153,11 @@ impl SqliteKeystore {
     pub async fn abort(
         &self,
         instance: InstanceId,
-        order: OrderRef,
-        from_to: (Option<Pattern>, Pattern),
-        epoch: Epoch,
+        request: AbortRequest,
     ) -> Result<KeystoreRow, KeystoreError> {
         self.write(move |tx| {
             let mut row = held(tx, instance)?;
-            let (change, dropped) = gate::abort(&mut row, &order, from_to, epoch)?;
+            let (change, dropped) = gate::abort(&mut row, &request)?;
             if let Some(generation) = dropped {
                 drop_table(tx, instance, &generation)?;
                 chunks::leave_quarantine(tx, instance, generation.number)?;

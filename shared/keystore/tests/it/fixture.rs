@@ -6,7 +6,7 @@ use keystore::{
     Cut, KeyMeta, KeyState, Keystore, KeystoreError, ListQuery, NewBlob, NewChunk, NewKey, Scanned,
     WrittenChunk,
 };
-use machines::gate::OpenRequest;
+use machines::gate::{AbortRequest, OpenRequest};
 use protocol::keystore::{GateMode, Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, WrappedRow};
@@ -236,8 +236,13 @@ impl Fixture {
     }
 
     pub async fn abort(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {
-        let from_to = (rotation.from, rotation.to);
-        self.store.abort(self.instance, rotation.order, from_to, rotation.epoch).await
+        let request = AbortRequest {
+            order: rotation.order,
+            epoch: rotation.epoch,
+            from_to: (rotation.from, rotation.to),
+            is_taken: true,
+        };
+        self.store.abort(self.instance, request).await
     }
 
     pub async fn complete(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {

@@ -1,7 +1,7 @@
 //! The gate: what may be written while a generation is open, and who may open one.
 
 use keystore::KeystoreError;
-use machines::gate::GateRefusal;
+use machines::gate::{AbortRequest, GateRefusal};
 use protocol::Pattern;
 use protocol::keystore::{GenerationState, KeystoreStanding};
 
@@ -165,9 +165,10 @@ async fn another_rotation_waits_until_this_one_has_ended(fixture: Fixture) {
     assert_eq!(refusal(fixture.open(&after).await), running);
     fixture.fill().await;
     fixture.complete(&next).await.unwrap();
-    fixture.flip(&next).await.unwrap();
+    let flipped = fixture.flip(&next).await.unwrap();
     assert_eq!(refusal(fixture.open(&after).await), running);
-    assert_eq!(refusal(fixture.abort(&after).await), running, "it has flipped");
+    let row = fixture.abort(&after).await.unwrap();
+    assert_eq!(row.rotation, flipped.rotation, "what has flipped is not forgotten");
     fixture.mark_flipped(&next).await.unwrap();
     fixture.open(&after).await.unwrap();
     let spent = GateRefusal::OrderSpent { given: next.order.number, taken: after.order.number };
@@ -221,7 +222,9 @@ async fn instances_do_not_touch_each_other(fixture: Fixture) {
     let first = rotation(1);
     fixture.store.open_generation(other, first.request()).await.unwrap();
     fixture.create("mine too").await.unwrap();
-    fixture.store.abort(other, first.order, (None, first.to), first.epoch).await.unwrap();
+    let (order, epoch, from_to) = (first.order, first.epoch, (None, first.to));
+    let ended = AbortRequest { order, epoch, from_to, is_taken: true };
+    fixture.store.abort(other, ended).await.unwrap();
     fixture.rotate(&rotation(2)).await;
     fixture.assert_all_open(2).await;
     assert!(fixture.store.row(other).await.unwrap().unwrap().active.is_none());

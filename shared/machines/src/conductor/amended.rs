@@ -3,6 +3,7 @@
 use protocol::UnixMillis;
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
+use protocol::report::Standing;
 use rand::CryptoRng;
 
 use super::{Answer, Conductor, Effects, refused};
@@ -34,8 +35,17 @@ impl Conductor {
             // A new manifest ends an order to recover.
             let found =
                 units::in_rotation(&heard.said).filter(|it| units::recovery(it).is_none())?;
-            let id = found.order.rotation;
-            Some(format!("{name} is in rotation {id}, which comes first: hand it in again"))
+            let (id, number) = (found.order.rotation, found.order.number);
+            let mut others = self.heard.units.values().map(|heard| heard.said.last_number());
+            // A rogue coordinator has ordered the next one before all had cleared.
+            let is_left_behind =
+                found.standing == Standing::Promoted && others.any(|other| other > number);
+            Some(match is_left_behind {
+                true => {
+                    format!("{name} is in rotation {id}, which others have left: remove it too")
+                }
+                false => format!("{name} is in rotation {id}, which comes first: hand it in again"),
+            })
         })
     }
 

@@ -265,8 +265,9 @@ impl Conductor {
         }
     }
 
-    /// After the lease was taken anew: surveys everybody and goes on under a higher epoch.
-    pub fn lease_renewed<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R) -> Effects {
+    /// After the lease was taken anew, or where the rotation is an old one: surveys everybody and goes on
+    /// with what is found, under a higher epoch.
+    pub fn survey_anew<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R) -> Effects {
         let record = self.rotation.as_ref().map(|rotation| rotation.record().clone());
         self.rotation = self.rotation.take().filter(Rotation::is_ended);
         self.recover(now, rng, record)

@@ -43,7 +43,7 @@ impl Conductor {
                 if let Some(RotationInput::Unit(report, _)) = &input
                     && self.is_superseded(report)
                 {
-                    let found = self.lease_renewed(now, rng);
+                    let found = self.survey_anew(now, rng);
                     effects.send.extend(found.send);
                 }
                 if let Some(input) = input {

@@ -7,10 +7,10 @@ use protocol::report::UnitReport;
 use rand::CryptoRng;
 
 use super::{Answer, AskId, Conductor, Effects};
-use crate::rotation::Event;
 use crate::rotation::precheck::{Findings, TAKE_UP};
 use crate::rotation::record::{Record, Verdict};
 use crate::rotation::recovery::{self, Reports};
+use crate::rotation::{Event, Input as RotationInput};
 
 /// Says that what is joined is not what was asked for, but comes first.
 pub(super) fn taken_up((id, mut answer): (AskId, Answer)) -> (AskId, Answer) {
@@ -31,7 +31,9 @@ impl Conductor {
         Some((id, Answer::Started { rotation, joined: true, warnings }))
     }
 
-    /// Goes on after a start, with all that was ever heard.
+    /// Goes on after a start, with all that was ever heard. What is rebuilt from reports and to be aborted
+    /// is so only after a round of *inspect* like any other abort, while a unit has not been heard: it may
+    /// have promoted.
     pub(super) fn recovered<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
@@ -43,11 +45,27 @@ impl Conductor {
             units: self.heard.units.values().map(|heard| &heard.said).collect(),
             keystores: self.heard.keystores.values().map(|heard| &heard.said).collect(),
         };
+        let saved = record.as_ref().map(|record| record.signed_order.clone());
         let found = recovery::recover(record, &reports, now);
         effects.closed = found.closed;
-        if let Some(record) = found.go_on {
-            self.go_on(now, rng, record, effects);
+        let Some(mut record) = found.go_on else { return };
+        let is_sure = saved.as_ref() == Some(&record.signed_order) || self.has_heard_every_unit();
+        let unsure = match &record.verdict {
+            Verdict::Aborted { because } if !is_sure => Some(because.clone()),
+            _ => None,
+        };
+        if unsure.is_some() {
+            record.verdict = Verdict::Open;
         }
+        self.go_on(now, rng, record, effects);
+        if let Some(because) = unsure {
+            self.turn(now, rng, RotationInput::Abort { because }, effects);
+        }
+    }
+
+    fn has_heard_every_unit(&self) -> bool {
+        let mut units = self.trust.newest().into_iter().flat_map(|newest| newest.crypto_units());
+        units.all(|unit| self.heard.units.contains_key(&unit.id))
     }
 
     /// Takes up a rotation that units or a keystore are in and that nobody drives: a coordinator

@@ -200,10 +200,19 @@ impl View<'_> {
         })
     }
 
-    fn has_later_order(&self, reencryptor: ProcessId) -> bool {
+    /// Whether the keystore can never open this order: it has gone on to a later one, or to another of
+    /// the same number.
+    fn has_spent(&self, reencryptor: ProcessId) -> bool {
         let row = self.keystores.get(&reencryptor).and_then(|held| held.report.row.as_ref());
         let found = row.and_then(|row| row.rotation.as_ref());
-        found.is_some_and(|found| found.number > self.reference.number)
+        found.is_some_and(|found| {
+            found.order_digest != self.reference.digest && found.number >= self.reference.number
+        })
+    }
+
+    fn is_closed(&self, reencryptor: ProcessId) -> bool {
+        let row = self.keystores.get(&reencryptor).and_then(|held| held.report.row.as_ref());
+        row.is_some_and(|row| row.open.is_none())
     }
 
     fn keystore_epoch(&self, reencryptor: ProcessId) -> Option<Epoch> {
@@ -247,6 +256,12 @@ impl View<'_> {
             envelopes: self.unit_ids().filter_map(of_unit).collect(),
             manifests: self.amendments.to_vec(),
         }
+    }
+
+    /// Ends the rotation in a keystore.
+    pub(super) fn abort(&self, reencryptor: ProcessId) -> Wanted {
+        let (order, certificate) = (self.signed_order.clone(), self.unit_certificate());
+        Wanted::Keystore(reencryptor, KeystoreCommand::Abort { order, certificate })
     }
 
     pub(super) fn keystore_certificate(&self) -> Certificate {
@@ -347,11 +362,12 @@ fn reencrypting(view: &View<'_>) -> Option<Desired> {
     };
     let ask = |id| {
         let (order, verify_all) = (view.signed_order.clone(), view.verify_all);
+        let certificate = view.unit_certificate();
         Wanted::Keystore(
             id,
             match is_for_another(&id) {
-                true => KeystoreCommand::Abort { order },
-                false => KeystoreCommand::Reencrypt { order, to, verify_all },
+                true => KeystoreCommand::Abort { order, certificate },
+                false => KeystoreCommand::Reencrypt { order, to, verify_all, certificate },
             },
         )
     };
@@ -378,7 +394,12 @@ fn flipping(view: &View<'_>) -> Option<Desired> {
 }
 
 fn clearing(view: &View<'_>) -> Option<Desired> {
-    let short = view.units_short_of(Reached::Cleared);
+    // What a unit says that knows itself to be set back proves nothing, neither to the keystore nor in a
+    // receipt: it is about to have as much again as it had.
+    let is_set_back =
+        |unit: &ProcessId| view.heard(*unit).is_some_and(|report| report.set_back_from.is_some());
+    let mut short = view.units_short_of(Reached::Cleared);
+    short.extend(view.unit_ids().filter(is_set_back));
     let clear = |unit| view.step(unit, Step::Clear { certificate: view.keystore_certificate() });
     (!short.is_empty()).then(|| Desired::new(Phase::Clear, short.into_iter().map(clear).collect()))
 }
@@ -397,11 +418,13 @@ fn dropping(view: &View<'_>) -> Option<Desired> {
 fn aborting(view: &View<'_>) -> Desired {
     let is_told = |unit: &ProcessId| {
         let Some(report) = view.heard(*unit) else { return false };
-        // A unit that has taken a later order can never take this one.
-        report.last_number() > view.reference.number
-            || report
-                .in_order(view.reference)
-                .is_some_and(|found| found.standing == Standing::Aborted)
+        let taken = report.rotation.as_ref();
+        report.has_spent(view.reference)
+            || taken.is_some_and(|taken| match taken.order == *view.reference {
+                true => taken.standing == Standing::Aborted,
+                // It was set back, and takes no order before the end of that one, which has ended.
+                false => taken.standing == Standing::Promoted,
+            })
     };
     let order = || view.signed_order.clone();
     // One that is bound to an earlier order, which has ended long since, is let go of that first.
@@ -416,18 +439,23 @@ fn aborting(view: &View<'_>) -> Desired {
         .unit_ids()
         .filter(|unit| !is_told(unit))
         .map(|unit| Wanted::Unit(unit, Command::Abort { order: first(unit) }));
-    // Only at this epoch: an abort of before may have been followed by another generation.
+    let is_taken = view.unit_ids().any(|unit| {
+        let report = view.units.get(&unit).map(|held| &held.report);
+        report.is_some_and(|report| report.in_order(view.reference).is_some())
+    });
+    // Only at this epoch: an abort of before may have been followed by another generation. What no unit
+    // has taken is not remembered, nor is anything before the end of what the keystore has flipped.
     let is_ended = |id: &ProcessId| {
         let standing = view.keystore_rotation(*id).map(|found| found.standing);
         let is_told = view.keystore_epoch(*id) == Some(view.epoch);
-        // A keystore that has gone on to a later order can never open this one.
-        view.has_later_order(*id) || (is_told && standing == Some(KeystoreStanding::Aborted))
+        let is_over = match standing {
+            Some(standing) => standing == KeystoreStanding::Aborted,
+            None => !is_taken || view.is_closed(*id),
+        };
+        view.has_spent(*id) || (is_told && is_over)
     };
-    let keystores = view
-        .reencryptors()
-        .into_iter()
-        .filter(|id| !is_ended(id))
-        .map(|id| Wanted::Keystore(id, KeystoreCommand::Abort { order: order() }));
+    let keystores =
+        view.reencryptors().into_iter().filter(|id| !is_ended(id)).map(|id| view.abort(id));
     // The keystore first: its gate opens again whoever of the units is away.
     let wanted: Vec<_> = keystores.chain(units).collect();
     let phase = if wanted.is_empty() { Phase::Aborted } else { Phase::Aborting };

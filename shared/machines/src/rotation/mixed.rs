@@ -4,7 +4,7 @@
 
 use protocol::ProcessId;
 use protocol::audit::Phase;
-use protocol::command::{Command, KeystoreCommand};
+use protocol::command::Command;
 use protocol::keystore::KeystoreStanding;
 use protocol::report::Standing;
 
@@ -72,9 +72,7 @@ pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
             matches!(found.standing, KeystoreStanding::Open | KeystoreStanding::Complete)
         })
     };
-    let abort =
-        |id| Wanted::Keystore(id, KeystoreCommand::Abort { order: view.signed_order.clone() });
-    let keystores = view.reencryptors().into_iter().filter(is_open).map(abort);
+    let keystores = view.reencryptors().into_iter().filter(is_open).map(|id| view.abort(id));
     let unheard = view.unit_ids().filter(|unit| !view.units.contains_key(unit));
     let survey = |unit| Wanted::Unit(unit, Command::Survey { order: None });
     let wanted = keystores.chain(unheard.map(survey)).collect();

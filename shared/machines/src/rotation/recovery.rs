@@ -84,18 +84,20 @@ impl<'a> Reports<'a> {
     /// in it (orders to recover, which it never sees, came after) is closed.
     fn open_order(&self) -> Option<(OrderRef, &'a SignedOrder)> {
         let highest = self.highest();
-        let rotations = self.units.iter().filter_map(|report| {
+        let open = self.units.iter().filter_map(|report| {
             let found = report.rotation.as_ref()?;
-            let can_abort = found.standing == Standing::Bound && report.set_back_from.is_none();
+            let is_highest = found.order.number == highest;
             let is_left_open =
                 self.is_open_in_keystore(&found.order) && !self.has_promoted(found.order);
-            (found.order.number == highest || can_abort || is_left_open).then_some(found)
-        });
-        let open = rotations.filter(|found| match found.standing {
-            Standing::Bound | Standing::Promoted => true,
-            Standing::Aborted => self.is_open_in_keystore(&found.order),
-            // A keystore that is still open in it is an old copy, and precheck says so.
-            Standing::Cleared => false,
+            let is_open = match found.standing {
+                Standing::Bound => is_highest || report.set_back_from.is_none() || is_left_open,
+                Standing::Promoted => is_highest,
+                Standing::Aborted if is_highest => self.is_open_in_keystore(&found.order),
+                Standing::Aborted => is_left_open,
+                // A keystore that is still open in it is an old copy, and precheck says so.
+                Standing::Cleared => false,
+            };
+            is_open.then_some(found)
         });
         let newest = open.max_by_key(|found| found.order.number)?;
         Some((newest.order, &newest.signed_order))

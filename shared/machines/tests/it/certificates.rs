@@ -115,6 +115,43 @@ fn a_promote_needs_every_unit_committed_in_this_order() {
     assert_eq!(world.command(OP_1, promote(&run, right)).code(), "taken");
 }
 
+/// An order alone opens nothing: who has the administrators' leave to give them would close the gate and
+/// spend the keystore's numbers.
+#[test]
+fn an_opening_needs_every_unit_committed_and_one_that_can_still_re_wrap() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
+    let judged = |to: Pattern, certificate: &Certificate| {
+        let judged = rewrap::judge_opening(&run.signed, to, certificate, &trust);
+        judged.map(|(_, reference)| reference).map_err(|refusal| refusal.to_string())
+    };
+    let right = world.unit_certificate();
+    assert_eq!(judged(run.to, &right), Ok(run.reference));
+    assert!(judged(OTHER_PATTERN, &right).unwrap_err().contains(NOT_COMMITTED));
+    assert!(judged(run.to, &Certificate::default()).unwrap_err().contains("has no report of"));
+    for odd_one in ALL {
+        for (name, change, reason) in REPORT_CHANGES {
+            let mut reports = reports(&world);
+            change(&mut reports[odd_one]);
+            if reports[odd_one] == report_of(&world, odd_one) {
+                continue;
+            }
+            let refused = judged(run.to, &certified(&mut world, &reports)).unwrap_err();
+            assert!(refused.contains(reason), "{name}: {refused}");
+        }
+    }
+    for unit in ALL {
+        world.promote(unit, &run);
+    }
+    assert_eq!(judged(run.to, &world.unit_certificate()), Ok(run.reference), "a restored keystore");
+    world.clear(OP_1, &run);
+    assert_eq!(judged(run.to, &world.unit_certificate()), Ok(run.reference), "op-2 can re-wrap");
+    world.clear(OP_2, &run);
+    let refused = judged(run.to, &world.unit_certificate()).unwrap_err();
+    assert!(refused.contains("committed and not cleared"), "{refused}");
+}
+
 /// What is wrong with the envelopes, whatever the reports say.
 #[test]
 fn a_promote_needs_exactly_one_genuine_report_of_each_unit() {

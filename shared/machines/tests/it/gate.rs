@@ -1,7 +1,7 @@
 //! Goal: the keystore row only goes the way of a rotation, and a refusal leaves it as it was.
 //! Method: at every point of that way, everything that could be asked of it.
 
-use machines::gate::{self, Change, GateRefusal, OpenRequest};
+use machines::gate::{self, AbortRequest, Change, GateRefusal, OpenRequest};
 use protocol::keystore::{GateMode, GenerationState, KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
@@ -30,6 +30,11 @@ fn request(number: u64, from: Option<Pattern>, to: Pattern) -> OpenRequest {
     OpenRequest { order: order(number), epoch: EPOCH, from, to, generation, mode: GateMode::Strict }
 }
 
+/// The end of an order that a unit has taken.
+fn end_of(order: OrderRef) -> AbortRequest {
+    AbortRequest { order, epoch: EPOCH, from_to: (Some(A), B), is_taken: true }
+}
+
 /// A row under pattern A, its initialisation dropped.
 fn initialised() -> KeystoreRow {
     let instance = InstanceId::from_bytes([1; 16]);
@@ -50,7 +55,7 @@ fn at(standing: KeystoreStanding) -> KeystoreRow {
     let mut row = initialised();
     gate::open(&mut row, &request(2, Some(A), B), 3).unwrap();
     if standing == Aborted {
-        gate::abort(&mut row, &order(2), (Some(A), B), EPOCH).unwrap();
+        gate::abort(&mut row, &end_of(order(2))).unwrap();
         return row;
     }
     type Step = fn(&mut KeystoreRow);
@@ -101,7 +106,7 @@ fn mark_flipped(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateR
 }
 
 fn abort_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
-    gate::abort(row, order, (Some(A), B), EPOCH).map(|(change, _)| change)
+    gate::abort(row, &end_of(*order)).map(|(change, _)| change)
 }
 
 /// `n` done now, `b` done before, `-` refused; one letter for each of [`STANDINGS`].
@@ -164,15 +169,32 @@ fn the_next_rotation_waits_for_the_end_of_this_one() {
         let next = gate::open(&mut row, &request(3, Some(from), Pattern([3; 32])), 3);
         assert_eq!(next.is_ok(), is_ended, "open at {}", standing.name());
         let mut row = at(standing);
-        let next = gate::abort(&mut row, &order(3), (Some(from), from), EPOCH);
-        // What was opened anew ends with it, but not what has flipped.
-        let is_open = matches!(standing, KeystoreStanding::Open | KeystoreStanding::Complete);
-        assert_eq!(next.is_ok(), is_ended || is_open, "abort at {}", standing.name());
-        if let Ok((_, dropped)) = next {
-            assert_eq!((dropped.is_some(), row.open.is_none()), (is_open, true));
-            let late = gate::open(&mut row, &request(2, Some(A), B), 3);
-            assert!(matches!(late, Err(GateRefusal::OrderSpent { .. })), "{late:?}");
+        // What was opened anew ends with it, but not what has flipped: units are still to be shown that.
+        let has_flipped =
+            matches!(standing, KeystoreStanding::Switched | KeystoreStanding::Flipped);
+        let before = row.clone();
+        let (change, dropped) = gate::abort(&mut row, &end_of(order(3))).unwrap();
+        assert_eq!(change == Change::Before, has_flipped, "abort at {}", standing.name());
+        if has_flipped {
+            assert_eq!(row, before);
+            continue;
         }
+        let is_open = matches!(standing, KeystoreStanding::Open | KeystoreStanding::Complete);
+        assert_eq!((dropped.is_some(), row.open.is_none()), (is_open, true));
+        let late = gate::open(&mut row, &request(2, Some(A), B), 3);
+        assert!(matches!(late, Err(GateRefusal::OrderSpent { .. })), "{late:?}");
+    }
+}
+
+/// A coordinator that has the administrators' leave writes orders as it likes.
+#[test]
+fn an_order_that_no_unit_has_taken_ends_nothing_and_spends_nothing() {
+    for standing in STANDINGS {
+        let (mut row, before) = (at(standing), at(standing));
+        let of_rogue = AbortRequest { is_taken: false, ..end_of(order(u64::MAX)) };
+        let ended = gate::abort(&mut row, &of_rogue).unwrap();
+        assert!(matches!(ended, (Change::Before, None)), "{ended:?}");
+        assert_eq!(row, before, "{}", standing.name());
     }
 }
 
@@ -193,7 +215,7 @@ fn a_generation_opens_only_over_the_pattern_that_the_order_goes_from() {
     assert_eq!(refused, GateRefusal::OtherPattern(Some(B)));
     // After an abort of the keystore alone, another generation under another number.
     let number = row.open.as_ref().unwrap().number;
-    gate::abort(&mut row, &order(2), (Some(A), B), EPOCH).unwrap();
+    gate::abort(&mut row, &end_of(order(2))).unwrap();
     gate::open(&mut row, &request(2, Some(A), B), 3).unwrap();
     assert_eq!(row.open.as_ref().unwrap().number, number + 1, "a number is never used again");
 }

@@ -4,6 +4,7 @@
 use machines::rewrap;
 use machines::rotation::numbers::{MAX_LEAP, Serials, next_epoch, next_number};
 use machines::trust::Trust;
+use protocol::certificate::Certificate;
 use protocol::command::{Command, KeystoreCommand};
 use protocol::envelope::{Kind, Recipient};
 use protocol::order::{Order, Purpose};
@@ -56,7 +57,10 @@ fn a_reencryptor_obeys_no_epoch_of_a_manifest_that_it_has_not_taken() {
     for (epoch, code) in
         [(HIGHEST, Some("epoch-ahead")), (epoch(2, 1), Some("epoch-ahead")), (EPOCH, None)]
     {
-        let command = KeystoreCommand::Abort { order: run.signed.clone() };
+        let command = KeystoreCommand::Abort {
+            order: run.signed.clone(),
+            certificate: Certificate::default(),
+        };
         let to = Recipient::Process(id);
         let bytes = world.seal(&coordinator(), to, Kind::KeystoreCommand, epoch, &command);
         let received = rewrap::receive(&bytes, reader, &trust).unwrap();

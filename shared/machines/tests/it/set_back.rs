@@ -4,15 +4,21 @@
 use std::collections::BTreeMap;
 
 use machines::certificate::{self, CertificateRefusal, Counters, Judge, Reached};
+use machines::rotation::record::{Record, Verdict};
+use machines::rotation::{Input, Limits, Rotation};
 use machines::trust::Trust;
 use machines::unit::Unit;
 use machines::unit::state::UnitState;
+use protocol::audit::Phase;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, Step};
+use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
 use protocol::report::Standing;
 
-use crate::world::{ALL, Answer, OP_1, OP_2, REC_1, Run, World, config, identity, unit_id};
+use crate::world::{
+    ALL, Answer, EPOCH, NOW, OP_1, OP_2, REC_1, Run, World, config, identity, reencryptor, unit_id,
+};
 
 fn survey(world: &mut World, unit: usize) -> Vec<u8> {
     world.command(unit, Command::Survey { order: None }).envelope
@@ -133,6 +139,37 @@ fn a_unit_remembers_the_counters_of_others_and_wants_no_lower_ones() {
     assert!(judged(&seen).is_ok());
     assert!(judged(&higher(OP_1)).is_ok(), "of itself it knows better");
     assert_eq!(judged(&higher(OP_2)), Err(CertificateRefusal::SetBack("op-2".to_owned())));
+}
+
+/// Its report would be worth nothing in the receipt, or to the keystore.
+#[test]
+fn a_rotation_has_not_ended_while_a_unit_that_has_cleared_knows_itself_to_be_set_back() {
+    let mut world = World::initialised();
+    let run = world.whole_rotation(Purpose::Rotate, 2);
+    let mut dropped = world.flipped(&run);
+    let row = dropped.row.as_mut().unwrap();
+    row.rotation.as_mut().unwrap().standing = KeystoreStanding::Dropped;
+    row.epoch = EPOCH;
+    let envelope = world.keystore_envelope(&reencryptor(), &dropped);
+    for (set_back_from, phase, asked) in
+        [(Some(99), Phase::Clear, vec![(unit_id(OP_1), "clear")]), (None, Phase::Done, Vec::new())]
+    {
+        let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+        (record.verdict, record.to) = (Verdict::Decided, Some(run.to));
+        let manifest = world.manifests[0].unverified().unwrap();
+        let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
+        rotation.handle(NOW, Input::Keystore(Box::new(dropped.clone()), envelope.clone()));
+        for unit in ALL {
+            let answer = world.command(unit, Command::Survey { order: None });
+            let mut report = answer.report;
+            report.set_back_from = set_back_from.filter(|_| unit == OP_1);
+            rotation.handle(NOW, Input::Unit(Box::new(report), answer.envelope));
+        }
+        assert_eq!(rotation.record().phase(), phase);
+        let effects = rotation.handle(NOW.plus_ms(60_000), Input::Tick);
+        let found: Vec<_> = effects.send.iter().map(|it| (it.to(), it.name())).collect();
+        assert_eq!(found, asked);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use machines::conductor::{Answer, Ask, Conductor, Effects, Input, StartAsk, Times};
-use machines::leave;
+use machines::rewrap;
 use machines::rotation::precheck::MAX_SKEW_MS;
 use machines::rotation::record::{Record, Verdict};
 use machines::trust::Trust;
@@ -160,11 +160,12 @@ impl Stage {
                 let (code, text) = ("manifest-refused".to_owned(), "it is open".to_owned());
                 refusal = Some(Refusal { code, text });
             }
-            KeystoreCommand::Abort { order } => {
-                let (order, reference) = leave::read(&order).unwrap();
-                let from_to = (order.from, Pattern([0; 32]));
+            KeystoreCommand::Abort { order, certificate } => {
+                let chain = self.world.manifests.clone();
+                let trust = Trust::from_saved(self.world.instance, chain).unwrap();
                 let epoch = envelope.header.epoch;
-                machines::gate::abort(&mut self.row, &reference, from_to, epoch).unwrap();
+                let request = rewrap::judge_abort(&order, &certificate, epoch, &trust).unwrap();
+                machines::gate::abort(&mut self.row, &request).unwrap();
             }
             KeystoreCommand::TakeManifest { chain } => self.serial = chain.len() as u64 + 1,
             KeystoreCommand::CheckKeys { check } => said = self.checked(check),
@@ -451,6 +452,40 @@ fn a_rotation_that_a_unit_has_left_behind_is_closed_when_it_speaks() {
     stage.now = stage.now.plus_ms(60_000);
     stage.tick();
     assert!(!stage.conductor.is_rotating(), "{:?}", stage.conductor.rotation());
+}
+
+/// The record is lost, and the unit that has promoted is silent at the start: nobody may say aborted
+/// before it has been asked.
+#[test]
+fn a_rotation_without_a_record_is_aborted_only_once_every_unit_was_asked_whether_it_has_promoted() {
+    for (has_promoted, verdict) in [(true, "decided"), (false, "aborted")] {
+        let mut world = World::initialised();
+        let run = world.committed(Purpose::Rotate, 2);
+        if has_promoted {
+            world.promote(OP_2, &run);
+        }
+        let mut stage = Stage::of(world);
+        opened(&mut stage, &run);
+        stage.silent = Some(OP_2);
+        restarted(&mut stage);
+        stage.now = stage.conductor.next_tick().unwrap();
+        stage.tick();
+        let record = |stage: &Stage| stage.conductor.rotation().unwrap().record().verdict.clone();
+        assert_eq!(record(&stage), Verdict::Open, "it has not been heard");
+        stage.silent = None;
+        stage.now = stage.now.plus_ms(1_000);
+        stage.tick();
+        stage.now = stage.now.plus_ms(5_000);
+        stage.tick();
+        let found = match record(&stage) {
+            Verdict::Decided => "decided",
+            Verdict::Aborted { .. } => "aborted",
+            Verdict::Open => "open",
+        };
+        let standing = stage.world.units[OP_1].report(NOW, None).rotation.unwrap().standing;
+        assert_eq!(found == "aborted", standing == Standing::Aborted, "{found}: {standing:?}");
+        assert_eq!(found == "aborted", verdict == "aborted", "{found}, not {verdict}");
+    }
 }
 
 #[test]

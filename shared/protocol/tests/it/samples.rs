@@ -169,11 +169,16 @@ made_one_of! {
     } of 5
     KeystoreCommand {
         0 => |_| Self::Survey,
-        1 => |it| Self::Reencrypt { order: it.make(), to: it.make(), verify_all: it.make() },
+        1 => |it| Self::Reencrypt {
+            order: it.make(),
+            to: it.make(),
+            verify_all: it.make(),
+            certificate: it.make(),
+        },
         2 => |it| Self::Flip { order: it.make(), certificate: it.make() },
         3 => |it| Self::Restate { order: it.make(), hold_ends: it.make() },
         4 => |it| Self::Drop { order: it.make(), certificate: it.make() },
-        5 => |it| Self::Abort { order: it.make() },
+        5 => |it| Self::Abort { order: it.make(), certificate: it.make() },
         6 => |it| Self::TakeManifest { chain: it.make() },
         7 => |it| Self::CheckKeys { check: it.make() },
     } of 8

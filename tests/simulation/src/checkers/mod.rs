@@ -59,6 +59,11 @@ impl Checkers {
         self.holds.ended(order);
     }
 
+    /// A rogue has given this order itself, by the leave that its coordinator has.
+    pub fn ordered_by_rogue(&mut self, order: Digest) {
+        self.one_key_per_order.ordered_by_rogue(order);
+    }
+
     /// Something is published.
     pub fn told(&mut self, units: &[UnitNode], bytes: &[u8]) {
         self.no_secret_told.told(units, bytes);

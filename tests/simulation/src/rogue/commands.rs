@@ -74,11 +74,16 @@ impl Rogue {
                 let certificate = self.certificate(rng, order, Reached::Cleared);
                 KeystoreCommand::Drop { order, certificate }
             }
-            3 => KeystoreCommand::Abort { order: signed },
+            3 => {
+                let certificate = self.certificate(rng, order, Reached::Bound);
+                KeystoreCommand::Abort { order: signed, certificate }
+            }
             4 | 5 => KeystoreCommand::Restate { order, hold_ends: self.guessed_ends(rng) },
             6 => match pick(rng, &self.patterns) {
                 Some(to) => {
-                    KeystoreCommand::Reencrypt { order: signed, to, verify_all: rng.random() }
+                    let certificate = self.certificate(rng, order, Reached::Committed);
+                    let verify_all = rng.random();
+                    KeystoreCommand::Reencrypt { order: signed, to, verify_all, certificate }
                 }
                 None => KeystoreCommand::Survey,
             },
