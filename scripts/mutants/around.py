@@ -147,11 +147,4 @@ MUTANTS = [
         "                    (None, Some(_)) => delivery.ack().await,\n",
         needs=(of("bus"),),
     ),
-    Mutant(
-        "only a key that the order names goes into quarantine",
-        "services/keystore-reencryptor/src/job/work.rs",
-        "            self.setting.quarantined.contains(&row.key)\n                && page",
-        "            page",
-        needs=(of("coordinator"),),
-    ),
 ]

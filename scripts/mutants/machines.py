@@ -8,13 +8,13 @@ MACHINES = "shared/machines/src/"
 MUTANTS = [
     Mutant(
         "flip only with every unit promoted",
-        MACHINES + "rewrap.rs",
+        MACHINES + "rewrap/mod.rs",
         "    certificate::verify_units(certificate, order, to, Reached::Promoted, Judge::by(trust))?;\n",
         "    let _ = (certificate, trust, Reached::Promoted);\n",
     ),
     Mutant(
         "drop only with every unit cleared",
-        MACHINES + "rewrap.rs",
+        MACHINES + "rewrap/mod.rs",
         "    certificate::verify_units(certificate, order, to, Reached::Cleared, Judge::by(trust))?;\n",
         "    let _ = (certificate, trust, to);\n",
     ),
@@ -373,14 +373,14 @@ MUTANTS = [
     ),
     Mutant(
         "the new digest of a page is compared",
-        MACHINES + "rewrap.rs",
+        MACHINES + "rewrap/pages.rs",
         "    match new_digest.finish() == receipt.new_digest {\n",
         "    match new_digest.finish() == receipt.new_digest || receipt.count > 0 {\n",
         needs=(TESTS,),
     ),
     Mutant(
         "the old digest of a page is compared",
-        MACHINES + "rewrap.rs",
+        MACHINES + "rewrap/pages.rs",
         "    if old_digest.finish() != receipt.old_digest {\n",
         "    if old_digest.finish() != receipt.old_digest && receipt.count == 0 {\n",
         needs=(TESTS,),
@@ -471,7 +471,7 @@ MUTANTS = [
     ),
     Mutant(
         "a flipped keystore takes what amends nothing, and no bad amendment",
-        MACHINES + "rewrap.rs",
+        MACHINES + "rewrap/mod.rs",
         "    let is_over = found.standing == KeystoreStanding::Flipped\n        && !",
         "    let is_over = found.standing == KeystoreStanding::Flipped\n        || !",
         needs=(TESTS,),
@@ -534,7 +534,7 @@ MUTANTS = [
     ),
     Mutant(
         "a generation opens only where every unit has committed",
-        MACHINES + "rewrap.rs",
+        MACHINES + "rewrap/mod.rs",
         "    certificate::verify_opening(certificate, &reference, to, trust)?;\n",
         "    let _ = (certificate, to);\n",
     ),
@@ -569,6 +569,13 @@ MUTANTS = [
         MACHINES + "rotation/desired.rs",
         "    short.extend(view.unit_ids().filter(is_set_back));\n",
         "    short.extend(view.unit_ids().filter(is_set_back).take(0));\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "only a key that the order names goes into quarantine",
+        MACHINES + "rewrap/pages.rs",
+        "        quarantined.contains(&row.key)\n            && page",
+        "        quarantined.len() < usize::MAX\n            && page",
         needs=(TESTS,),
     ),
 ]

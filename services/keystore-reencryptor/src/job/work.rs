@@ -234,7 +234,7 @@ impl Work {
         let (page, asked, place) = (out.page, out.asked, out.place);
         let range = page.range;
         if let PageAnswer::Unopened(rows) = &answer
-            && self.may_quarantine(&page, rows)
+            && rewrap::may_quarantine(&self.setting.quarantined, &page.rows, rows)
         {
             let because = Err("key versions do not open".to_owned());
             page::tell(self.setting.place, asked, place, because);
@@ -259,15 +259,6 @@ impl Work {
             }
         }
         Ok(())
-    }
-
-    /// Whether the order carries every row that does not open, and they are rows of the page.
-    fn may_quarantine(&self, page: &RewrapPage, rows: &[UnopenedRow]) -> bool {
-        let is_carried = |row: &UnopenedRow| {
-            self.setting.quarantined.contains(&row.key)
-                && page.rows.iter().any(|sent| sent.version == row.version && sent.key == row.key)
-        };
-        !rows.is_empty() && rows.len() <= page.rows.len() && rows.iter().all(is_carried)
     }
 
     /// Shows it to another unit. Where there is none, one unit's word has to do.

@@ -2,7 +2,7 @@
 //! gets rid of it, and orders that it gives itself, by the administrators' leave, keep nobody from an end.
 //! Method: a keystore's row, or units, as it leaves them behind, and what is wanted then.
 
-use machines::conductor::{Answer, Ask};
+use machines::conductor::{Answer, Ask, StartAsk};
 use machines::rewrap;
 use machines::rotation::desired::Wanted;
 use machines::rotation::record::{Record, Verdict};
@@ -18,7 +18,7 @@ use protocol::order::Purpose;
 use protocol::report::KeystoreReport;
 use protocol::{Pattern, ProcessId, Role};
 
-use crate::starts::Stage;
+use crate::starts::{Stage, start_ask};
 use crate::world::{
     ALL, EPOCH, NOW, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, coordinator, id_of, identity,
     reencryptor,
@@ -220,6 +220,14 @@ fn who_was_left_behind_is_to_be_removed_by_the_same_manifest() {
     let of_rogue = world.signed(world.order(Purpose::Rotate, 3));
     world.abort(OTHERS[0], &of_rogue);
     let mut stage = Stage::of(world);
+    let order = stage.order(|order| order.number.number = 4);
+    let plan = StartAsk { dry_run: true, ..start_ask(order, false) };
+    let answer = stage.ask(Ask::Start(Box::new(plan)));
+    let Answer::Unmet(findings) = &answer else { panic!("{answer:?}") };
+    let bound =
+        findings.unmet.iter().find(|found| found.code == "bound" && found.subject == "rec-1");
+    let bound = bound.unwrap_or_else(|| panic!("{findings:?}"));
+    assert_eq!(bound.mend, "keyhelm cryptounit-retire rec-1");
     stage.world.next_manifest(&[OP_1, OP_2, REC_1]);
     let next = stage.world.manifests[1].clone();
     let answer = stage.ask(Ask::Manifest(next, None));

@@ -1,7 +1,8 @@
-//! Who is asked for a second look.
+//! Who is asked for a second look, and what may be left where two units have seen that it does not open.
 
 use machines::rewrap;
-use protocol::Role;
+use protocol::page::{UnopenedRow, WrappedRow};
+use protocol::{KeyId, Role, Rows, VersionId};
 
 use crate::world::{OP_1, REC_1, World, role_of, unit_id};
 
@@ -30,4 +31,33 @@ fn whoever_serves_is_asked_before_a_backup_and_nobody_twice_nor_about_his_own_wo
     first_asked.dedup();
     let serving = (0..REC_1).count() - 1;
     assert!(serving < 2 || first_asked.len() > 1, "not always the same one first");
+}
+
+#[test]
+fn only_rows_of_the_page_whose_keys_the_order_names_go_into_quarantine() {
+    let (named, other) = (KeyId::from_bytes([1; 16]), KeyId::from_bytes([2; 16]));
+    let version = |number| VersionId::from_bytes([number; 16]);
+    let row = |number, key| WrappedRow {
+        version: version(number),
+        key,
+        attributes: 1,
+        blob: vec![number],
+    };
+    let page = Rows::from(vec![row(1, named), row(2, other), row(3, named)]);
+    let unopened =
+        |number, key| UnopenedRow { version: version(number), key, reason: "changed".to_owned() };
+    let may = |rows: &[UnopenedRow]| rewrap::may_quarantine(&[named], &page, rows);
+    assert!(may(&[unopened(1, named)]) && may(&[unopened(1, named), unopened(3, named)]));
+    for refused in [
+        vec![],
+        vec![unopened(2, other)],
+        vec![unopened(1, named), unopened(2, other)],
+        // Not of this page, or another key's.
+        vec![unopened(4, named)],
+        vec![unopened(2, named)],
+        vec![unopened(1, named); 4],
+    ] {
+        assert!(!may(&refused), "{refused:?}");
+    }
+    assert!(!rewrap::may_quarantine(&[], &page, &[unopened(1, named)]));
 }

@@ -1,7 +1,6 @@
 //! Invariant 6: at most one pattern is ever drawn per order; no unit both aborted and promoted a
 //! rotation; what was aborted stays aborted; rotations never overlap, but where a rogue has the
-//! administrators' leave to order them: each unit takes an order by itself, and then none of two that
-//! overlap is committed by all.
+//! administrators' leave to order them, as each unit takes an order by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

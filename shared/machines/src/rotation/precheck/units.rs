@@ -205,12 +205,22 @@ impl Checked<'_> {
                 format!("{name} is bound to rotation {id}"),
                 format!("keyhelm rotations {id} --follow"),
             ),
+            // Its end was ordered away by a rogue coordinator, or its state is an old one.
+            (false, Standing::Promoted) if self.is_left_behind(found) => (
+                format!("{name} is still in rotation {id}, which others have left for a later one"),
+                self.retire(),
+            ),
             (false, _) => (
                 format!("{name} is bound to rotation {id}, which no coordinator drives"),
                 TAKE_UP.to_owned(),
             ),
         };
         self.unmet("bound", text, mend, findings);
+    }
+
+    fn is_left_behind(&self, found: &UnitRotation) -> bool {
+        let mut units = self.surveyed.units.iter();
+        units.any(|(report, _)| report.last_number() > found.order.number)
     }
 
     fn check_current(&self, findings: &mut Findings) {

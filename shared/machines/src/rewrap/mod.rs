@@ -1,20 +1,21 @@
-//! The reencryptor's judgement: which commands it does, and which answers of units it believes.
+//! The reencryptor's judgement: which commands it does ([`pages`]: which answers of units it believes).
 //! What it does to the keystore row is in [`crate::gate`].
 
-use std::collections::BTreeSet;
+mod pages;
 
-use crypto::digest::ChunkDigest;
+pub use self::pages::{
+    DoneChunk, Looked, PageFault, chunk_digest, judge_answer, judge_check, lookers, may_quarantine,
+};
+
 use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::envelope::{Header, Kind};
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef};
-use protocol::page::{
-    CheckAnswer, ChunkReceipt, PageAnswer, RewrapPage, SignedReceipt, UnopenedRow,
-};
+use protocol::page::UnopenedRow;
 use protocol::report::Refusal;
-use protocol::{Digest, Epoch, Pattern, ProcessId, Role, RowRef, Rows};
+use protocol::{Epoch, Pattern, ProcessId, Role};
 
 use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
@@ -22,7 +23,6 @@ use crate::envelope::{self, EnvelopeRefusal, Reader};
 use crate::gate::{AbortRequest, GateRefusal};
 use crate::leave::{self, LeaveRefusal};
 use crate::trust::{ManifestRefusal, Trust};
-use crate::unit::page::read_receipt;
 
 /// Why a keystore command is not done. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -277,128 +277,4 @@ fn pattern_of(row: &KeystoreRow, order: &OrderRef) -> Result<Pattern, GateRefusa
         found.rotation == order.rotation && found.order_digest == order.digest
     };
     row.rotation.as_ref().filter(is_it).map(|found| found.to).ok_or(GateRefusal::NotOpen)
-}
-
-/// Why a unit's answer to a page is not believed, or says that nothing was done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PageFault {
-    /// The unit does not take pages of this rotation now: ask another, or again.
-    #[error("a unit took no page: {0}")]
-    Refused(String),
-    /// Rows that do not open.
-    #[error("{} key versions do not open", .0.len())]
-    Unopened(Vec<UnopenedRow>),
-    /// The receipt is not signed by an operational unit of the manifest.
-    #[error("a receipt is not signed by an operational unit of the manifest")]
-    NotSigned,
-    /// The receipt is for other rows than were asked for.
-    #[error("a receipt does not match its page: {0}")]
-    Mismatch(&'static str),
-}
-
-/// A chunk as a unit re-wrapped it, believed.
-#[derive(Clone, Debug)]
-pub struct DoneChunk {
-    /// The receipt, read.
-    pub receipt: ChunkReceipt,
-    /// The receipt, as signed.
-    pub signed: SignedReceipt,
-    /// The rows with their new blobs.
-    pub rows: Rows,
-}
-
-/// Checks a unit's answer against the page that was asked: what the receipt says of it (the rotation
-/// by the order's digest), and both digests computed anew over what was sent and what came back.
-pub fn judge_answer(
-    page: &RewrapPage,
-    answer: PageAnswer,
-    trust: &Trust,
-) -> Result<DoneChunk, PageFault> {
-    let (blobs, signed) = match answer {
-        PageAnswer::Rewrapped { blobs, receipt } => (blobs, receipt),
-        PageAnswer::Unopened(rows) => return Err(PageFault::Unopened(rows)),
-        PageAnswer::Refused(reason) => return Err(PageFault::Refused(reason)),
-    };
-    let key_of = |unit: ProcessId| {
-        let member = trust.member(unit).filter(|member| member.role == Role::OperationalUnit);
-        member.map(|member| member.identity)
-    };
-    let receipt = read_receipt(&signed, key_of).ok_or(PageFault::NotSigned)?;
-    if blobs.len() != page.rows.len() || receipt.count != page.rows.len() as u64 {
-        return Err(PageFault::Mismatch("count"));
-    }
-    let is_for_this = receipt.instance == trust.instance()
-        && receipt.order_digest == page.order_digest
-        && receipt.generation == page.generation
-        && receipt.range == page.range
-        && receipt.from == Some(page.from)
-        && receipt.to == page.to;
-    if !is_for_this {
-        return Err(PageFault::Mismatch("order, generation, range or patterns"));
-    }
-    let mut rows = Rows::with_room(page.rows.byte_count());
-    let (mut old_digest, mut new_digest) = (ChunkDigest::new(), ChunkDigest::new());
-    for (row, blob) in page.rows.iter().zip(blobs.iter()) {
-        let new = RowRef { blob, ..row };
-        add(&mut old_digest, row);
-        add(&mut new_digest, new);
-        rows.push(new);
-    }
-    if old_digest.finish() != receipt.old_digest {
-        return Err(PageFault::Mismatch("old digest"));
-    }
-    match new_digest.finish() == receipt.new_digest {
-        true => Ok(DoneChunk { receipt, signed, rows }),
-        false => Err(PageFault::Mismatch("new digest")),
-    }
-}
-
-/// Whom to ask for a second look at what `by` has done, one after the other until somebody gives one:
-/// units that serve keys before recovery units, and each time another of them first (`turn`).
-pub fn lookers(trust: &Trust, by: ProcessId, turn: usize) -> Vec<(ProcessId, Role)> {
-    let units = trust.newest().into_iter().flat_map(|manifest| manifest.crypto_units());
-    let others = units.filter(|unit| unit.id != by).map(|unit| (unit.id, unit.role));
-    let (mut serving, mut backups): (Vec<_>, Vec<_>) =
-        others.partition(|(_, role)| *role == Role::OperationalUnit);
-    for kind in [&mut serving, &mut backups] {
-        let first = turn % kind.len().max(1);
-        kind.rotate_left(first);
-    }
-    serving.extend(backups);
-    serving
-}
-
-/// What a unit's look at rows came to, believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looked {
-    /// Rows that opened.
-    pub opened_count: u64,
-    /// The others.
-    pub unopened: Vec<UnopenedRow>,
-}
-
-/// Checks a unit's answer against the rows that it was shown: it must speak of each of them once.
-pub fn judge_check(rows: &Rows, answer: CheckAnswer) -> Result<Looked, PageFault> {
-    let (opened_count, unopened) = match answer {
-        CheckAnswer::Checked { opened_count, unopened } => (opened_count, unopened),
-        CheckAnswer::Refused(reason) => return Err(PageFault::Refused(reason)),
-    };
-    let shown: BTreeSet<_> = rows.iter().map(|row| (row.version, row.key)).collect();
-    let named: BTreeSet<_> = unopened.iter().map(|row| (row.version, row.key)).collect();
-    let is_of_these = named.len() == unopened.len() && named.is_subset(&shown);
-    match is_of_these && opened_count + unopened.len() as u64 == rows.len() as u64 {
-        true => Ok(Looked { opened_count, unopened }),
-        false => Err(PageFault::Mismatch("rows that were looked at")),
-    }
-}
-
-/// Digest over the rows of a chunk.
-pub fn chunk_digest(rows: &Rows) -> Digest {
-    let mut digest = ChunkDigest::new();
-    rows.iter().for_each(|row| add(&mut digest, row));
-    digest.finish()
-}
-
-fn add(digest: &mut ChunkDigest, row: RowRef<'_>) {
-    digest.row(row.version, row.key, row.attributes, row.blob);
 }
