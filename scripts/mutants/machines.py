@@ -444,8 +444,8 @@ MUTANTS = [
     Mutant(
         "a generation that is open for another pattern goes first",
         MACHINES + "rotation/desired.rs",
-        "            is_open && found.to != to\n",
-        "            is_open && found.to != found.to\n",
+        "            is_open && found.to != to && (",
+        "            is_open && found.to != found.to && (",
         needs=(TESTS,),
     ),
     Mutant(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use protocol::audit::Phase;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, KeystoreCommand, SignedOffer, SignedTransfer, Step};
-use protocol::keystore::{KeystoreRotation, KeystoreStanding};
+use protocol::keystore::{KeystoreRotation, KeystoreRow, KeystoreStanding};
 use protocol::manifest::{Manifest, SignedManifest};
 use protocol::order::{Order, OrderRef, SignedHoldEnd, SignedOrder};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
@@ -194,8 +194,7 @@ impl View<'_> {
 
     /// The keystore's rotation, if it is this one.
     pub(super) fn keystore_rotation(&self, reencryptor: ProcessId) -> Option<&KeystoreRotation> {
-        let row = self.keystores.get(&reencryptor)?.report.row.as_ref()?;
-        row.rotation.as_ref().filter(|found| {
+        self.row(reencryptor)?.rotation.as_ref().filter(|found| {
             found.rotation == self.reference.rotation && found.order_digest == self.reference.digest
         })
     }
@@ -203,20 +202,22 @@ impl View<'_> {
     /// Whether the keystore can never open this order: it has gone on to a later one, or to another of
     /// the same number.
     fn has_spent(&self, reencryptor: ProcessId) -> bool {
-        let row = self.keystores.get(&reencryptor).and_then(|held| held.report.row.as_ref());
-        let found = row.and_then(|row| row.rotation.as_ref());
+        let found = self.row(reencryptor).and_then(|row| row.rotation.as_ref());
         found.is_some_and(|found| {
             found.order_digest != self.reference.digest && found.number >= self.reference.number
         })
     }
 
+    fn row(&self, reencryptor: ProcessId) -> Option<&KeystoreRow> {
+        self.keystores.get(&reencryptor)?.report.row.as_ref()
+    }
+
     fn is_closed(&self, reencryptor: ProcessId) -> bool {
-        let row = self.keystores.get(&reencryptor).and_then(|held| held.report.row.as_ref());
-        row.is_some_and(|row| row.open.is_none())
+        self.row(reencryptor).is_some_and(|row| row.open.is_none())
     }
 
     fn keystore_epoch(&self, reencryptor: ProcessId) -> Option<Epoch> {
-        Some(self.keystores.get(&reencryptor)?.report.row.as_ref()?.epoch)
+        Some(self.row(reencryptor)?.epoch)
     }
 
     /// One reencryptor for each keystore of the manifest: the one that reported it, else any.
@@ -351,13 +352,14 @@ fn committing(view: &View<'_>) -> Option<Desired> {
 fn reencrypting(view: &View<'_>) -> Option<Desired> {
     let to = view.to_pattern()?;
     let short = view.keystores_short_of(KeystoreStanding::Complete);
-    // Whoever holds a coordinator's identity can have it opened for any pattern: such a generation
-    // goes first, and the order opens another.
+    // What is open for another pattern goes first, and the order opens another generation: also of an
+    // earlier rotation, in whose midst the copy was made that was restored.
     let is_for_another = |id: &ProcessId| {
-        view.keystore_rotation(*id).is_some_and(|found| {
+        view.row(*id).and_then(|row| row.rotation.as_ref()).is_some_and(|found| {
             let is_open =
                 matches!(found.standing, KeystoreStanding::Open | KeystoreStanding::Complete);
-            is_open && found.to != to
+            let is_ours = found.order_digest == view.reference.digest;
+            is_open && found.to != to && (is_ours || found.number < view.reference.number)
         })
     };
     let ask = |id| {

@@ -71,6 +71,15 @@ fn a_generation_that_is_open_for_another_pattern_goes_before_the_right_one_is_op
             assert_eq!(*asked, run.to);
         }
     }
+    // A copy that was made in the midst of an earlier rotation and is restored; one of a later one is not
+    // this rotation's to end.
+    for (number, wanted) in [(1, "abort"), (3, "reencrypt")] {
+        let another = world.signed(world.order(Purpose::Rotate, number));
+        let report = open_in(&world, &another, other, KeystoreStanding::Open);
+        let effects = heard(&mut world, &run, report);
+        let names: Vec<_> = effects.send.iter().map(Wanted::name).collect();
+        assert_eq!(names, [wanted], "{number}");
+    }
 }
 
 #[test]
