@@ -272,9 +272,15 @@ impl World {
         self.request(Ask::Manifest(SignedManifest { bytes, signatures }, None));
     }
 
-    /// The report of a recovery unit that stays, of the one that has come furthest.
+    /// The report of a recovery unit that stays, of the one that has come furthest in the rotation.
     fn holder_report(&mut self, whom: &[ProcessId]) -> Option<Vec<u8>> {
-        let far = |unit: &UnitNode| unit.saved_state().registers().patterns().count();
+        let record = self.coordinator.record.as_ref();
+        let order = record.and_then(|record| record.order().ok()).map(|(_, order)| order);
+        let far = |unit: &UnitNode| {
+            let state = unit.saved_state();
+            let is_in_it = state.rotation.as_ref().map(|taken| taken.reference) == order;
+            (is_in_it, state.registers().patterns().count())
+        };
         let stays = |unit: &&UnitNode| {
             unit.role == Role::RecoveryUnit
                 && unit.counts()

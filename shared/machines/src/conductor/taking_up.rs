@@ -113,11 +113,15 @@ impl Conductor {
         mut record: Record,
         effects: &mut Effects,
     ) {
-        let base = record.order().map(|(_, order)| order.number.manifest_serial);
-        record.epoch = self.next_epoch(base.ok(), Some(record.epoch));
+        let base = record.order().map(|(_, order)| order.number.manifest_serial).ok();
+        record.epoch = self.next_epoch(base, Some(record.epoch));
         if let Err(error) = self.start_rotation(now, rng, record, effects) {
             let text = format!("the saved rotation cannot be gone on with: {error}");
             effects.events.push(Event { phase: Phase::Survey, text });
+        }
+        // An old record does not know that a manifest has ended its order to recover.
+        if base.is_some_and(|serial| serial < self.trust.serial()) {
+            self.end_recovery_by_manifest(now, rng, effects);
         }
     }
 }

@@ -396,3 +396,22 @@ fn a_new_manifest_ends_it_and_its_units_take_it() {
     started(&mut stage, order);
     is_recovered(&stage);
 }
+
+/// A record of before, whatever it had come to, knows nothing of the manifest that has ended the order.
+#[test]
+fn an_old_record_of_one_whose_target_was_removed_since_is_ended() {
+    for verdict in [Verdict::Open, Verdict::Decided] {
+        let mut stage = lacking();
+        begun(&mut stage, REC_1);
+        stage.silent_after_surveys = None;
+        let mut old = rotation_record(&stage).clone();
+        old.verdict = verdict.clone();
+        stage.world.next_manifest(&[OP_2, REC_1, REC_2]);
+        let next = stage.world.manifests[1].clone();
+        let answer = asked(&mut stage, Ask::Manifest(next, None));
+        assert!(matches!(answer, Answer::Taken), "{answer:?}");
+        restarted_with(&mut stage, Some(old));
+        pass(&mut stage, 5_000);
+        assert!(!stage.conductor.is_rotating(), "{verdict:?}");
+    }
+}
