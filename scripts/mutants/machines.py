@@ -198,8 +198,8 @@ MUTANTS = [
     Mutant(
         "a certificate's report is by its own unit",
         MACHINES + "certificate.rs",
-        "        if report.unit != opened.header.sender || report.instance != manifest.instance {\n",
-        "        if report.instance != manifest.instance {\n",
+        "    match report.unit == opened.header.sender && report.instance == trust.instance() {\n",
+        "    match report.instance == trust.instance() {\n",
         # Units and reencryptor are honest in the simulation; only messages are not.
         needs=(TESTS,),
     ),
@@ -263,10 +263,10 @@ MUTANTS = [
     Mutant(
         "a certificate has one report of a unit",
         MACHINES + "certificate.rs",
-        "        if seen.insert(report.unit, report).is_some() {\n"
-        "            return Err(CertificateRefusal::Twice(opened.header.sender.to_string()));\n"
+        "        if seen.insert(unit, report).is_some() {\n"
+        "            return Err(CertificateRefusal::Twice(unit.to_string()));\n"
         "        }\n",
-        "        seen.insert(report.unit, report);\n",
+        "        seen.insert(unit, report);\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -548,8 +548,8 @@ MUTANTS = [
     Mutant(
         "an order that no unit has taken ends nothing in a keystore",
         MACHINES + "gate.rs",
-        "    if !request.is_taken {\n",
-        "    if !request.is_taken && row.open.is_none() {\n",
+        "    if has_flipped || !request.is_taken {\n",
+        "    if has_flipped || !request.is_taken && row.open.is_none() {\n",
     ),
     Mutant(
         "an abort waits for nobody who has taken another order of the same number",
@@ -567,8 +567,8 @@ MUTANTS = [
     Mutant(
         "a rotation is not done while a unit knows itself to be set back",
         MACHINES + "rotation/desired.rs",
-        "    short.extend(view.unit_ids().filter(is_set_back));\n",
-        "    short.extend(view.unit_ids().filter(is_set_back).take(0));\n",
+        "short.contains(unit) || is_set_back(unit);\n",
+        "short.contains(unit) || is_set_back(unit) && short.contains(unit);\n",
         needs=(TESTS,),
     ),
     Mutant(

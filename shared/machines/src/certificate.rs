@@ -153,20 +153,13 @@ fn reports(
     let manifest = trust.newest().ok_or(CertificateRefusal::Imprint)?;
     let mut seen: BTreeMap<ProcessId, UnitReport> = BTreeMap::new();
     for bytes in &certificate.envelopes {
-        let opened = opened(bytes, &trust)?;
-        if opened.header.kind != Kind::UnitReport {
+        let Some(report) = unit_report(&opened(bytes, &trust)?, &trust)? else { continue };
+        let unit = report.unit;
+        if !manifest.crypto_units().any(|member| member.id == unit) {
             continue;
         }
-        let report: UnitReport = codec::decode(opened.body)
-            .map_err(|error| CertificateRefusal::Malformed(error.to_string()))?;
-        if report.unit != opened.header.sender || report.instance != manifest.instance {
-            return Err(CertificateRefusal::OtherSigner(report.unit));
-        }
-        if !manifest.crypto_units().any(|unit| unit.id == report.unit) {
-            continue;
-        }
-        if seen.insert(report.unit, report).is_some() {
-            return Err(CertificateRefusal::Twice(opened.header.sender.to_string()));
+        if seen.insert(unit, report).is_some() {
+            return Err(CertificateRefusal::Twice(unit.to_string()));
         }
     }
     for unit in manifest.crypto_units() {
@@ -198,13 +191,9 @@ pub fn is_taken(certificate: &Certificate, order: &OrderRef, trust: &Trust) -> b
     let trust = newest.as_ref().unwrap_or(trust);
     certificate.envelopes.iter().any(|bytes| {
         let Ok(opened) = opened(bytes, trust) else { return false };
-        let is_unit =
-            matches!(opened.sender_role, Some(Role::OperationalUnit | Role::RecoveryUnit));
-        let is_report = is_unit && opened.header.kind == Kind::UnitReport;
-        let report = is_report.then(|| codec::decode::<UnitReport>(opened.body));
-        report.and_then(Result::ok).is_some_and(|report| {
-            report.unit == opened.header.sender && report.in_order(order).is_some()
-        })
+        let report = unit_report(&opened, trust).ok().flatten();
+        opened.sender_role.is_some_and(Role::is_crypto_unit)
+            && report.is_some_and(|report| report.in_order(order).is_some())
     })
 }
 
@@ -219,14 +208,10 @@ pub fn verify_recovered(
 ) -> Result<(), CertificateRefusal> {
     for bytes in &certificate.envelopes {
         let opened = opened(bytes, trust)?;
-        if opened.header.kind != Kind::UnitReport || opened.header.sender != target {
+        if opened.header.sender != target {
             continue;
         }
-        let report: UnitReport = codec::decode(opened.body)
-            .map_err(|error| CertificateRefusal::Malformed(error.to_string()))?;
-        if report.unit != target || report.instance != trust.instance() {
-            return Err(CertificateRefusal::OtherSigner(report.unit));
-        }
+        let Some(report) = unit_report(&opened, trust)? else { continue };
         let is_there = reached(&report, order) == Some((Reached::Cleared, Some(pattern)));
         return match is_there && report.set_back_from.is_none() {
             true => Ok(()),
@@ -321,6 +306,22 @@ impl Reached {
 fn opened<'a>(bytes: &'a [u8], trust: &Trust) -> Result<envelope::Opened<'a>, CertificateRefusal> {
     envelope::open_evidence(bytes, trust)
         .map_err(|error| CertificateRefusal::Envelope(error.to_string()))
+}
+
+/// The report in a unit's envelope, of that unit itself; none where it holds something else.
+fn unit_report(
+    opened: &envelope::Opened<'_>,
+    trust: &Trust,
+) -> Result<Option<UnitReport>, CertificateRefusal> {
+    if opened.header.kind != Kind::UnitReport {
+        return Ok(None);
+    }
+    let report: UnitReport = codec::decode(opened.body)
+        .map_err(|error| CertificateRefusal::Malformed(error.to_string()))?;
+    match report.unit == opened.header.sender && report.instance == trust.instance() {
+        true => Ok(Some(report)),
+        false => Err(CertificateRefusal::OtherSigner(report.unit)),
+    }
 }
 
 /// Judged by the newest manifest that is known here or carried inside; what is carried may only have

@@ -325,12 +325,12 @@ pub fn abort(
                 _ => Err(GateRefusal::Flipped),
             };
         }
-        // Units that have not cleared it yet are still to be shown that it has flipped.
-        if matches!(taken.standing, KeystoreStanding::Switched | KeystoreStanding::Flipped) {
-            return Ok((Change::Before, None));
-        }
     }
-    if !request.is_taken {
+    // Units that have not cleared what has flipped are still to be shown that it has.
+    let has_flipped = row.rotation.as_ref().is_some_and(|taken| {
+        matches!(taken.standing, KeystoreStanding::Switched | KeystoreStanding::Flipped)
+    });
+    if has_flipped || !request.is_taken {
         return Ok((Change::Before, None));
     }
     row.rotation = Some(KeystoreRotation {

@@ -330,8 +330,8 @@ impl World {
     /// Where everybody stands, for whoever reads the trace.
     fn note_standings(&mut self) {
         let named = |taken: &TakenRotation| {
-            let serial = taken.reference.digest.to_string();
-            format!("{:?} in {} ({})", taken.standing, taken.reference.number, &serial[..8])
+            let digest = taken.reference.digest.to_string();
+            format!("{:?} in {} ({})", taken.standing, taken.reference.number, &digest[..8])
         };
         let of_unit = |unit: &UnitNode| {
             let taken = unit.saved_state().rotation.as_ref().map(named);

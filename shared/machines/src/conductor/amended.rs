@@ -3,7 +3,6 @@
 use protocol::UnixMillis;
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
-use protocol::report::Standing;
 use rand::CryptoRng;
 
 use super::{Answer, Conductor, Effects, refused};
@@ -35,12 +34,9 @@ impl Conductor {
             // A new manifest ends an order to recover.
             let found =
                 units::in_rotation(&heard.said).filter(|it| units::recovery(it).is_none())?;
-            let (id, number) = (found.order.rotation, found.order.number);
-            let mut others = self.heard.units.values().map(|heard| heard.said.last_number());
-            // A rogue coordinator has ordered the next one before all had cleared.
-            let is_left_behind =
-                found.standing == Standing::Promoted && others.any(|other| other > number);
-            Some(match is_left_behind {
+            let id = found.order.rotation;
+            let all = self.heard.units.values().map(|heard| &heard.said);
+            Some(match units::is_left_behind(found, all) {
                 true => {
                     format!("{name} is in rotation {id}, which others have left: remove it too")
                 }

@@ -165,7 +165,7 @@ pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRef
 }
 
 /// The order of a re-encryption, whose leave the reencryptor checks itself.
-pub fn judge_order(
+fn judge_order(
     signed: &protocol::order::SignedOrder,
     trust: &Trust,
 ) -> Result<(Order, OrderRef), KeystoreRefusal> {

@@ -363,15 +363,12 @@ fn reencrypting(view: &View<'_>) -> Option<Desired> {
         })
     };
     let ask = |id| {
+        if is_for_another(&id) {
+            return view.abort(id);
+        }
         let (order, verify_all) = (view.signed_order.clone(), view.verify_all);
         let certificate = view.unit_certificate();
-        Wanted::Keystore(
-            id,
-            match is_for_another(&id) {
-                true => KeystoreCommand::Abort { order, certificate },
-                false => KeystoreCommand::Reencrypt { order, to, verify_all, certificate },
-            },
-        )
+        Wanted::Keystore(id, KeystoreCommand::Reencrypt { order, to, verify_all, certificate })
     };
     let lacking =
         view.reencryptors().into_iter().filter(|id| short.contains(id) || is_for_another(id));
@@ -400,10 +397,11 @@ fn clearing(view: &View<'_>) -> Option<Desired> {
     // receipt: it is about to have as much again as it had.
     let is_set_back =
         |unit: &ProcessId| view.heard(*unit).is_some_and(|report| report.set_back_from.is_some());
-    let mut short = view.units_short_of(Reached::Cleared);
-    short.extend(view.unit_ids().filter(is_set_back));
+    let short = view.units_short_of(Reached::Cleared);
     let clear = |unit| view.step(unit, Step::Clear { certificate: view.keystore_certificate() });
-    (!short.is_empty()).then(|| Desired::new(Phase::Clear, short.into_iter().map(clear).collect()))
+    let lacks = |unit: &ProcessId| short.contains(unit) || is_set_back(unit);
+    let wanted: Vec<_> = view.unit_ids().filter(lacks).map(clear).collect();
+    (!wanted.is_empty()).then(|| Desired::new(Phase::Clear, wanted))
 }
 
 fn dropping(view: &View<'_>) -> Option<Desired> {

@@ -87,6 +87,22 @@ const REPORT_CHANGES: &[Change<UnitReport>] = &[
     ),
 ];
 
+/// The reports of all units, one of them spoilt, in every way; each with its name and the refusal.
+fn spoilt(world: &World) -> Vec<(&'static str, Vec<UnitReport>, &'static str)> {
+    let mut all = Vec::new();
+    for odd_one in ALL {
+        for (name, change, reason) in REPORT_CHANGES {
+            let mut reports = reports(world);
+            change(&mut reports[odd_one]);
+            // A change may be none for this unit (rec-2 in its own name).
+            if reports[odd_one] != report_of(world, odd_one) {
+                all.push((*name, reports, *reason));
+            }
+        }
+    }
+    all
+}
+
 fn promote(run: &Run, certificate: Certificate) -> Command {
     Command::Step { order: run.reference, step: Step::Promote { certificate } }
 }
@@ -96,18 +112,10 @@ fn a_promote_needs_every_unit_committed_in_this_order() {
     let mut world = World::initialised();
     let run = world.committed(Purpose::Rotate, 2);
     for unit in [OP_1, REC_1] {
-        for odd_one in ALL {
-            for (name, change, reason) in REPORT_CHANGES {
-                let mut reports = reports(&world);
-                change(&mut reports[odd_one]);
-                // A change may be none for this unit (rec-2 in its own name).
-                if reports[odd_one] == report_of(&world, odd_one) {
-                    continue;
-                }
-                let certificate = certified(&mut world, &reports);
-                let answer = world.refuses(unit, promote(&run, certificate), "certificate-refused");
-                assert!(answer.text().contains(reason), "{name}: {}", answer.text());
-            }
+        for (name, reports, reason) in spoilt(&world) {
+            let certificate = certified(&mut world, &reports);
+            let answer = world.refuses(unit, promote(&run, certificate), "certificate-refused");
+            assert!(answer.text().contains(reason), "{name}: {}", answer.text());
         }
     }
     let reports = reports(&world);
@@ -130,16 +138,9 @@ fn an_opening_needs_every_unit_committed_and_one_that_can_still_re_wrap() {
     assert_eq!(judged(run.to, &right), Ok(run.reference));
     assert!(judged(OTHER_PATTERN, &right).unwrap_err().contains(NOT_COMMITTED));
     assert!(judged(run.to, &Certificate::default()).unwrap_err().contains("has no report of"));
-    for odd_one in ALL {
-        for (name, change, reason) in REPORT_CHANGES {
-            let mut reports = reports(&world);
-            change(&mut reports[odd_one]);
-            if reports[odd_one] == report_of(&world, odd_one) {
-                continue;
-            }
-            let refused = judged(run.to, &certified(&mut world, &reports)).unwrap_err();
-            assert!(refused.contains(reason), "{name}: {refused}");
-        }
+    for (name, reports, reason) in spoilt(&world) {
+        let refused = judged(run.to, &certified(&mut world, &reports)).unwrap_err();
+        assert!(refused.contains(reason), "{name}: {refused}");
     }
     for unit in ALL {
         world.promote(unit, &run);

@@ -36,9 +36,15 @@ fn open_in(world: &World, run: &Run, to: Pattern, standing: KeystoreStanding) ->
     report
 }
 
-/// What a coordinator wants that has heard the keystore, and then every unit.
-fn heard(world: &mut World, run: &Run, keystore: KeystoreReport) -> Effects {
-    let record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+/// The rotation of a coordinator that has heard the keystore, and then every unit, and what it wants at last.
+fn told(
+    world: &mut World,
+    run: &Run,
+    verdict: Verdict,
+    keystore: KeystoreReport,
+) -> (Rotation, Effects) {
+    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+    record.verdict = verdict;
     let manifest = world.manifests[0].unverified().unwrap();
     let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
     let envelope = world.keystore_envelope(&reencryptor(), &keystore);
@@ -47,7 +53,11 @@ fn heard(world: &mut World, run: &Run, keystore: KeystoreReport) -> Effects {
         let answer = world.command(unit, Command::Survey { order: None });
         last = rotation.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
     }
-    last
+    (rotation, last)
+}
+
+fn heard(world: &mut World, run: &Run, keystore: KeystoreReport) -> Effects {
+    told(world, run, Verdict::Open, keystore).1
 }
 
 #[test]
@@ -122,16 +132,8 @@ fn ending(
     run: &Run,
     keystore: KeystoreReport,
 ) -> (Phase, Vec<(ProcessId, &'static str)>) {
-    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
-    record.verdict = Verdict::Aborted { because: "asked".to_owned() };
-    let manifest = world.manifests[0].unverified().unwrap();
-    let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
-    let envelope = world.keystore_envelope(&reencryptor(), &keystore);
-    rotation.handle(NOW, Input::Keystore(Box::new(keystore), envelope));
-    for unit in ALL {
-        let answer = world.command(unit, Command::Survey { order: None });
-        rotation.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
-    }
+    let aborted = Verdict::Aborted { because: "asked".to_owned() };
+    let (mut rotation, _) = told(world, run, aborted, keystore);
     let later = NOW.plus_ms(60_000);
     let effects = rotation.handle(later, Input::Tick);
     let asked = effects.send.iter().map(|wanted| (wanted.to(), wanted.name())).collect();

@@ -151,9 +151,12 @@ fn a_rotation_has_not_ended_while_a_unit_that_has_cleared_knows_itself_to_be_set
     row.rotation.as_mut().unwrap().standing = KeystoreStanding::Dropped;
     row.epoch = EPOCH;
     let envelope = world.keystore_envelope(&reencryptor(), &dropped);
-    for (set_back_from, phase, asked) in
-        [(Some(99), Phase::Clear, vec![(unit_id(OP_1), "clear")]), (None, Phase::Done, Vec::new())]
-    {
+    for (set_back_from, standing, phase, asked) in [
+        (Some(99), Standing::Cleared, Phase::Clear, vec![(unit_id(OP_1), "clear")]),
+        // Whatever it lacks besides, it is asked once.
+        (Some(99), Standing::Promoted, Phase::Clear, vec![(unit_id(OP_1), "clear")]),
+        (None, Standing::Cleared, Phase::Done, Vec::new()),
+    ] {
         let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
         (record.verdict, record.to) = (Verdict::Decided, Some(run.to));
         let manifest = world.manifests[0].unverified().unwrap();
@@ -162,7 +165,10 @@ fn a_rotation_has_not_ended_while_a_unit_that_has_cleared_knows_itself_to_be_set
         for unit in ALL {
             let answer = world.command(unit, Command::Survey { order: None });
             let mut report = answer.report;
-            report.set_back_from = set_back_from.filter(|_| unit == OP_1);
+            if unit == OP_1 {
+                report.set_back_from = set_back_from;
+                report.rotation.as_mut().unwrap().standing = standing;
+            }
             rotation.handle(NOW, Input::Unit(Box::new(report), answer.envelope));
         }
         assert_eq!(rotation.record().phase(), phase);

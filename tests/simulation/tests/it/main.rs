@@ -6,7 +6,7 @@
 use simulation::fault_table::{self, FaultTable};
 use simulation::{Config, Outcome, Rules, run};
 
-/// As many as two cores run in about two minutes.
+/// As many as two cores run in about a minute.
 const SEEDS: u64 = 2_000;
 /// With fewer than these the rarest faults need not have hit everybody in every phase.
 const SEEDS_FOR_EVERY_CELL: usize = 2_000;

@@ -62,6 +62,16 @@ pub(crate) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
     found.filter(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
 }
 
+/// Whether a unit is still to clear a rotation that others have left for a later one: a rogue coordinator
+/// has ordered that too early, or the unit's state is an old one.
+pub(crate) fn is_left_behind<'a>(
+    found: &UnitRotation,
+    mut units: impl Iterator<Item = &'a UnitReport>,
+) -> bool {
+    found.standing == Standing::Promoted
+        && units.any(|report| report.last_number() > found.order.number)
+}
+
 /// Between whom the order is that holds the unit, if it is one to recover.
 pub(crate) fn recovery(found: &UnitRotation) -> Option<Recovery> {
     found.signed_order.unverified().ok()?.purpose.recovery()
@@ -205,8 +215,7 @@ impl Checked<'_> {
                 format!("{name} is bound to rotation {id}"),
                 format!("keyhelm rotations {id} --follow"),
             ),
-            // Its end was ordered away by a rogue coordinator, or its state is an old one.
-            (false, Standing::Promoted) if self.is_left_behind(found) => (
+            (false, _) if is_left_behind(found, self.surveyed.units.iter().map(|(it, _)| *it)) => (
                 format!("{name} is still in rotation {id}, which others have left for a later one"),
                 self.retire(),
             ),
@@ -216,11 +225,6 @@ impl Checked<'_> {
             ),
         };
         self.unmet("bound", text, mend, findings);
-    }
-
-    fn is_left_behind(&self, found: &UnitRotation) -> bool {
-        let mut units = self.surveyed.units.iter();
-        units.any(|(report, _)| report.last_number() > found.order.number)
     }
 
     fn check_current(&self, findings: &mut Findings) {
