@@ -96,6 +96,10 @@ pub(super) fn aborting(known: &Known<'_>) -> Option<Told> {
     details.extend(absent.iter().map(|it| it.text.clone()));
     match absent.first() {
         Some(first) => {
+            let ends = absent.iter().filter_map(|it| Some((it.ends_at?, &it.name))).max();
+            details.extend(ends.map(|(at, name)| {
+                format!("At {} the end goes on without {name} if it stays silent.", moment(at))
+            }));
             details.push("Whoever is away is told when it is back.".to_owned());
             Told::act(details, first.mend.clone())
         }

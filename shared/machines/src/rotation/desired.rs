@@ -80,7 +80,7 @@ pub struct View<'a> {
     pub amendments: &'a [SignedManifest],
     /// What the administrators have signed to end holds.
     pub hold_ends: &'a [SignedHoldEnd],
-    /// Units of an order to recover that nobody waits for any more.
+    /// Who has been silent for so long that the end of an order does not wait for it.
     pub given_up: Vec<ProcessId>,
     /// By the coordinator's clock.
     pub now: UnixMillis,
@@ -414,7 +414,8 @@ fn dropping(view: &View<'_>) -> Option<Desired> {
 }
 
 /// Every unit and keystore is told, those that never saw the order too, so that a late inspect
-/// finds it ended.
+/// finds it ended. A unit that has been silent for long is let go of when it speaks again: one that is
+/// gone for good keeps nobody from going on without it.
 fn aborting(view: &View<'_>) -> Desired {
     let is_told = |unit: &ProcessId| {
         let Some(report) = view.heard(*unit) else { return false };
@@ -437,7 +438,7 @@ fn aborting(view: &View<'_>) -> Desired {
     };
     let units = view
         .unit_ids()
-        .filter(|unit| !is_told(unit))
+        .filter(|unit| !is_told(unit) && !view.given_up.contains(unit))
         .map(|unit| Wanted::Unit(unit, Command::Abort { order: first(unit) }));
     let is_taken = view.unit_ids().any(|unit| {
         let report = view.units.get(&unit).map(|held| &held.report);

@@ -140,6 +140,8 @@ pub struct Rotation {
     transfers: BTreeMap<ProcessId, SignedTransfer>,
     asked: BTreeMap<ProcessId, Asked>,
     last_heard: BTreeMap<ProcessId, UnixMillis>,
+    /// Since when they have been asked and have said nothing.
+    unanswered: BTreeMap<ProcessId, UnixMillis>,
     pending_abort: Option<PendingAbort>,
     reseals: u32,
     amendments: Vec<SignedManifest>,
@@ -168,6 +170,7 @@ impl Rotation {
             transfers: BTreeMap::new(),
             asked: BTreeMap::new(),
             last_heard: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             pending_abort: None,
             reseals: 0,
             amendments: Vec::new(),
@@ -287,7 +290,7 @@ impl Rotation {
         if self.is_from_before(&report) {
             return;
         }
-        self.last_heard.insert(unit, now);
+        self.note_heard(unit, now);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
         // Latest means highest state counter, never latest arrival.
         let is_older = self
@@ -335,7 +338,7 @@ impl Rotation {
             effects.fenced_by = report.row.as_ref().map(|row| row.epoch);
             return;
         }
-        self.last_heard.insert(id, now);
+        self.note_heard(id, now);
         self.note_keys(&report);
         self.note_gate(now, &report);
         self.note_flipped(&report, &envelope);
@@ -507,7 +510,7 @@ impl Rotation {
         if phase <= self.record.phase() {
             return false;
         }
-        let text = phase_text(phase, self.order.purpose).to_owned();
+        let text = self.text_of(phase);
         self.begin_phase(now, phase, text, effects);
         true
     }
@@ -522,17 +525,22 @@ impl Rotation {
         effects.events.push(Event { phase, text });
     }
 
+    fn note_heard(&mut self, who: ProcessId, now: UnixMillis) {
+        self.last_heard.insert(who, now);
+        self.unanswered.remove(&who);
+    }
+
     /// Whether nothing was heard of somebody for too long since it was asked.
-    fn is_silent(&self, who: &ProcessId, asked: &Asked, now: UnixMillis) -> bool {
-        let heard = self.last_heard.get(who).copied().unwrap_or(asked.first_at);
-        now.since(heard.max(asked.first_at)) >= self.limits.silence_abort_ms
+    fn is_silent(&self, who: ProcessId) -> bool {
+        let since = self.unanswered.get(&who);
+        since.is_some_and(|since| self.now.since(*since) >= self.limits.silence_abort_ms)
     }
 
     fn judge_silence(&mut self, now: UnixMillis, effects: &mut Effects) {
         if self.record.verdict != Verdict::Open || self.pending_abort.is_some() {
             return;
         }
-        let silent = self.asked.iter().find(|(who, asked)| self.is_silent(who, asked, now));
+        let silent = self.asked.iter().find(|(who, _)| self.is_silent(**who));
         if let Some((who, asked)) = silent {
             let (name, command) = (self.name_of(*who), asked.name);
             let seconds = self.limits.silence_abort_ms / 1000;
@@ -591,6 +599,7 @@ impl Rotation {
             if is_due {
                 asked.last_at = now;
                 asked.tries += 1;
+                self.unanswered.entry(who).or_insert(now);
                 effects.send.push(wanted);
             }
             still.insert(who, asked);

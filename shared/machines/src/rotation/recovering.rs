@@ -11,7 +11,7 @@ use protocol::report::Standing;
 
 use super::desired::{Desired, View, Wanted, inspecting};
 use super::record::Verdict;
-use super::{Asked, Effects, Rotation};
+use super::{Effects, Rotation};
 
 impl View<'_> {
     /// How a unit last said that it stands in this order.
@@ -89,15 +89,6 @@ impl Rotation {
     /// Between whom it is, if it is an order to recover.
     pub const fn recovery(&self) -> Option<Recovery> {
         self.order.purpose.recovery()
-    }
-
-    /// Units of an order to recover that have been silent for so long that nobody waits for them.
-    pub(super) fn given_up(&self) -> Vec<ProcessId> {
-        let is_silent = |(who, asked): &(&ProcessId, &Asked)| self.is_silent(who, asked, self.now);
-        match self.recovery() {
-            Some(_) => self.asked.iter().filter(is_silent).map(|(who, _)| *who).collect(),
-            None => Vec::new(),
-        }
     }
 
     /// A new manifest ends an order to recover: each of its units ends it by itself with the manifest.

@@ -103,25 +103,29 @@ impl<'a> Reports<'a> {
         Some((newest.order, &newest.signed_order))
     }
 
-    /// A record of which nothing is left: forward if any unit has promoted, else it is ended.
+    /// A record of which nothing is left, or that has ended without a unit that was silent: forward if any
+    /// unit has promoted and none aborted, else it is ended.
     fn rebuilt(&self, (order, signed): (OrderRef, &SignedOrder), now: UnixMillis) -> Record {
         let actor = "coordinator (rebuilt from reports)".to_owned();
         let mut record = Record::new(signed.clone(), Epoch::default(), actor, now);
-        record.verdict = match self.has_promoted(order) {
+        record.verdict = match self.is_forward(order) {
             true => Verdict::Decided,
             false => Verdict::Aborted {
-                because: "the coordinator's record of it was lost before its decision".to_owned(),
+                because: "nobody drove it any more, and it was not decided".to_owned(),
             },
         };
         record
+    }
+
+    fn is_forward(&self, order: OrderRef) -> bool {
+        self.has_promoted(order) && !self.has_aborted(order)
     }
 
     /// The record is of the newest rotation, but may be older than what has come of it. A verdict
     /// that it has is never taken back.
     fn judged(&self, mut record: Record) -> Record {
         let Ok((_, order)) = record.order() else { return record };
-        let is_forward = self.has_promoted(order) && !self.has_aborted(order);
-        if record.verdict == Verdict::Open && is_forward {
+        if record.verdict == Verdict::Open && self.is_forward(order) {
             record.verdict = Verdict::Decided;
         }
         record

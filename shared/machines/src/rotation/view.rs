@@ -71,6 +71,21 @@ impl Rotation {
         self.units.values().map(of_one).collect()
     }
 
+    /// What is told when this rotation comes to a phase.
+    pub(super) fn text_of(&self, phase: Phase) -> String {
+        let text = phase_text(phase, self.order.purpose);
+        let may_be_bound = |unit: &protocol::ProcessId| {
+            let held = self.units.get(unit);
+            held.is_none_or(|held| reached(&held.report, &self.reference).is_some())
+        };
+        let given_up = self.given_up().into_iter().filter(may_be_bound);
+        let names: Vec<_> = given_up.map(|unit| self.name_of(unit)).collect();
+        match phase == Phase::Aborted && !names.is_empty() {
+            true => format!("{text}; {} was silent, and is let go of later", names.join(", ")),
+            false => text.to_owned(),
+        }
+    }
+
     /// Units that have done what the phase is about.
     fn units_done(&self) -> usize {
         if self.recovery().is_some() {

@@ -21,7 +21,8 @@ pub struct Awaited {
     pub heard_at: Option<UnixMillis>,
     /// What it last refused with.
     pub refusal: Option<Refusal>,
-    /// When the rotation ends by itself if it stays silent; none if it never does.
+    /// When the rotation ends by itself, or its end without this unit, if it stays silent; none if it
+    /// never does.
     pub ends_at: Option<UnixMillis>,
 }
 
@@ -29,9 +30,11 @@ impl Rotation {
     /// Everybody whose answer is awaited.
     pub fn awaited(&self) -> Vec<Awaited> {
         let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
+        let is_aborting = matches!(self.record.verdict, Verdict::Aborted { .. });
         let awaited = |(who, asked): (&ProcessId, &Asked)| {
             let heard_at = self.last_heard.get(who).copied().filter(|at| *at >= asked.first_at);
-            let quiet_since = heard_at.unwrap_or(asked.first_at);
+            let quiet_since = self.unanswered.get(who).copied();
+            let ends = is_open || (is_aborting && self.is_unit(*who));
             Awaited {
                 process: *who,
                 command: asked.name,
@@ -39,10 +42,25 @@ impl Rotation {
                 tries: asked.tries,
                 heard_at,
                 refusal: asked.refusal.clone(),
-                ends_at: is_open.then(|| quiet_since.plus_ms(self.limits.silence_abort_ms)),
+                ends_at: quiet_since
+                    .filter(|_| ends)
+                    .map(|since| since.plus_ms(self.limits.silence_abort_ms)),
             }
         };
         self.asked.iter().map(awaited).collect()
+    }
+
+    /// Units that have been silent for so long that the end of the order does not wait for them.
+    pub(super) fn given_up(&self) -> Vec<ProcessId> {
+        self.manifest
+            .crypto_units()
+            .map(|member| member.id)
+            .filter(|unit| self.is_silent(*unit))
+            .collect()
+    }
+
+    fn is_unit(&self, who: ProcessId) -> bool {
+        self.manifest.crypto_units().any(|member| member.id == who)
     }
 
     /// Why the rotation is being ended before its decision, if it is.

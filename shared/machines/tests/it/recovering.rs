@@ -223,14 +223,6 @@ fn restarted_with(stage: &mut Stage, record: Option<Record>) {
     stage.settle(effects);
 }
 
-fn pass(stage: &mut Stage, ms: u64) {
-    let until = stage.now.plus_ms(ms);
-    while stage.now < until {
-        stage.now = stage.now.plus_ms(499);
-        stage.tick();
-    }
-}
-
 #[test]
 fn nothing_else_runs_meanwhile_and_the_same_is_joined() {
     let mut stage = lacking();
@@ -265,7 +257,7 @@ fn whoever_was_away_is_asked_again_and_a_coordinator_that_starts_goes_on() {
             if has_restarted {
                 restarted_with(&mut stage, Some(record));
             }
-            pass(&mut stage, 3_000);
+            stage.pass(3_000);
             is_recovered(&stage);
             assert_eq!(rotation_record(&stage).phase(), Phase::Done);
         }
@@ -303,10 +295,10 @@ fn with_the_record_lost_it_ends_and_is_asked_for_once_more() {
 fn a_silent_unit_ends_it_and_keeps_nobody_else_from_recovering() {
     let mut stage = lacking();
     begun(&mut stage, OP_1);
-    pass(&mut stage, 64_000);
+    stage.pass(64_000);
     let record = rotation_record(&stage);
     assert!(matches!(record.verdict, Verdict::Aborted { .. }), "{record:?}");
-    pass(&mut stage, 64_000);
+    stage.pass(64_000);
     assert_eq!(rotation_record(&stage).phase(), Phase::Aborted);
     assert!(!stage.world.units[REC_1].state().is_in_rotation());
     // Another one recovers meanwhile.
@@ -328,13 +320,13 @@ fn a_source_that_falls_silent_when_it_has_given_the_key_is_not_waited_for() {
     stage.deaf_to_clear = Some(REC_1);
     started(&mut stage, order);
     assert_eq!(rotation_record(&stage).phase(), Phase::Clear);
-    pass(&mut stage, 64_000);
+    stage.pass(64_000);
     assert_eq!(rotation_record(&stage).phase(), Phase::Done);
     // It is let go of before the next order is drafted.
     stage.deaf_to_clear = None;
     let answer = asked(&mut stage, draft_request(purpose(OP_1, REC_1)));
     assert_eq!(unmet(&answer), [("recovery-running", RECOVER)]);
-    pass(&mut stage, 1_000);
+    stage.pass(1_000);
     is_recovered(&stage);
 }
 
@@ -351,7 +343,7 @@ fn one_that_nobody_drives_ends_before_anything_is_drafted() {
     assert!(findings.unmet.iter().any(|it| it.code == "bound" && it.mend == RECOVER));
     let answer = asked(&mut stage, draft_request(purpose(OP_1, REC_1)));
     assert_eq!(unmet(&answer), [("recovery-running", RECOVER)]);
-    pass(&mut stage, 1_000);
+    stage.pass(1_000);
     assert!(!stage.world.units[OP_1].state().is_in_rotation());
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
     started(&mut stage, order);
@@ -366,7 +358,7 @@ fn it_is_aborted_by_hand_until_the_target_holds_the_key() {
     let because = "by hand".to_owned();
     let answer = asked(&mut stage, Ask::Abort { rotation: None, because });
     assert!(matches!(answer, Answer::Aborting(_)), "{answer:?}");
-    pass(&mut stage, 4_000);
+    stage.pass(4_000);
     assert_eq!(rotation_record(&stage).phase(), Phase::Aborted);
     assert_eq!(holds(&stage, OP_1), None);
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
@@ -411,7 +403,7 @@ fn an_old_record_of_one_whose_target_was_removed_since_is_ended() {
         let answer = asked(&mut stage, Ask::Manifest(next, None));
         assert!(matches!(answer, Answer::Taken), "{answer:?}");
         restarted_with(&mut stage, Some(old));
-        pass(&mut stage, 5_000);
+        stage.pass(5_000);
         assert!(!stage.conductor.is_rotating(), "{verdict:?}");
     }
 }

@@ -9,6 +9,7 @@ use machines::rewrap;
 use machines::rotation::precheck::MAX_SKEW_MS;
 use machines::rotation::record::{Record, Verdict};
 use machines::trust::Trust;
+use protocol::audit::Phase;
 use protocol::codec;
 use protocol::command::{Command, KeystoreCommand};
 use protocol::envelope::{Envelope, Kind, Recipient};
@@ -91,6 +92,15 @@ impl Stage {
     /// Time has passed.
     pub fn tick(&mut self) {
         self.handle(Input::Tick);
+    }
+
+    /// So much time passes, and nothing else happens.
+    pub fn pass(&mut self, ms: u64) {
+        let until = self.now.plus_ms(ms);
+        while self.now < until {
+            self.now = self.now.plus_ms(499);
+            self.tick();
+        }
     }
 
     /// Delivers until nobody says anything more.
@@ -199,6 +209,8 @@ impl Stage {
     /// An ordinary order, and how it is changed.
     pub fn order(&self, change: impl FnOnce(&mut Order)) -> SignedOrder {
         let mut order = self.world.order(Purpose::Rotate, 2);
+        let valid_ms = order.expires_at.since(NOW);
+        order.expires_at = self.now.plus_ms(valid_ms);
         change(&mut order);
         self.world.signed(order).signed
     }
@@ -371,6 +383,64 @@ fn a_rotation_that_nobody_drives_waits_for_a_unit_that_is_silent() {
     let named = unmet(&answer);
     assert!(expected.iter().all(|one| named.contains(one)), "{named:?}");
     assert!(stage.everything() == before, "it could have promoted: nobody is told anything");
+}
+
+/// A coordinator that has lost its record ends a rotation; `OP_2` is away, and stays so.
+fn ended_without(has_promoted: bool) -> (Stage, Run) {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    if has_promoted {
+        world.promote(OP_2, &run);
+    }
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.silent = Some(OP_2);
+    restarted(&mut stage);
+    let silence_ms = Times::default().rotation.silence_abort_ms;
+    stage.pass(silence_ms - 2_000);
+    let phase = |stage: &Stage| stage.conductor.rotation().unwrap().record().phase();
+    assert_eq!(phase(&stage), Phase::Aborting, "it may come back");
+    stage.pass(6_000);
+    assert_eq!(phase(&stage), Phase::Aborted);
+    assert!(stage.row.open.is_none(), "{:?}", stage.row);
+    (stage, run)
+}
+
+#[test]
+fn an_abort_goes_on_without_a_unit_that_stays_silent_which_a_start_lets_go_of_later() {
+    let (mut stage, _) = ended_without(false);
+    stage.silent = None;
+    assert!(stage.world.units[OP_2].state().is_in_rotation());
+    taken_up(&mut stage, &[("bound", TAKE_UP)]);
+    assert!(!stage.conductor.is_rotating() && !stage.world.units[OP_2].state().is_in_rotation());
+    let order = stage.order(|order| order.number.number = 3);
+    assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
+}
+
+#[test]
+fn a_unit_that_stays_silent_is_removed_by_the_next_manifest_once_the_others_have_aborted() {
+    let (mut stage, _) = ended_without(false);
+    stage.world.next_manifest(&[REC_1, REC_2, OP_1]);
+    let manifest = stage.world.manifests.last().unwrap().clone();
+    stage.handle(Input::Ask(7, Ask::Manifest(manifest, None)));
+    stage.pass(3_000);
+    assert!(matches!(stage.answers.pop(), Some(Answer::Taken)));
+    let order = stage.order(|order| order.number.number = 3);
+    assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
+}
+
+/// It promoted what the others were told to end, as only a rogue coordinator brings about.
+#[test]
+fn a_silent_unit_that_had_promoted_what_ended_without_it_is_a_mixed_end_when_it_is_back() {
+    let (mut stage, run) = ended_without(true);
+    stage.silent = None;
+    taken_up(&mut stage, &[("bound", TAKE_UP)]);
+    let rotation = stage.conductor.rotation().unwrap();
+    assert_eq!(rotation.reference(), &run.reference);
+    let sides = rotation.sides();
+    assert!(sides.is_mixed() && sides.promoted == [unit_id(OP_2)], "{sides:?}");
+    assert!(matches!(rotation.record().verdict, Verdict::Aborted { .. }), "as it was saved");
+    assert!(stage.row.open.is_none(), "and keys are served");
 }
 
 #[test]
