@@ -22,17 +22,26 @@ impl Conductor {
         command: &Command,
     ) -> Message {
         let body = codec::encode(command);
-        self.seal(now, rng, to, Kind::Command, command.name(), &body)
+        let epoch = match command {
+            Command::Abort { .. } => self.epoch_of_abort(to),
+            _ => self.epoch(),
+        };
+        self.seal_at(now, rng, (to, epoch), Kind::Command, command.name(), &body)
     }
 
-    /// A keystore that somebody has had opened takes no manifest before that is ended, and no epoch of a
-    /// manifest that it has not taken: it is ended there under the epoch that it knows.
-    fn epoch_for(&self, to: ProcessId, command: &KeystoreCommand) -> Epoch {
+    /// A keystore that somebody has had opened takes no manifest before that is ended, nor may a unit that
+    /// is bound, and neither takes an epoch of a manifest that it does not have: the order is ended there
+    /// under the epoch that it knows.
+    fn epoch_of_abort(&self, to: ProcessId) -> Epoch {
         let epoch = self.epoch();
-        let is_abort = matches!(command, KeystoreCommand::Abort { .. });
-        let heard = self.heard.keystores.get(&to).map(|heard| &heard.said);
-        let behind = heard.filter(|said| is_abort && said.manifest_serial < epoch.manifest_serial);
-        behind.and_then(|said| said.row.as_ref()).map_or(epoch, |row| row.epoch)
+        let unit = self.heard.units.get(&to).map(|heard| &heard.said);
+        let keystore = self.heard.keystores.get(&to).map(|heard| &heard.said);
+        let known = unit.map(|said| (said.manifest_serial, said.epoch)).or_else(|| {
+            let said = keystore?;
+            Some((said.manifest_serial, said.row.as_ref()?.epoch))
+        });
+        let behind = known.filter(|(serial, _)| *serial < epoch.manifest_serial);
+        behind.map_or(epoch, |(_, known)| known)
     }
 
     pub(super) fn seal_keystore<R: CryptoRng>(
@@ -42,7 +51,11 @@ impl Conductor {
         to: ProcessId,
         command: &KeystoreCommand,
     ) -> Message {
-        let (body, epoch) = (codec::encode(command), self.epoch_for(to, command));
+        let body = codec::encode(command);
+        let epoch = match command {
+            KeystoreCommand::Abort { .. } => self.epoch_of_abort(to),
+            _ => self.epoch(),
+        };
         self.seal_at(now, rng, (to, epoch), Kind::KeystoreCommand, command.name(), &body)
     }
 

@@ -484,6 +484,32 @@ fn a_keystore_left_open_while_the_others_took_a_manifest_is_ended_under_the_epoc
     assert_eq!(stage.serial, 2, "and then it takes the manifest");
 }
 
+/// A bound unit may have to refuse the manifest that the others have taken, and refuses its epochs then.
+#[test]
+fn a_unit_left_bound_while_the_others_took_a_manifest_is_let_go_of_under_the_epoch_that_it_knows() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let others = [REC_2, OP_1, OP_2];
+    for unit in others {
+        assert_eq!(world.abort(unit, &run).code(), "taken");
+    }
+    world.next_manifest(&ALL);
+    for unit in others {
+        world.take_manifests(unit);
+    }
+    // A coordinator has commanded one of them under it since.
+    let command = Command::Abort { order: run.signed.clone() };
+    let (to, later) = (Recipient::Process(unit_id(OP_1)), Epoch { manifest_serial: 2, number: 1 });
+    let bytes = world.seal(&coordinator(), to, Kind::Command, later, &command);
+    assert_eq!(world.deliver(OP_1, &bytes).report.epoch, later);
+    let mut stage = Stage::of(world);
+    restarted(&mut stage);
+    stage.pass(10_000);
+    assert!(!stage.conductor.is_rotating() && !stage.world.units[REC_1].state().is_in_rotation());
+    let serial = stage.world.units[REC_1].state().trust.serial();
+    assert_eq!(serial, 2, "and then it takes the manifest");
+}
+
 #[test]
 fn a_rotation_that_a_unit_has_promoted_is_gone_on_with() {
     let mut world = World::initialised();
