@@ -465,8 +465,8 @@ MUTANTS = [
     Mutant(
         "a keystore that lacks a manifest is ended under the epoch that it knows",
         MACHINES + "conductor/sealing.rs",
-        "is_abort && said.manifest_serial < epoch.manifest_serial",
-        "is_abort && said.manifest_serial > epoch.manifest_serial",
+        "            KeystoreCommand::Abort { .. } => self.epoch_of_abort(to),\n",
+        "            KeystoreCommand::Abort { .. } => self.epoch(),\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -576,6 +576,35 @@ MUTANTS = [
         MACHINES + "rewrap/pages.rs",
         "        quarantined.contains(&row.key)\n            && page",
         "        quarantined.len() < usize::MAX\n            && page",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an abort does not wait for ever for a unit that is silent",
+        MACHINES + "rotation/desired.rs",
+        "        .filter(|unit| !is_told(unit) && !view.given_up.contains(unit))\n",
+        "        .filter(|unit| !is_told(unit))\n",
+        # One seed in some 6,000 needs it.
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an abort waits for a unit that may come back",
+        MACHINES + "rotation/mod.rs",
+        "        since.is_some_and(|since| self.now.since(*since) >= self.limits.silence_abort_ms)\n",
+        "        since.is_some()\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that is behind on manifests is let go of under the epoch that it knows",
+        MACHINES + "conductor/sealing.rs",
+        "            Command::Abort { .. } => self.epoch_of_abort(to),\n",
+        "            Command::Abort { .. } => self.epoch(),\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what some have aborted is not rebuilt as decided",
+        MACHINES + "rotation/recovery.rs",
+        "        self.has_promoted(order) && !self.has_aborted(order)\n",
+        "        self.has_promoted(order)\n",
         needs=(TESTS,),
     ),
 ]

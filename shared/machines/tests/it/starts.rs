@@ -461,6 +461,14 @@ fn a_keystore_left_open_by_units_that_have_all_aborted_is_ended_too() {
     }
 }
 
+/// A coordinator has commanded a unit under the second manifest.
+fn commanded_under_the_next(world: &mut World, run: &Run) {
+    let command = Command::Abort { order: run.signed.clone() };
+    let (to, later) = (Recipient::Process(unit_id(OP_1)), Epoch { manifest_serial: 2, number: 1 });
+    let bytes = world.seal(&coordinator(), to, Kind::Command, later, &command);
+    assert_eq!(world.deliver(OP_1, &bytes).report.epoch, later);
+}
+
 /// It takes no manifest while it is open, and no epoch of a manifest that it has not taken.
 #[test]
 fn a_keystore_left_open_while_the_others_took_a_manifest_is_ended_under_the_epoch_that_it_knows() {
@@ -473,13 +481,11 @@ fn a_keystore_left_open_while_the_others_took_a_manifest_is_ended_under_the_epoc
     for unit in ALL {
         world.take_manifests(unit);
     }
+    commanded_under_the_next(&mut world, &run);
     let mut stage = Stage::of(world);
     opened(&mut stage, &run);
     restarted(&mut stage);
-    for _ in 0..3 {
-        stage.now = stage.now.plus_ms(60_000);
-        stage.tick();
-    }
+    stage.pass(10_000);
     assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
     assert_eq!(stage.serial, 2, "and then it takes the manifest");
 }
@@ -497,11 +503,7 @@ fn a_unit_left_bound_while_the_others_took_a_manifest_is_let_go_of_under_the_epo
     for unit in others {
         world.take_manifests(unit);
     }
-    // A coordinator has commanded one of them under it since.
-    let command = Command::Abort { order: run.signed.clone() };
-    let (to, later) = (Recipient::Process(unit_id(OP_1)), Epoch { manifest_serial: 2, number: 1 });
-    let bytes = world.seal(&coordinator(), to, Kind::Command, later, &command);
-    assert_eq!(world.deliver(OP_1, &bytes).report.epoch, later);
+    commanded_under_the_next(&mut world, &run);
     let mut stage = Stage::of(world);
     restarted(&mut stage);
     stage.pass(10_000);
