@@ -7,6 +7,7 @@ use bus::Outgoing;
 use crypto::identity::Identity;
 use crypto::random::ProcessRng;
 use machines::envelope::{self, Outgoing as Sealing};
+use protocol::codec::Encode;
 use protocol::envelope::{Kind, Recipient};
 use protocol::{Epoch, InstanceId, MessageId, ProcessId, Role, RotationId, topology};
 
@@ -27,25 +28,31 @@ pub(crate) struct Asking {
 
 impl Asking {
     /// Asks whichever operational unit takes it off the shared queue.
-    pub(crate) fn any_unit(&self, id: MessageId, kind: Kind, body: &[u8]) -> Outgoing {
+    pub(crate) fn any_unit<T: Encode>(&self, id: MessageId, kind: Kind, body: &T) -> Outgoing {
         let recipient = Recipient::Role(Role::OperationalUnit);
         let sealed = self.sealed(id, recipient, kind, body);
         Outgoing::to(topology::page_address(self.instance), sealed)
     }
 
     /// Asks this unit.
-    pub(crate) fn unit(
+    pub(crate) fn unit<T: Encode>(
         &self,
         (unit, role): (ProcessId, Role),
         id: MessageId,
         kind: Kind,
-        body: &[u8],
+        body: &T,
     ) -> Outgoing {
         let sealed = self.sealed(id, Recipient::Process(unit), kind, body);
         Outgoing::to(topology::process_address(role, self.instance, unit), sealed)
     }
 
-    fn sealed(&self, id: MessageId, recipient: Recipient, kind: Kind, body: &[u8]) -> Vec<u8> {
+    fn sealed<T: Encode>(
+        &self,
+        id: MessageId,
+        recipient: Recipient,
+        kind: Kind,
+        body: &T,
+    ) -> Vec<u8> {
         let sealing = Sealing {
             id,
             in_answer_to: None,
@@ -56,7 +63,7 @@ impl Asking {
             epoch: Epoch::default(),
             kind,
         };
-        envelope::seal(&self.identity, &sealing, body)
+        envelope::seal_value(&self.identity, &sealing, body)
     }
 }
 

@@ -17,7 +17,7 @@ use protocol::keystore::Generation;
 use protocol::page::{
     CheckAnswer, CheckPage, ChunkRange, KeyCheck, KeyCheckEnd, MAX_NAMED, UnopenedRow,
 };
-use protocol::{Blobs, CheckId, InstanceId, KeystoreId, MessageId, RowRef, Rows, codec};
+use protocol::{Blobs, CheckId, InstanceId, KeystoreId, MessageId, RowRef, Rows};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -244,7 +244,7 @@ impl Work {
             manifest_serial: self.setting.trust.serial(),
             rotation: None,
         };
-        let message = asking.any_unit(id, Kind::CheckPage, &codec::encode(&page));
+        let message = asking.any_unit(id, Kind::CheckPage, &page);
         self.out.insert(id, Out { rows: page.rows, until: Instant::now() + PAGE_TIMEOUT });
         if let Err(error) = self.setting.bus.publish(&message).await {
             // It is asked again when its time is up.

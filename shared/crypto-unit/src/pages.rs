@@ -131,29 +131,6 @@ pub(crate) fn answer(
         return Err("not-a-reencryptor");
     }
     let mut rng = process_rng();
-    let (kind, answer) = match opened.header.kind {
-        Kind::RewrapPage => {
-            let asked: RewrapPage = codec::decode(opened.body).map_err(|error| error.reason())?;
-            let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
-            match &answer {
-                PageAnswer::Rewrapped { .. } => {}
-                PageAnswer::Unopened(_) => crate::count_refused("rewrap", "unopened"),
-                PageAnswer::Refused(_) => crate::count_refused("rewrap", "not-bound"),
-            }
-            (Kind::PageAnswer, codec::encode(&answer))
-        }
-        Kind::CheckPage => {
-            let asked: CheckPage = codec::decode(opened.body).map_err(|error| error.reason())?;
-            let answer = page::check(&served.keyring, &asked);
-            match &answer {
-                CheckAnswer::Checked { unopened, .. } if unopened.is_empty() => {}
-                CheckAnswer::Checked { .. } => crate::count_refused("check", "unopened"),
-                CheckAnswer::Refused(_) => crate::count_refused("check", "not-bound"),
-            }
-            (Kind::CheckAnswer, codec::encode(&answer))
-        }
-        _ => return Err("unexpected-kind"),
-    };
     let to = opened.header.sender;
     let sealing = Sealing {
         id: MessageId::from_uuid(crypto::random::uuid_v7(crate::now(), &mut rng)),
@@ -163,8 +140,31 @@ pub(crate) fn answer(
         manifest_serial: trust.serial(),
         rotation: opened.header.rotation,
         epoch: Epoch::default(),
-        kind,
+        kind: Kind::PageAnswer,
     };
-    let sealed = envelope::seal(identity, &sealing, &answer);
+    let sealed = match opened.header.kind {
+        Kind::RewrapPage => {
+            let asked: RewrapPage = codec::decode(opened.body).map_err(|error| error.reason())?;
+            let answer: PageAnswer = page::rewrap(&served.keyring, identity, &asked, &mut rng);
+            match &answer {
+                PageAnswer::Rewrapped { .. } => {}
+                PageAnswer::Unopened(_) => crate::count_refused("rewrap", "unopened"),
+                PageAnswer::Refused(_) => crate::count_refused("rewrap", "not-bound"),
+            }
+            envelope::seal_value(identity, &sealing, &answer)
+        }
+        Kind::CheckPage => {
+            let asked: CheckPage = codec::decode(opened.body).map_err(|error| error.reason())?;
+            let answer = page::check(&served.keyring, &asked);
+            match &answer {
+                CheckAnswer::Checked { unopened, .. } if unopened.is_empty() => {}
+                CheckAnswer::Checked { .. } => crate::count_refused("check", "unopened"),
+                CheckAnswer::Refused(_) => crate::count_refused("check", "not-bound"),
+            }
+            let sealing = Sealing { kind: Kind::CheckAnswer, ..sealing };
+            envelope::seal_value(identity, &sealing, &answer)
+        }
+        _ => return Err("unexpected-kind"),
+    };
     Ok(Outgoing::to(address_of(trust, to), sealed))
 }

@@ -2,7 +2,7 @@
 
 use crypto::identity::{self, Identity};
 use crypto::{digest, domain};
-use protocol::codec::{self, DecodeError};
+use protocol::codec::{self, DecodeError, Encode};
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::{Epoch, InstanceId, MessageId, ProcessId, PublicKey, Role, RotationId};
 
@@ -158,6 +158,21 @@ pub struct Outgoing {
 
 /// Signs and assembles an envelope around an encoded body.
 pub fn seal(identity: &Identity, outgoing: &Outgoing, body: &[u8]) -> Vec<u8> {
+    seal_written(identity, outgoing, body.len(), |bytes| bytes.extend_from_slice(body))
+}
+
+/// The same around a value, which is encoded where it goes: pages are long.
+pub fn seal_value<T: Encode>(identity: &Identity, outgoing: &Outgoing, value: &T) -> Vec<u8> {
+    let room = codec::encoded_bytes(value);
+    seal_written(identity, outgoing, room, |bytes| codec::encode_into(value, bytes))
+}
+
+fn seal_written(
+    identity: &Identity,
+    outgoing: &Outgoing,
+    body_bytes: usize,
+    write_body: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
     let sender_key = identity.public_key();
     let header = Header {
         id: outgoing.id,
@@ -172,6 +187,11 @@ pub fn seal(identity: &Identity, outgoing: &Outgoing, body: &[u8]) -> Vec<u8> {
         kind: outgoing.kind,
     };
     let header_bytes = codec::encode(&header);
-    let signature = identity.sign(domain::ENVELOPE, &signed_message(&header_bytes, body));
-    Envelope::assemble(&header_bytes, &signature, body)
+    let mut bytes = Envelope::begin(&header_bytes, body_bytes);
+    let body_at = bytes.len();
+    write_body(&mut bytes);
+    let message = signed_message(&header_bytes, &bytes[body_at..]);
+    let signature = identity.sign(domain::ENVELOPE, &message);
+    Envelope::put_signature(&mut bytes, body_at, &signature);
+    bytes
 }

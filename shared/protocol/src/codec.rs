@@ -5,6 +5,8 @@
 //! anew: what was received is what is signed.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::enc::EncoderImpl;
+use bincode::enc::write::SizeWriter;
 pub use bincode::{Decode, Encode};
 
 /// Most bytes that one encoded value may have, and most that a hostile length may make us allocate.
@@ -72,10 +74,24 @@ const CONFIG: Legacy = bincode::config::legacy().with_limit::<LIMIT_BYTES>();
 /// Our types hold no value that cannot be encoded, so this fails only where a value is beyond
 /// [`LIMIT_BYTES`], which every caller prevents by its own smaller limit.
 pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
-    match bincode::encode_into_std_write(value, &mut bytes, CONFIG) {
-        Ok(_) => bytes,
-        Err(error) => panic!("a value of our own could not be encoded: {error}"),
+    let mut bytes = Vec::with_capacity(encoded_bytes(value));
+    encode_into(value, &mut bytes);
+    bytes
+}
+
+/// How many bytes [`encode`] makes of it.
+pub fn encoded_bytes<T: Encode>(value: &T) -> usize {
+    let mut counter = EncoderImpl::new(SizeWriter::default(), CONFIG);
+    // What cannot be encoded is found when it is.
+    let _ = value.encode(&mut counter);
+    1 + counter.into_writer().bytes_written
+}
+
+/// Appends what [`encode`] makes of it.
+pub fn encode_into<T: Encode>(value: &T, bytes: &mut Vec<u8>) {
+    bytes.push(FORMAT);
+    if let Err(error) = bincode::encode_into_std_write(value, bytes, CONFIG) {
+        panic!("a value of our own could not be encoded: {error}");
     }
 }
 

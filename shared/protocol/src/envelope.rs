@@ -11,6 +11,7 @@ use crate::ids::{Epoch, InstanceId, MessageId, ProcessId, PublicKey, Role, Rotat
 
 /// Longest header; a real one has under 300 bytes.
 pub const MAX_HEADER_BYTES: usize = 1024;
+const SIGNATURE_BYTES: usize = 64;
 
 /// What the body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -136,19 +137,32 @@ impl<'a> Envelope<'a> {
             return Err(DecodeError::TooLong);
         }
         let (header_bytes, rest) = rest.split_at_checked(length).ok_or_else(short)?;
-        let (signature, body) = rest.split_first_chunk::<64>().ok_or_else(short)?;
+        let (signature, body) = rest.split_first_chunk::<SIGNATURE_BYTES>().ok_or_else(short)?;
         let header = codec::decode(header_bytes)?;
         Ok(Self { header, header_bytes, signature: Signature(*signature), body })
     }
 
     /// Puts wire bytes together.
     pub fn assemble(header_bytes: &[u8], signature: &Signature, body: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(5 + header_bytes.len() + 64 + body.len());
+        let mut bytes = Self::begin(header_bytes, body.len());
+        let body_at = bytes.len();
+        bytes.extend_from_slice(body);
+        Self::put_signature(&mut bytes, body_at, signature);
+        bytes
+    }
+
+    /// Wire bytes up to the body, without their signature yet, and with room for so many bytes of body.
+    pub fn begin(header_bytes: &[u8], body_bytes: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(5 + header_bytes.len() + SIGNATURE_BYTES + body_bytes);
         bytes.push(codec::FORMAT);
         bytes.extend_from_slice(&(header_bytes.len() as u32).to_le_bytes());
         bytes.extend_from_slice(header_bytes);
-        bytes.extend_from_slice(&signature.0);
-        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(&[0; SIGNATURE_BYTES]);
         bytes
+    }
+
+    /// Puts the signature in front of the body that begins there.
+    pub fn put_signature(bytes: &mut [u8], body_at: usize, signature: &Signature) {
+        bytes[body_at - SIGNATURE_BYTES..body_at].copy_from_slice(&signature.0);
     }
 }

@@ -12,6 +12,7 @@ use bincode::enc::write::Writer;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 
+use crate::codec::LIMIT_BYTES;
 use crate::ids::{KeyId, VersionId};
 use crate::page::WrappedRow;
 
@@ -254,11 +255,16 @@ impl<C> Decode<C> for Blobs {
 bincode::impl_borrow_decode!(Rows);
 bincode::impl_borrow_decode!(Blobs);
 
-/// So many items, each of a head and a blob behind its length.
+/// So many items, each of a head and a blob behind its length. They are of like length: the first one says
+/// how much room they want, within what one message may have.
 fn decoded<D: Decoder>(decoder: &mut D, head: usize) -> Result<(u64, Vec<u8>), DecodeError> {
     let count = u64::decode(decoder)?;
     let mut bytes = Vec::new();
-    for _ in 0..count {
+    for index in 0..count {
+        if index == 1 {
+            let rest = (count - 1).saturating_mul(bytes.len() as u64);
+            bytes.reserve(rest.min(LIMIT_BYTES as u64) as usize);
+        }
         let at = bytes.len() + head;
         take(decoder, head + LENGTH_BYTES, &mut bytes)?;
         let Some(length) = bytes.get(at..).and_then(|length| length.first_chunk()) else {

@@ -9,7 +9,7 @@ use machines::rewrap::{self, DoneChunk, KeystoreRefusal};
 use machines::trust::Trust;
 use protocol::envelope::Kind;
 use protocol::page::{CheckAnswer, CheckPage, RewrapPage, UnopenedRow};
-use protocol::{Blobs, MessageId, ProcessId, Rows, codec};
+use protocol::{Blobs, MessageId, ProcessId, Rows};
 use tokio::time::Instant;
 
 use super::JobSetting;
@@ -108,7 +108,7 @@ impl Cross {
         };
         let until = Instant::now() + LOOK_TIMEOUT;
         self.out.insert(id, Look { by, at: other.0, shown, until, tries });
-        Ok(setting.asking().unit(other, id, Kind::CheckPage, &codec::encode(&page)))
+        Ok(setting.asking().unit(other, id, Kind::CheckPage, &page))
     }
 
     /// What an answer comes to; none if it is not awaited, or of no use: then another is asked when

@@ -6,7 +6,6 @@ use bus::Outgoing;
 use crypto::random::ProcessRng;
 use keystore::PageStream;
 use machines::rewrap::{DoneChunk, KeystoreRefusal};
-use protocol::codec;
 use protocol::envelope::Kind;
 use protocol::keystore::Generation;
 use protocol::order::OrderRef;
@@ -97,7 +96,7 @@ impl Reading {
             to: self.open.pattern,
             rows,
         };
-        let message = self.asking.any_unit(id, Kind::RewrapPage, &codec::encode(&page));
+        let message = self.asking.any_unit(id, Kind::RewrapPage, &page);
         let message = message.traced(place);
         ReadPage { id, page, message, place }
     }
@@ -105,7 +104,7 @@ impl Reading {
 
 /// A page once more, without some of its rows.
 pub(super) fn again(setting: &JobSetting, id: MessageId, page: RewrapPage) -> ReadPage {
-    let message = setting.asking().any_unit(id, Kind::RewrapPage, &codec::encode(&page));
+    let message = setting.asking().any_unit(id, Kind::RewrapPage, &page);
     ReadPage { id, page, message, place: None }
 }
 
