@@ -607,4 +607,11 @@ MUTANTS = [
         "        self.has_promoted(order)\n",
         needs=(TESTS,),
     ),
+    Mutant(
+        "an abort that is refused is not asked for at once again",
+        MACHINES + "rotation/mod.rs",
+        "            self.unanswered.clear();\n",
+        "",
+        needs=(TESTS,),
+    ),
 ]

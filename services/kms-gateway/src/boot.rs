@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use crypto::random::process_rng;
@@ -28,6 +29,7 @@ pub struct GatewaySettings {
     instance: String,
     max_requests_in_flight: usize,
     purge_wait_s: u64,
+    stall_s: u64,
 }
 
 impl Default for GatewaySettings {
@@ -39,6 +41,7 @@ impl Default for GatewaySettings {
             instance: "default".to_owned(),
             max_requests_in_flight: HttpConfig::default().max_in_flight,
             purge_wait_s: HttpConfig::default().purge_wait_ms / 1000,
+            stall_s: crate::STALL_AFTER.as_secs(),
         }
     }
 }
@@ -58,6 +61,10 @@ impl Settings for GatewaySettings {
             Entry {
                 key: "purge_wait_s",
                 text: "Seconds between a key's deletion and the first moment at which it may be purged.",
+            },
+            Entry {
+                key: "stall_s",
+                text: "Seconds that a rotation may stand still before keys are used again; 0: never.",
             },
         ],
     ];
@@ -114,6 +121,7 @@ async fn start(
         name: common.name,
         location: common.location,
         instance_name: settings.instance,
+        stall_after: (settings.stall_s > 0).then(|| Duration::from_secs(settings.stall_s)),
     };
     let (keys, task) = crate::start(bus, folder, store, config, status, shutdown.clone()).await?;
     let http_config = HttpConfig {

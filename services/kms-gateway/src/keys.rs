@@ -3,8 +3,10 @@
 
 mod check;
 mod error;
+mod stall;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crypto::blob::KeyAttributes;
 use crypto::random::process_rng;
@@ -13,13 +15,14 @@ use keystore::{
 };
 use machines::gate::{self, GateRefusal};
 use machines::unit::keys::MAX_ITEMS;
-use protocol::keystore::Generation;
+use protocol::keystore::{Generation, KeystoreRow};
 use protocol::page::WrappedRow;
 use protocol::session::{CreateItem, KeyAnswer, KeyRefusal, KeyRequest, SecretBytes};
 use protocol::{InstanceId, KeyId, VersionId};
 
 pub use self::check::{CheckFailure, Checked};
 pub use self::error::GatewayError;
+use self::stall::Stall;
 use crate::units::Units;
 
 /// How often a write starts again when the generations change under it.
@@ -67,11 +70,17 @@ pub struct Keys {
     instance: InstanceId,
     store: Keystore,
     units: Arc<Units>,
+    stall: Arc<Stall>,
 }
 
 impl Keys {
-    pub(crate) const fn new(instance: InstanceId, store: Keystore, units: Arc<Units>) -> Self {
-        Self { instance, store, units }
+    pub(crate) fn new(
+        instance: InstanceId,
+        store: Keystore,
+        units: Arc<Units>,
+        stall_after: Option<Duration>,
+    ) -> Self {
+        Self { instance, store, units, stall: Arc::new(Stall::new(stall_after)) }
     }
 
     /// Which instance.
@@ -190,9 +199,25 @@ impl Keys {
         Ok(self.store.create(self.instance, keys.collect()).await?)
     }
 
+    async fn row(&self) -> Result<KeystoreRow, GatewayError> {
+        Ok(self.store.saved_row(self.instance).await?.ok_or(KeystoreError::NoInstance)?)
+    }
+
     async fn targets(&self) -> Result<Vec<Generation>, GatewayError> {
-        let row = self.store.saved_row(self.instance).await?.ok_or(KeystoreError::NoInstance)?;
-        Ok(gate::write_targets(&row)?)
+        Ok(gate::write_targets(&self.row().await?)?)
+    }
+
+    /// Whether keys may be used: a rotation that stands still keeps nobody from it.
+    async fn may_use(&self) -> Result<(), GatewayError> {
+        let row = self.row().await?;
+        match gate::may_use(&row) {
+            Err(GateRefusal::GateClosed(_))
+                if self.stall.is_on(&self.store, self.instance, &row).await? =>
+            {
+                Ok(())
+            }
+            judged => Ok(judged?),
+        }
     }
 
     async fn asked(&self, request: &KeyRequest) -> Result<KeyAnswer, GatewayError> {
@@ -202,9 +227,14 @@ impl Keys {
         }
     }
 
-    /// Metadata of keys, newest first, and how many there are in all.
-    pub async fn list(&self, query: ListQuery) -> Result<(Vec<KeyMeta>, u64), GatewayError> {
+    /// Metadata of keys, newest first.
+    pub async fn list(&self, query: ListQuery) -> Result<Vec<KeyMeta>, GatewayError> {
         Ok(self.store.list(self.instance, query).await?)
+    }
+
+    /// How many keys a list has on all its pages.
+    pub async fn count(&self, query: ListQuery) -> Result<u64, GatewayError> {
+        Ok(self.store.count(self.instance, query).await?)
     }
 
     /// Metadata of one key.
@@ -267,7 +297,7 @@ impl Keys {
             let state = meta.state.word();
             return Err(KeystoreError::State { key, state, refused: verb }.into());
         }
-        self.targets().await?;
+        self.may_use().await?;
         let mut is_second = false;
         loop {
             let blob = self.blob(key, meta.version).await?;

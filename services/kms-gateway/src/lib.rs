@@ -8,6 +8,7 @@ mod process;
 mod units;
 
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use bus::{Bus, Outgoing, QueueSpec};
 use crypto::identity;
@@ -36,7 +37,12 @@ pub struct GatewayConfig {
     pub location: String,
     /// Name of its instance.
     pub instance_name: String,
+    /// Where a rotation has stood still for so long, keys are used again before its end; none for never.
+    pub stall_after: Option<Duration>,
 }
+
+/// How long a rotation stands still before keys are used again.
+pub const STALL_AFTER: Duration = Duration::from_secs(10);
 
 /// Starts a gateway; the task ends after `shutdown`, when what was in hand is finished.
 pub async fn start(
@@ -82,7 +88,7 @@ pub async fn start(
     if let Err(error) = bus.publish(&message).await {
         tracing::warn!(%error, "the gateway could not announce itself");
     }
-    let keys = Keys::new(instance, store.into(), units.clone());
+    let keys = Keys::new(instance, store.into(), units.clone(), config.stall_after);
     status.ready_with(serial);
     let mut gateway = Gateway { id, folder, trust, units, rng, announced, status };
     let task = tokio::spawn(async move {

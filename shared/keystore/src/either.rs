@@ -94,13 +94,22 @@ impl Keystore {
         either!(self, saved_row(instance))
     }
 
-    /// Metadata of keys, newest first, and how many there are in all.
+    /// Metadata of keys, newest first.
     pub async fn list(
         &self,
         instance: InstanceId,
         query: ListQuery,
-    ) -> Result<(Vec<KeyMeta>, u64), KeystoreError> {
+    ) -> Result<Vec<KeyMeta>, KeystoreError> {
         either!(self, list(instance, query))
+    }
+
+    /// How many keys a list has on all its pages; it looks at each of them.
+    pub async fn count(
+        &self,
+        instance: InstanceId,
+        query: ListQuery,
+    ) -> Result<u64, KeystoreError> {
+        either!(self, count(instance, query))
     }
 
     /// Metadata of one key.
@@ -223,6 +232,15 @@ impl Keystore {
         number: u32,
     ) -> Result<Vec<ChunkRecord>, KeystoreError> {
         either!(self, chunks(instance, number))
+    }
+
+    /// How many chunks of a generation are written.
+    pub async fn chunk_count(
+        &self,
+        instance: InstanceId,
+        number: u32,
+    ) -> Result<u64, KeystoreError> {
+        either!(self, chunk_count(instance, number))
     }
 
     /// Reads the rows of each range out of generation `number`, but those born under generation

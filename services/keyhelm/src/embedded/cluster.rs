@@ -89,6 +89,7 @@ impl Cluster {
             name: "gateway".to_owned(),
             location: "[local]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            stall_after: Some(kms_gateway::STALL_AFTER),
         };
         let stop = shutdown.clone();
         let own = open("gateway")?;

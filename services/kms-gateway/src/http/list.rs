@@ -65,6 +65,8 @@ struct ListAsk {
     states: Option<Vec<KeyState>>,
     is_extractable: Option<bool>,
     search: Option<Search>,
+    /// As `totalCount=true` asks.
+    is_total_wanted: bool,
 }
 
 impl ListAsk {
@@ -84,6 +86,7 @@ impl ListAsk {
             states: states(parameters)?,
             is_extractable: parameters.flag("extractable")?,
             search: search.transpose()?,
+            is_total_wanted: parameters.flag("totalCount")?.unwrap_or_default(),
         })
     }
 
@@ -111,18 +114,24 @@ fn states(parameters: &Parameters) -> Result<Option<Vec<KeyState>>, ApiError> {
     Ok((!states.is_empty()).then_some(states))
 }
 
-/// The keys of one page, and how many match in all.
-async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, u64), ApiError> {
-    let Some(states) = &ask.states else { return Ok((Vec::new(), 0)) };
+/// The keys of one page, and, where it is wanted, how many match in all: to say so every key is looked at.
+async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, Option<u64>), ApiError> {
+    let refused = |error| ApiError::refused(error, Wanted::Look);
+    let Some(states) = &ask.states else { return Ok((Vec::new(), Some(0))) };
     let query = |limit, offset| ListQuery { limit, offset, states: states.clone(), search: None };
     if ask.is_extractable.is_none() && ask.search.is_none() {
-        return page(keys, query(ask.limit, ask.offset)).await;
+        let asked = query(ask.limit, ask.offset);
+        let total = match ask.is_total_wanted {
+            true => Some(keys.count(asked.clone()).await.map_err(refused)?),
+            false => None,
+        };
+        return Ok((keys.list(asked).await.map_err(refused)?, total));
     }
     let (mut found, mut matching, mut candidates, mut seen) = (Vec::new(), 0, 0, 0);
     loop {
-        let (metas, all) = page(keys, query(MAX_LIMIT, seen)).await?;
+        let metas = keys.list(query(MAX_LIMIT, seen)).await.map_err(refused)?;
         seen += metas.len() as u32;
-        let is_last = metas.is_empty() || u64::from(seen) >= all;
+        let is_last = metas.len() < MAX_LIMIT as usize;
         for meta in metas.into_iter().filter(|meta| ask.is_candidate(meta)) {
             candidates += 1;
             if ask.search.is_some() && candidates > MAX_SEARCHED {
@@ -136,14 +145,11 @@ async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, u64), ApiErro
             }
             matching += 1;
         }
-        if is_last {
-            return Ok((found, matching));
+        let is_enough = !ask.is_total_wanted && found.len() == ask.limit as usize;
+        if is_last || is_enough {
+            return Ok((found, ask.is_total_wanted.then_some(matching)));
         }
     }
-}
-
-async fn page(keys: &Keys, query: ListQuery) -> Result<(Vec<KeyMeta>, u64), ApiError> {
-    keys.list(query).await.map_err(|error| ApiError::refused(error, Wanted::Look))
 }
 
 fn too_broad() -> ApiError {
@@ -165,7 +171,7 @@ pub(super) async fn list(
     let resource = |meta| state.resource(&caller.keys, meta);
     let keys: Vec<KeyResource> = metas.into_iter().map(resource).collect();
     let mut collection = Collection::of(shapes::KEY, keys);
-    collection.metadata.total_count = Some(total);
+    collection.metadata.total_count = total.filter(|_| ask.is_total_wanted);
     collection.metadata.search_query = ask.search.as_ref().map(Search::understood);
     Ok(body::json(StatusCode::OK, shapes::KEY, &collection))
 }
@@ -176,8 +182,9 @@ pub(super) async fn count(
 ) -> Result<Response, ApiError> {
     caller.require(&[Role::Reader])?;
     let mut ask = ListAsk::parse(&Parameters::of(query))?;
-    ask.limit = 1;
+    (ask.limit, ask.is_total_wanted) = (1, true);
     let (_, total) = find(&caller.keys, &ask).await?;
+    let total = total.unwrap_or_default();
     let mut response = StatusCode::OK.into_response();
     response.headers_mut().insert(KEY_TOTAL, HeaderValue::from(total));
     Ok(response)

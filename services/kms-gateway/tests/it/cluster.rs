@@ -60,6 +60,10 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
 impl Cluster {
     /// Everything is started; there is no manifest yet.
     pub async fn start(config: HttpConfig) -> Self {
+        Self::start_with(config, None).await
+    }
+
+    async fn start_with(config: HttpConfig, stall_after: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let bus = Bus::Memory(MemoryBus::default());
@@ -88,6 +92,7 @@ impl Cluster {
             name: "gateway".to_owned(),
             location: "[test]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            stall_after,
         };
         let own = open("gateway");
         let (keys, _) = kms_gateway::start(
@@ -162,6 +167,13 @@ impl Cluster {
     /// Started, with a manifest, a master key and a standing order.
     pub async fn founded() -> Self {
         let cluster = Self::start(HttpConfig::default()).await;
+        cluster.found().await;
+        cluster
+    }
+
+    /// The same, with a gateway that lets keys be used where a rotation stands still for so long.
+    pub async fn founded_with_stall(after: Duration) -> Self {
+        let cluster = Self::start_with(HttpConfig::default(), Some(after)).await;
         cluster.found().await;
         cluster
     }

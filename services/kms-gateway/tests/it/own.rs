@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 const ID: &str = "fadedbee-0000-4000-8000-1234567890ab";
 
 async fn total(client: &Client) -> u64 {
-    let body = client.get("/api/v2/keys?limit=1").await.json();
+    let body = client.get("/api/v2/keys?limit=1&totalCount=true").await.json();
     body["metadata"]["totalCount"].as_u64().unwrap()
 }
 

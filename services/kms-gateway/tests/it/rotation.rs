@@ -1,5 +1,7 @@
 //! While the master key rotates: what is served, what is refused, and how.
 
+use std::time::Duration;
+
 use identity::Role;
 use keystore::SqliteKeystore;
 use machines::gate::{AbortRequest, OpenRequest};
@@ -10,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::client::{Client, Said, send};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, until};
 
 const CODE: &str = "MASTER_KEY_ROTATION_IN_PROGRESS_ERR";
 
@@ -84,7 +86,10 @@ async fn a_strict_rotation_refuses_as_documented_and_leaves_no_trace() {
     refused_by_gate(&client.post(&format!("{root}/actions/unwrap"), unwrap.clone()).await, 503);
     refused_by_gate(&client.get(&standard).await, 503);
     // Looking and ending go on.
-    assert_eq!(client.get("/api/v2/keys").await.ok(200).json()["metadata"]["totalCount"], 3);
+    assert_eq!(
+        client.get("/api/v2/keys?totalCount=true").await.ok(200).json()["metadata"]["totalCount"],
+        3
+    );
     let counted = send(client.request("HEAD", "/api/v2/keys")).await.ok(200);
     assert_eq!(counted.header("key-total"), "3");
     client.get(&root).await.ok(200);
@@ -102,7 +107,43 @@ async fn a_strict_rotation_refuses_as_documented_and_leaves_no_trace() {
     assert_eq!(client.get(&doomed).await.ok(200).only()["state"], 5);
     client.get(&purged).await.refused(404, "KEY_NOT_FOUND_ERR");
     client.create(json!({ "name": "late" })).await.ok(201);
-    assert_eq!(client.get("/api/v2/keys").await.json()["metadata"]["totalCount"], 3);
+    assert_eq!(
+        client.get("/api/v2/keys?totalCount=true").await.json()["metadata"]["totalCount"],
+        3
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_used_while_a_rotation_stands_still_and_refused_once_it_goes_on() {
+    let cluster = Cluster::founded_with_stall(Duration::from_secs(2)).await;
+    let client = Client::new(&cluster, &cluster.token(&[Role::Manager]));
+    let root = format!("/api/v2/keys/{}/actions/wrap", client.root_key("root").await);
+    let standard = format!("/api/v2/keys/{}", client.standard_key("standard", "c2VjcmV0").await);
+    let text = json!({ "plaintext": "c2VjcmV0" });
+    let held = Held::open(&cluster, GateMode::Strict).await;
+    refused_by_gate(&client.post(&root, text.clone()).await, 503);
+    refused_by_gate(&client.get(&standard).await, 503);
+    let used = || async {
+        let said = client.post(&root, text.clone()).await;
+        if said.status != 200 {
+            refused_by_gate(&said, 503);
+        }
+        (said.status == 200).then_some(())
+    };
+    until("the stall is seen", used).await;
+    assert_eq!(client.get(&standard).await.ok(200).only()["payload"], "c2VjcmV0");
+    refused_by_gate(&client.create(json!({ "name": "late" })).await, 409);
+    // A chunk is written.
+    let number = held.store.row(cluster.instance).await.unwrap().unwrap().open.unwrap().number;
+    let database = rusqlite::Connection::open(cluster.keystore()).unwrap();
+    let chunk = "INSERT INTO chunks (instance, generation, after, upto, done, new_digest, receipt,
+         quarantined) VALUES (?1, ?2, zeroblob(16), randomblob(16), 0, zeroblob(32), zeroblob(1), 0)";
+    database.execute(chunk, (cluster.instance.bytes(), number)).unwrap();
+    let refused = || async { (client.get(&standard).await.status == 503).then_some(()) };
+    until("it is seen to go on", refused).await;
+    until("the next stall is seen", used).await;
+    held.abort(&cluster).await;
+    client.get(&standard).await.ok(200);
 }
 
 /// Statuses of one request after the other, until the rotation has ended.

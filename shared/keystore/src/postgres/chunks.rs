@@ -114,6 +114,22 @@ impl PostgresKeystore {
         found.iter().map(record).collect::<Result<_, _>>().map(with_gaps)
     }
 
+    /// How many chunks of a generation are written.
+    pub async fn chunk_count(
+        &self,
+        instance: InstanceId,
+        number: u32,
+    ) -> Result<u64, KeystoreError> {
+        let sql = "SELECT count(*) FROM chunks
+             WHERE instance = $1 AND generation = $2 AND done IS NOT NULL";
+        let bound = [
+            (&instance.uuid() as &(dyn ToSql + Sync), Type::UUID),
+            (&i64::from(number), Type::INT8),
+        ];
+        let found = self.client().await?.query_typed_one(sql, &bound).await.map_err(database)?;
+        Ok(found.try_get::<_, i64>(0).map_err(database)? as u64)
+    }
+
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.
     /// Nothing is written unless generation `number` is the one being built.
     pub async fn write_chunks(

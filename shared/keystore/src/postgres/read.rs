@@ -19,6 +19,16 @@ const META: &str = "SELECT k.key, k.name, k.attributes, k.state, k.created_at, k
     WHERE k.instance = $1 AND NOT EXISTS
     (SELECT 1 FROM tombstones t WHERE t.instance = k.instance AND t.key = k.key)";
 
+/// Which keys a list has.
+const LISTED: &str = "AND k.state = ANY ($2) AND ($3 IS NULL OR strpos(k.name, $3) > 0)";
+
+fn states(query: &ListQuery) -> Vec<i16> {
+    match query.states.is_empty() {
+        true => vec![KeyState::Active.number() as i16],
+        false => query.states.iter().map(|state| state.number() as i16).collect(),
+    }
+}
+
 /// `crypto::KeyAttributes` in a byte, as read from a column.
 pub(super) fn attributes_of(number: i16) -> Result<u8, KeystoreError> {
     u8::try_from(number)
@@ -43,39 +53,21 @@ fn meta(row: &Row) -> Result<KeyMeta, KeystoreError> {
 }
 
 impl PostgresKeystore {
-    /// Metadata of keys, newest first, and how many there are in all.
+    /// Metadata of keys, newest first.
     pub async fn list(
         &self,
         instance: InstanceId,
         query: ListQuery,
-    ) -> Result<(Vec<KeyMeta>, u64), KeystoreError> {
-        let states: Vec<i16> = match query.states.is_empty() {
-            true => vec![KeyState::Active.number() as i16],
-            false => query.states.iter().map(|state| state.number() as i16).collect(),
-        };
-        let filter =
-            format!("{META} AND k.state = ANY ($2) AND ($3 IS NULL OR strpos(k.name, $3) > 0)");
-        let instance = instance.uuid();
-        let mut client = self.client().await?;
-        let tx = snapshot(&mut client).await?;
-        let total: i64 = tx
-            .query_typed_one(
-                &format!("SELECT count(*) FROM ({filter}) found"),
-                &[
-                    (&instance, Type::UUID),
-                    (&states, Type::INT2_ARRAY),
-                    (&query.search, Type::TEXT),
-                ],
-            )
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(database)?;
-        let found = tx
+    ) -> Result<Vec<KeyMeta>, KeystoreError> {
+        let sql = format!("{META} {LISTED} ORDER BY k.created_at DESC, k.key LIMIT $4 OFFSET $5");
+        let found = self
+            .client()
+            .await?
             .query_typed(
-                &format!("{filter} ORDER BY k.created_at DESC, k.key LIMIT $4 OFFSET $5"),
+                &sql,
                 &[
-                    (&instance, Type::UUID),
-                    (&states, Type::INT2_ARRAY),
+                    (&instance.uuid(), Type::UUID),
+                    (&states(&query), Type::INT2_ARRAY),
                     (&query.search, Type::TEXT),
                     (&i64::from(query.limit), Type::INT8),
                     (&i64::from(query.offset), Type::INT8),
@@ -83,8 +75,30 @@ impl PostgresKeystore {
             )
             .await
             .map_err(database)?;
-        let keys = found.iter().map(meta).collect::<Result<_, _>>()?;
-        Ok((keys, total as u64))
+        found.iter().map(meta).collect()
+    }
+
+    /// How many keys a list has on all its pages; it looks at each of them.
+    pub async fn count(
+        &self,
+        instance: InstanceId,
+        query: ListQuery,
+    ) -> Result<u64, KeystoreError> {
+        let sql = format!("SELECT count(*) FROM ({META} {LISTED}) found");
+        let found = self
+            .client()
+            .await?
+            .query_typed_one(
+                &sql,
+                &[
+                    (&instance.uuid(), Type::UUID),
+                    (&states(&query), Type::INT2_ARRAY),
+                    (&query.search, Type::TEXT),
+                ],
+            )
+            .await
+            .map_err(database)?;
+        Ok(found.try_get::<_, i64>(0).map_err(database)? as u64)
     }
 
     /// Metadata of one key.

@@ -170,6 +170,23 @@ impl SqliteKeystore {
         .await
     }
 
+    /// How many chunks of a generation are written.
+    pub async fn chunk_count(
+        &self,
+        instance: InstanceId,
+        number: u32,
+    ) -> Result<u64, KeystoreError> {
+        self.read(move |tx| {
+            let sql = "SELECT count(*) FROM chunks
+                 WHERE instance = ?1 AND generation = ?2 AND done IS NOT NULL";
+            let count: i64 = tx
+                .query_row(sql, params![instance.bytes(), number], |row| row.get(0))
+                .map_err(database)?;
+            Ok(count as u64)
+        })
+        .await
+    }
+
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.
     /// Nothing is written unless generation `number` is the one being built.
     pub async fn write_chunks(

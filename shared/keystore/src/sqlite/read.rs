@@ -28,36 +28,46 @@ fn meta(row: &Row<'_>) -> rusqlite::Result<KeyMeta> {
     })
 }
 
+/// Which keys a list has.
+fn listed(query: &ListQuery) -> String {
+    let states: Vec<String> = match query.states.is_empty() {
+        true => vec![KeyState::Active.number().to_string()],
+        false => query.states.iter().map(|state| state.number().to_string()).collect(),
+    };
+    let states = states.join(",");
+    format!("{META} AND k.state IN ({states}) AND (?2 IS NULL OR instr(k.name, ?2) > 0)")
+}
+
 impl SqliteKeystore {
-    /// Metadata of keys, newest first, and how many there are in all.
+    /// Metadata of keys, newest first.
     pub async fn list(
         &self,
         instance: InstanceId,
         query: ListQuery,
-    ) -> Result<(Vec<KeyMeta>, u64), KeystoreError> {
+    ) -> Result<Vec<KeyMeta>, KeystoreError> {
         self.read(move |tx| {
-            let states: Vec<String> = match query.states.is_empty() {
-                true => vec![KeyState::Active.number().to_string()],
-                false => query.states.iter().map(|state| state.number().to_string()).collect(),
-            };
-            let filter = format!(
-                "{META} AND k.state IN ({}) AND (?2 IS NULL OR instr(k.name, ?2) > 0)",
-                states.join(",")
-            );
-            let total: i64 = tx
-                .query_row(
-                    &format!("SELECT count(*) FROM ({filter})"),
-                    params![instance.bytes(), query.search],
-                    |row| row.get(0),
-                )
-                .map_err(database)?;
-            let sql = format!("{filter} ORDER BY k.created_at DESC, k.key LIMIT ?3 OFFSET ?4");
+            let listed = listed(&query);
+            let sql = format!("{listed} ORDER BY k.created_at DESC, k.key LIMIT ?3 OFFSET ?4");
             let mut found = tx.prepare(&sql).map_err(database)?;
-            let keys = found
+            found
                 .query_map(params![instance.bytes(), query.search, query.limit, query.offset], meta)
                 .and_then(Iterator::collect)
-                .map_err(database)?;
-            Ok((keys, total as u64))
+                .map_err(database)
+        })
+        .await
+    }
+
+    /// How many keys a list has on all its pages; it looks at each of them.
+    pub async fn count(
+        &self,
+        instance: InstanceId,
+        query: ListQuery,
+    ) -> Result<u64, KeystoreError> {
+        self.read(move |tx| {
+            let sql = format!("SELECT count(*) FROM ({})", listed(&query));
+            let found = params![instance.bytes(), query.search];
+            let count: i64 = tx.query_row(&sql, found, |row| row.get(0)).map_err(database)?;
+            Ok(count as u64)
         })
         .await
     }

@@ -66,6 +66,7 @@ async fn a_chunk_is_written_once(fixture: Fixture) {
     let pages = fixture.pages().await;
     fixture.write(2, pages[..1].to_vec()).await.unwrap();
     assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
+    assert_eq!(fixture.store.chunk_count(fixture.instance, 2).await.unwrap(), 1);
     let before = fixture.store.chunks(fixture.instance, 2).await.unwrap();
     assert_eq!(before[0].done, Some(pages[0].written.clone()));
 

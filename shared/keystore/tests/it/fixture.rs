@@ -213,7 +213,8 @@ impl Fixture {
 
     pub async fn names(&self) -> Vec<String> {
         let query = ListQuery { limit: 1000, offset: 0, states: Vec::new(), search: None };
-        let (keys, total) = self.store.list(self.instance, query).await.unwrap();
+        let total = self.store.count(self.instance, query.clone()).await.unwrap();
+        let keys = self.store.list(self.instance, query).await.unwrap();
         assert_eq!(keys.len() as u64, total);
         keys.into_iter().map(|key| key.name).collect()
     }

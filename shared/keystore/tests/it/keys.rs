@@ -64,7 +64,8 @@ async fn a_list_is_paged_searched_and_chosen_by_state(fixture: Fixture) {
     let list = async |limit, offset, states: &[KeyState], search: Option<&str>| {
         let search = search.map(str::to_owned);
         let query = ListQuery { limit, offset, states: states.to_vec(), search };
-        let (keys, total) = store.list(instance, query).await.unwrap();
+        let total = store.count(instance, query.clone()).await.unwrap();
+        let keys = store.list(instance, query).await.unwrap();
         (keys.into_iter().map(|key| key.name).collect::<Vec<_>>(), total)
     };
     assert_eq!(list(10, 0, &[], None).await.0, ["blue 2", "red 2", "red 1"]);

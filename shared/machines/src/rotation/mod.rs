@@ -572,6 +572,8 @@ impl Rotation {
         if let Some(refused) = refused {
             effects.abort_refused = Some(refused.to_owned());
             self.pending_abort = None;
+            // Whoever is silent is waited for once more, before it is asked about again.
+            self.unanswered.clear();
             return;
         }
         let because = pending.because.clone();

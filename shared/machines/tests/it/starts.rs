@@ -586,6 +586,25 @@ fn a_rotation_without_a_record_is_aborted_only_once_every_unit_was_asked_whether
     }
 }
 
+/// One has promoted, so it only goes forward, and another one is away: nobody asks for an end again and again.
+#[test]
+fn an_abort_that_is_refused_is_not_asked_for_at_once_again() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    world.promote(OP_2, &run);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.silent = Some(OP_2);
+    restarted(&mut stage);
+    stage.silent = Some(REC_2);
+    let silence_ms = Times::default().rotation.silence_abort_ms;
+    stage.pass(silence_ms + 10_000);
+    let epoch = |stage: &Stage| stage.conductor.rotation().unwrap().record().epoch.number;
+    let before = epoch(&stage);
+    stage.pass(silence_ms - 15_000);
+    assert!(stage.conductor.is_rotating() && epoch(&stage) <= before + 1, "{}", epoch(&stage));
+}
+
 #[test]
 fn a_unit_whose_state_is_gone_is_not_silent_and_is_handed_the_manifest_once_a_survey() {
     let mut stage = Stage::well();
