@@ -7,11 +7,11 @@ use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::envelope::Header;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
-use protocol::{CheckId, GenerationId};
+use protocol::{CheckId, GenerationId, Role};
 use telemetry::trace::Context;
 
 use crate::check::{Check, CheckSetting};
-use crate::job::{Job, JobSetting};
+use crate::job::{Job, JobSetting, Share};
 use crate::{Reencryptor, TRUST, TRUST_AAD};
 
 /// An error of the database is not a refusal for good: it is asked again.
@@ -161,8 +161,17 @@ impl Reencryptor {
             verify_all: *verify_all,
             cross_check_every: self.config.cross_check_every,
             events: self.events.clone(),
+            share: self.share(),
         };
         self.job = Some(Job::start(setting, row));
         Ok(())
+    }
+
+    /// Of this reencryptor among those of the manifest.
+    fn share(&self) -> Share {
+        let own = crypto::identity::process_id(&self.identity.public_key());
+        let newest = self.trust.newest().into_iter();
+        let all = newest.flat_map(|manifest| manifest.of_role(Role::Reencryptor));
+        Share::of(own, all.map(|member| member.id))
     }
 }

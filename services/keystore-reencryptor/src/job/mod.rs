@@ -3,6 +3,7 @@
 
 mod cross;
 mod page;
+mod share;
 mod work;
 
 use std::num::NonZeroU32;
@@ -23,6 +24,7 @@ use telemetry::trace::Context;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::share::Share;
 use self::work::Work;
 use crate::asking::Asking;
 
@@ -67,6 +69,8 @@ pub(crate) struct JobSetting {
     pub(crate) verify_all: bool,
     pub(crate) cross_check_every: u32,
     pub(crate) events: mpsc::Sender<JobEvent>,
+    /// What it does before what the others have left.
+    pub(crate) share: Share,
 }
 
 impl JobSetting {

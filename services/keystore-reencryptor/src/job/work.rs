@@ -94,18 +94,33 @@ impl Work {
     }
 
     pub(super) async fn run(mut self) -> Result<(), KeystoreRefusal> {
-        let (instance, number) = (self.setting.instance, self.open.number);
-        let chunks = self.setting.store.chunks(instance, number).await.map_err(refusal_of)?;
-        let lacking = chunks.iter().filter(|chunk| chunk.done.is_none());
-        self.todo = lacking.map(|chunk| chunk.range).collect();
+        let lacking = self.lacking().await?;
         self.pages = self.open.set_count.div_ceil(u64::from(self.setting.rows_per_page)) as usize;
         match self.active.clone() {
-            None => self.write_empty().await?,
-            Some(active) => self.fill(&active).await?,
+            None => {
+                self.todo = lacking.into();
+                self.write_empty().await?;
+            }
+            Some(active) => {
+                let share = self.setting.share;
+                self.todo = share.within(&lacking).into();
+                self.fill(&active).await?;
+                if !share.is_whole() {
+                    self.todo = self.lacking().await?.into();
+                    self.fill(&active).await?;
+                }
+            }
         }
-        let order = self.setting.order;
+        let (instance, order) = (self.setting.instance, self.setting.order);
         self.setting.store.complete(instance, order).await.map_err(refusal_of)?;
         Ok(())
+    }
+
+    /// What is not written, by anybody, in ascending order.
+    async fn lacking(&self) -> Result<Vec<ChunkRange>, KeystoreRefusal> {
+        let (instance, number) = (self.setting.instance, self.open.number);
+        let chunks = self.setting.store.chunks(instance, number).await.map_err(refusal_of)?;
+        Ok(chunks.into_iter().filter(|it| it.done.is_none()).map(|it| it.range).collect())
     }
 
     /// A new keystore's one empty chunk needs no unit.
