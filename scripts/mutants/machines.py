@@ -581,8 +581,8 @@ MUTANTS = [
     Mutant(
         "an abort does not wait for ever for a unit that is silent",
         MACHINES + "rotation/desired.rs",
-        "        .filter(|unit| !is_told(unit) && !view.given_up.contains(unit))\n",
-        "        .filter(|unit| !is_told(unit))\n",
+        "        match wanted.iter().all(|asked| self.given_up.contains(&asked.to())) {\n",
+        "        match wanted.is_empty() {\n",
         # One seed in some 6,000 needs it.
         needs=(TESTS,),
     ),
@@ -610,7 +610,15 @@ MUTANTS = [
     Mutant(
         "an abort that is refused is not asked for at once again",
         MACHINES + "rotation/mod.rs",
+        "            // Whoever is silent is waited for once more, before it is asked about again.\n"
         "            self.unanswered.clear();\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit whose silence ended a rotation is told so",
+        MACHINES + "rotation/amended.rs",
+        "        self.unanswered.clear();\n",
         "",
         needs=(TESTS,),
     ),

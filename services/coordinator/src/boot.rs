@@ -85,7 +85,7 @@ impl Settings for CoordinatorSettings {
             },
             Entry {
                 key: "unit_silence_abort_s",
-                text: "Seconds after which a rotation is aborted because a unit is silent, before its decision.",
+                text: "Seconds after which a rotation is aborted because a unit is silent, before its decision; its end waits no longer for a unit.",
             },
             Entry {
                 key: "lease_ms",

@@ -55,7 +55,7 @@ impl Settings for ReencryptorSettings {
             Entry { key: "pages_in_flight", text: "Pages that are out at once, 1 to 64." },
             Entry {
                 key: "rewrap_keys_per_second_max",
-                text: "Most key versions that are re-encrypted in a second, so that clients keep the database for themselves; 0 for no limit.",
+                text: "Most key versions that this reencryptor has re-encrypted in a second, so that clients keep the database for themselves; 0 for no limit.",
             },
             Entry {
                 key: "cross_check_every",

@@ -64,7 +64,7 @@ impl Settings for GatewaySettings {
             },
             Entry {
                 key: "stall_s",
-                text: "Seconds that a rotation may stand still before keys are used again; 0: never.",
+                text: "Seconds that a rotation may stand still, with no chunk written, before keys are used again; 0: never.",
             },
         ],
     ];

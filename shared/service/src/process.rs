@@ -57,6 +57,10 @@ where
     F: FnOnce(S, Status, Shutdown) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    if cfg!(simulated_signatures) {
+        eprintln!("{}: built for the simulation: it signs nothing", about.name);
+        return ExitCode::FAILURE;
+    }
     let command = Arguments::command().name(about.name).about(about.about).version(about.version);
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,

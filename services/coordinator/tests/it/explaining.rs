@@ -151,5 +151,5 @@ async fn a_rotation_whose_record_was_lost_is_named_and_the_next_command_takes_it
     assert!(started.warnings.iter().any(|warning| warning.code == "taken-up"));
     cluster.api.events(rotation, None).await;
     let found = until(&cluster.api, "aborted").await;
-    assert!(says(&found, "record of it was lost"), "{found:#?}");
+    assert!(says(&found, "nobody drove it any more"), "{found:#?}");
 }

@@ -1,5 +1,6 @@
-//! Which part of the key space a reencryptor does first, where a keystore has several: each its own, so
-//! that nothing is re-wrapped twice, and then whatever the others have left.
+//! Which part of the key space a reencryptor does first, where a keystore has several: each its own, and
+//! then whatever the others have left, so that little is re-wrapped twice and nothing is left by one that
+//! is down. All reencryptors of the manifest count, whichever keystore they serve.
 
 use protocol::page::ChunkRange;
 use protocol::{ProcessId, VersionId};

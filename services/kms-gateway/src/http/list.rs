@@ -145,7 +145,9 @@ async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, Option<u64>),
             }
             matching += 1;
         }
-        let is_enough = !ask.is_total_wanted && found.len() == ask.limit as usize;
+        // A search is too broad on all its pages, or on none.
+        let is_enough =
+            !ask.is_total_wanted && ask.search.is_none() && found.len() == ask.limit as usize;
         if is_last || is_enough {
             return Ok((found, ask.is_total_wanted.then_some(matching)));
         }

@@ -35,7 +35,7 @@ struct Seen {
     /// When it was seen first.
     since: Instant,
     looked_at: Instant,
-    is_told: bool,
+    stands_still: bool,
 }
 
 impl Stall {
@@ -58,11 +58,16 @@ impl Stall {
         Ok(self.note(Instant::now(), after, Mark { row: row.clone(), chunk_count }))
     }
 
-    /// What the last look said, if it was just now and the row is still the same.
+    /// What the last look said, if it was just now and the row is still the same. Else the caller looks,
+    /// and who asks meanwhile is told what was seen before.
     fn known(&self, row: &KeystoreRow) -> Option<bool> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = seen.as_ref().filter(|seen| seen.mark.row == *row)?;
-        (seen.looked_at.elapsed() < LOOK_EVERY).then_some(seen.is_told)
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.as_mut().filter(|seen| seen.mark.row == *row)?;
+        if seen.looked_at.elapsed() < LOOK_EVERY {
+            return Some(seen.stands_still);
+        }
+        seen.looked_at = Instant::now();
+        None
     }
 
     fn note(&self, now: Instant, after: Duration, mark: Mark) -> bool {
@@ -70,11 +75,11 @@ impl Stall {
         let before = seen.take().filter(|before| before.mark == mark);
         let since = before.as_ref().map_or(now, |before| before.since);
         let is_on = now.duration_since(since) >= after;
-        if is_on && !before.is_some_and(|before| before.is_told) {
+        if is_on && !before.is_some_and(|before| before.stands_still) {
             let stood_s = after.as_secs();
             tracing::warn!(stood_s, "the rotation stands still: keys are used meanwhile");
         }
-        *seen = Some(Seen { mark, since, looked_at: now, is_told: is_on });
+        *seen = Some(Seen { mark, since, looked_at: now, stands_still: is_on });
         is_on
     }
 }
@@ -117,6 +122,7 @@ mod tests {
         let now = Instant::now();
         stall.note(now - AFTER, AFTER, mark(1, 0));
         assert_eq!(stall.known(&mark(1, 0).row), None, "that was long ago");
+        assert_eq!(stall.known(&mark(1, 0).row), Some(false), "somebody looks");
         assert!(stall.note(now, AFTER, mark(1, 0)));
         assert_eq!(stall.known(&mark(1, 0).row), Some(true));
         assert_eq!(stall.known(&mark(2, 0).row), None, "the row has changed");

@@ -191,7 +191,7 @@ async fn note(
     chunk: &NewChunk,
 ) -> Result<bool, KeystoreError> {
     let NewChunk { range, written, .. } = chunk;
-    let alone = end_alone(tx, instance, *range);
+    let alone = end_alone(tx, instance, chunk);
     let (instance, number) = (instance.uuid(), i64::from(number));
     let (after, upto) = (range.after.uuid(), range.upto.uuid());
     let (count, quarantined) = (written.count as i64, written.quarantined_count as i64);
@@ -223,15 +223,15 @@ async fn note(
     }
 }
 
-/// Chunks that overlap have versions in common, which no two transactions write: but not where the
-/// key space ends in a range without versions. So who writes its end does it alone, and looks for
-/// others after it.
+/// Chunks that overlap have versions in common, which no two transactions write: but not where one ends
+/// behind its last version, as at the end of the key space and of a reencryptor's share. So who writes such
+/// a chunk does it alone, and looks for others after it.
 async fn end_alone(
     tx: &Transaction<'_>,
     instance: InstanceId,
-    range: ChunkRange,
+    chunk: &NewChunk,
 ) -> Result<(), KeystoreError> {
-    if range.upto != ChunkRange::WHOLE.upto {
+    if chunk.rows.iter().last().map(|row| row.version) == Some(chunk.range.upto) {
         return Ok(());
     }
     let number = queue_of(instance);

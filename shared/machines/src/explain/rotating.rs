@@ -98,9 +98,10 @@ pub(super) fn aborting(known: &Known<'_>) -> Option<Told> {
         Some(first) => {
             let ends = absent.iter().filter_map(|it| Some((it.ends_at?, &it.name))).max();
             details.extend(ends.map(|(at, name)| {
-                format!("At {} the end goes on without {name} if it stays silent.", moment(at))
+                format!("At {} it ends without {name} if that stays silent.", moment(at))
             }));
-            details.push("Whoever is away is told when it is back.".to_owned());
+            let back = "Who is back before is told; who comes later is released by the next start.";
+            details.push(back.to_owned());
             Told::act(details, first.mend.clone())
         }
         None => Told::wait(details, "Just wait: the end takes a moment."),

@@ -75,6 +75,8 @@ impl Rotation {
         self.record.verdict = verdict;
         self.record.verdict_under = Some(self.manifest.serial);
         effects.save = true;
+        // Everybody is asked for something else from here.
+        self.unanswered.clear();
     }
 
     /// After an amendment those who are left decide: it may have taken one side of a mixed end away,

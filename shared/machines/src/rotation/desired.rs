@@ -259,6 +259,14 @@ impl View<'_> {
         }
     }
 
+    /// The end of an order, where this is still asked: it is over when none of them is waited for.
+    pub(super) fn ended_but_for(&self, wanted: Vec<Wanted>) -> Desired {
+        match wanted.iter().all(|asked| self.given_up.contains(&asked.to())) {
+            true => Desired::new(Phase::Aborted, Vec::new()),
+            false => Desired::new(Phase::Aborting, wanted),
+        }
+    }
+
     /// Ends the rotation in a keystore.
     pub(super) fn abort(&self, reencryptor: ProcessId) -> Wanted {
         let (order, certificate) = (self.signed_order.clone(), self.unit_certificate());
@@ -414,8 +422,8 @@ fn dropping(view: &View<'_>) -> Option<Desired> {
 }
 
 /// Every unit and keystore is told, those that never saw the order too, so that a late inspect
-/// finds it ended. A unit that has been silent for long is let go of when it speaks again: one that is
-/// gone for good keeps nobody from going on without it.
+/// finds it ended. Nobody waits for a unit that stays silent: one that is gone for good keeps no other from
+/// going on, and one that comes back is let go of by the next start.
 fn aborting(view: &View<'_>) -> Desired {
     let is_told = |unit: &ProcessId| {
         let Some(report) = view.heard(*unit) else { return false };
@@ -438,7 +446,7 @@ fn aborting(view: &View<'_>) -> Desired {
     };
     let units = view
         .unit_ids()
-        .filter(|unit| !is_told(unit) && !view.given_up.contains(unit))
+        .filter(|unit| !is_told(unit))
         .map(|unit| Wanted::Unit(unit, Command::Abort { order: first(unit) }));
     let is_taken = view.unit_ids().any(|unit| {
         let report = view.units.get(&unit).map(|held| &held.report);
@@ -458,7 +466,5 @@ fn aborting(view: &View<'_>) -> Desired {
     let keystores =
         view.reencryptors().into_iter().filter(|id| !is_ended(id)).map(|id| view.abort(id));
     // The keystore first: its gate opens again whoever of the units is away.
-    let wanted: Vec<_> = keystores.chain(units).collect();
-    let phase = if wanted.is_empty() { Phase::Aborted } else { Phase::Aborting };
-    Desired::new(phase, wanted)
+    view.ended_but_for(keystores.chain(units).collect())
 }

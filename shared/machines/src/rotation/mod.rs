@@ -39,7 +39,8 @@ use crate::leave::LeaveRefusal;
 /// Times and limits of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Before the decision, a unit or keystore silent for so long ends the rotation.
+    /// Before the decision, a unit or keystore silent for so long ends the rotation; its end does not wait
+    /// longer than that for a unit.
     pub silence_abort_ms: u64,
     /// What was not answered is asked again after this long, then after twice as long, …
     pub first_retry_ms: u64,
@@ -191,6 +192,7 @@ impl Rotation {
     pub fn resume(&mut self, epoch: Epoch) {
         self.record.epoch = epoch;
         self.asked.clear();
+        self.unanswered.clear();
     }
 
     /// What is saved.

@@ -78,11 +78,8 @@ fn transferring(view: &View<'_>, recovery: Recovery) -> Desired {
 /// Both are told, but whoever has been silent for long finds it ended when the next order is drafted:
 /// one that is gone for good keeps nobody else from recovering.
 pub(super) fn ending(view: &View<'_>) -> Desired {
-    let is_waited_for = |unit: &ProcessId| !view.is_free(*unit) && !view.given_up.contains(unit);
     let abort = |unit| Wanted::Unit(unit, Command::Abort { order: view.signed_order.clone() });
-    let wanted: Vec<_> = view.unit_ids().filter(is_waited_for).map(abort).collect();
-    let phase = if wanted.is_empty() { Phase::Aborted } else { Phase::Aborting };
-    Desired::new(phase, wanted)
+    view.ended_but_for(view.unit_ids().filter(|unit| !view.is_free(*unit)).map(abort).collect())
 }
 
 impl Rotation {

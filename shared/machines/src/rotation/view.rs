@@ -81,7 +81,10 @@ impl Rotation {
         let given_up = self.given_up().into_iter().filter(may_be_bound);
         let names: Vec<_> = given_up.map(|unit| self.name_of(unit)).collect();
         match phase == Phase::Aborted && !names.is_empty() {
-            true => format!("{text}; {} was silent, and is let go of later", names.join(", ")),
+            true => {
+                let names = names.join(", ");
+                format!("{text}; silent, and released by the next start if bound: {names}")
+            }
             false => text.to_owned(),
         }
     }

@@ -397,10 +397,10 @@ fn ended_without(has_promoted: bool) -> (Stage, Run) {
     stage.silent = Some(OP_2);
     restarted(&mut stage);
     let silence_ms = Times::default().rotation.silence_abort_ms;
-    stage.pass(silence_ms - 2_000);
+    stage.pass(silence_ms);
     let phase = |stage: &Stage| stage.conductor.rotation().unwrap().record().phase();
     assert_eq!(phase(&stage), Phase::Aborting, "it may come back");
-    stage.pass(6_000);
+    stage.pass(10_000);
     assert_eq!(phase(&stage), Phase::Aborted);
     assert!(stage.row.open.is_none(), "{:?}", stage.row);
     (stage, run)
@@ -429,7 +429,7 @@ fn a_unit_that_stays_silent_is_removed_by_the_next_manifest_once_the_others_have
     assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
 }
 
-/// It promoted what the others were told to end, as only a rogue coordinator brings about.
+/// It promoted what the others were told to end: the record was lost while it was silent.
 #[test]
 fn a_silent_unit_that_had_promoted_what_ended_without_it_is_a_mixed_end_when_it_is_back() {
     let (mut stage, run) = ended_without(true);
@@ -441,6 +441,23 @@ fn a_silent_unit_that_had_promoted_what_ended_without_it_is_a_mixed_end_when_it_
     assert!(sides.is_mixed() && sides.promoted == [unit_id(OP_2)], "{sides:?}");
     assert!(matches!(rotation.record().verdict, Verdict::Aborted { .. }), "as it was saved");
     assert!(stage.row.open.is_none(), "and keys are served");
+}
+
+/// Its silence has ended the rotation; it has as long again to hear of that.
+#[test]
+fn a_unit_whose_silence_ended_a_rotation_is_told_when_it_is_back_soon() {
+    let mut stage = Stage::well();
+    stage.silent_after_surveys = Some(OP_2);
+    let order = stage.order(|_| {});
+    assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
+    stage.pass(Times::default().rotation.silence_abort_ms + 8_000);
+    let phase = |stage: &Stage| stage.conductor.rotation().unwrap().record().phase();
+    assert_eq!(phase(&stage), Phase::Aborting);
+    stage.silent_after_surveys = None;
+    stage.pass(6_000);
+    assert_eq!(phase(&stage), Phase::Aborted);
+    let told = stage.world.units[OP_2].state().rotation.as_ref().map(|taken| taken.standing);
+    assert_eq!(told, Some(Standing::Aborted));
 }
 
 #[test]
