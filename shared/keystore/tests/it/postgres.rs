@@ -31,6 +31,18 @@ async fn waiting(fixture: &Fixture) -> i64 {
     fixture.number(&sql).await
 }
 
+/// Whether somebody holds the instance's advisory lock alone, or waits to.
+async fn asks_alone(fixture: &Fixture) -> bool {
+    let queue = queue_of(fixture) as u64;
+    let sql = format!(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
+         AND classid::bigint = {} AND objid::bigint = {}",
+        queue >> 32,
+        queue & 0xffff_ffff
+    );
+    fixture.number(&sql).await > 0
+}
+
 /// A writer that holds what every writer holds, and stays in its transaction.
 async fn writer_in_flight(fixture: &Fixture) -> tokio_postgres::Client {
     let writer = raw(&fixture.url).await;
@@ -237,8 +249,14 @@ async fn an_opening_is_not_starved_by_a_stream_of_writers() {
         })
         .collect();
     until("the stream flows", async || written.load(Ordering::Relaxed) > 64).await;
+    let instance = fixture.instance;
+    let opening =
+        tokio::spawn(async move { opener.open_generation(instance, rotation(2).request()).await });
+    // Until it has connected and asked for the lock, it is in nobody's way.
+    let has_asked = async || opening.is_finished() || asks_alone(&fixture).await;
+    until("the opening asks for the lock", has_asked).await;
     let before = (written.load(Ordering::Relaxed), Instant::now());
-    opener.open_generation(fixture.instance, rotation(2).request()).await.unwrap();
+    in_time(opening).await.unwrap();
     let (during, took) = (written.load(Ordering::Relaxed) - before.0, before.1.elapsed());
     // Each writer may finish what it holds, and one that was queued before the opening.
     assert!(during <= 64, "{during} writes passed the opening");
