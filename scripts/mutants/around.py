@@ -99,10 +99,10 @@ MUTANTS = [
         needs=(of("keystore"),),
     ),
     Mutant(
-        "the end of the key space is written by one at a time",
+        "a chunk that ends behind its last version is written by one at a time",
         KEYSTORE + "postgres/chunks.rs",
-        "    if range.upto != ChunkRange::WHOLE.upto {\n",
-        "    if range.upto != ChunkRange::WHOLE.after {\n",
+        "    if chunk.rows.iter().last().map(|row| row.version) == Some(chunk.range.upto) {\n",
+        "    if chunk.range.upto != ChunkRange::WHOLE.after {\n",
         needs=(of("keystore"),),
     ),
     Mutant(
