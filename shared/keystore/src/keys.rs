@@ -105,6 +105,16 @@ pub struct ListQuery {
     pub search: Option<String>,
 }
 
+impl ListQuery {
+    /// The states that it asks for: of keys that are in use, unless it names some.
+    pub(crate) fn wanted_states(&self) -> &[KeyState] {
+        match self.states.is_empty() {
+            true => &[KeyState::Active],
+            false => &self.states,
+        }
+    }
+}
+
 /// Which versions a scan gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scanned {

@@ -117,7 +117,9 @@ fn states(parameters: &Parameters) -> Result<Option<Vec<KeyState>>, ApiError> {
 /// The keys of one page, and, where it is wanted, how many match in all: to say so every key is looked at.
 async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, Option<u64>), ApiError> {
     let refused = |error| ApiError::refused(error, Wanted::Look);
-    let Some(states) = &ask.states else { return Ok((Vec::new(), Some(0))) };
+    let Some(states) = &ask.states else {
+        return Ok((Vec::new(), ask.is_total_wanted.then_some(0)));
+    };
     let query = |limit, offset| ListQuery { limit, offset, states: states.clone(), search: None };
     if ask.is_extractable.is_none() && ask.search.is_none() {
         let asked = query(ask.limit, ask.offset);
@@ -173,7 +175,7 @@ pub(super) async fn list(
     let resource = |meta| state.resource(&caller.keys, meta);
     let keys: Vec<KeyResource> = metas.into_iter().map(resource).collect();
     let mut collection = Collection::of(shapes::KEY, keys);
-    collection.metadata.total_count = total.filter(|_| ask.is_total_wanted);
+    collection.metadata.total_count = total;
     collection.metadata.search_query = ask.search.as_ref().map(Search::understood);
     Ok(body::json(StatusCode::OK, shapes::KEY, &collection))
 }

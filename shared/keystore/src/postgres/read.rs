@@ -23,10 +23,7 @@ const META: &str = "SELECT k.key, k.name, k.attributes, k.state, k.created_at, k
 const LISTED: &str = "AND k.state = ANY ($2) AND ($3 IS NULL OR strpos(k.name, $3) > 0)";
 
 fn states(query: &ListQuery) -> Vec<i16> {
-    match query.states.is_empty() {
-        true => vec![KeyState::Active.number() as i16],
-        false => query.states.iter().map(|state| state.number() as i16).collect(),
-    }
+    query.wanted_states().iter().map(|state| state.number() as i16).collect()
 }
 
 /// `crypto::KeyAttributes` in a byte, as read from a column.

@@ -30,11 +30,8 @@ fn meta(row: &Row<'_>) -> rusqlite::Result<KeyMeta> {
 
 /// Which keys a list has.
 fn listed(query: &ListQuery) -> String {
-    let states: Vec<String> = match query.states.is_empty() {
-        true => vec![KeyState::Active.number().to_string()],
-        false => query.states.iter().map(|state| state.number().to_string()).collect(),
-    };
-    let states = states.join(",");
+    let states = query.wanted_states().iter().map(|state| state.number().to_string());
+    let states = states.collect::<Vec<_>>().join(",");
     format!("{META} AND k.state IN ({states}) AND (?2 IS NULL OR instr(k.name, ?2) > 0)")
 }
 

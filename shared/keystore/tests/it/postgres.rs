@@ -19,11 +19,11 @@ fn queue_of(fixture: &Fixture) -> i64 {
     ((bytes >> 64) as u64 ^ bytes as u64) as i64
 }
 
-/// How many sessions wait for the instance's advisory lock.
-async fn waiting(fixture: &Fixture) -> i64 {
+/// How many sessions hold, or wait for, the instance's advisory lock in this way.
+async fn locks(fixture: &Fixture, how: &str) -> i64 {
     let queue = queue_of(fixture) as u64;
     let sql = format!(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {how}
          AND classid::bigint = {} AND objid::bigint = {}",
         queue >> 32,
         queue & 0xffff_ffff
@@ -31,16 +31,14 @@ async fn waiting(fixture: &Fixture) -> i64 {
     fixture.number(&sql).await
 }
 
+/// How many sessions wait for it.
+async fn waiting(fixture: &Fixture) -> i64 {
+    locks(fixture, "NOT granted").await
+}
+
 /// Whether somebody holds the instance's advisory lock alone, or waits to.
 async fn asks_alone(fixture: &Fixture) -> bool {
-    let queue = queue_of(fixture) as u64;
-    let sql = format!(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
-         AND classid::bigint = {} AND objid::bigint = {}",
-        queue >> 32,
-        queue & 0xffff_ffff
-    );
-    fixture.number(&sql).await > 0
+    locks(fixture, "mode = 'ExclusiveLock'").await > 0
 }
 
 /// A writer that holds what every writer holds, and stays in its transaction.

@@ -385,8 +385,8 @@ fn a_rotation_that_nobody_drives_waits_for_a_unit_that_is_silent() {
     assert!(stage.everything() == before, "it could have promoted: nobody is told anything");
 }
 
-/// A coordinator that has lost its record ends a rotation; `OP_2` is away, and stays so.
-fn ended_without(has_promoted: bool) -> (Stage, Run) {
+/// A coordinator that has lost its record starts in the midst of a rotation, and `OP_2` is away.
+fn without_record(has_promoted: bool) -> (Stage, Run) {
     let mut world = World::initialised();
     let run = world.committed(Purpose::Rotate, 2);
     if has_promoted {
@@ -396,6 +396,12 @@ fn ended_without(has_promoted: bool) -> (Stage, Run) {
     opened(&mut stage, &run);
     stage.silent = Some(OP_2);
     restarted(&mut stage);
+    (stage, run)
+}
+
+/// It ends the rotation, as `OP_2` stays away.
+fn ended_without(has_promoted: bool) -> (Stage, Run) {
+    let (mut stage, run) = without_record(has_promoted);
     let silence_ms = Times::default().rotation.silence_abort_ms;
     stage.pass(silence_ms);
     let phase = |stage: &Stage| stage.conductor.rotation().unwrap().record().phase();
@@ -574,15 +580,7 @@ fn a_rotation_that_a_unit_has_left_behind_is_closed_when_it_speaks() {
 #[test]
 fn a_rotation_without_a_record_is_aborted_only_once_every_unit_was_asked_whether_it_has_promoted() {
     for (has_promoted, verdict) in [(true, "decided"), (false, "aborted")] {
-        let mut world = World::initialised();
-        let run = world.committed(Purpose::Rotate, 2);
-        if has_promoted {
-            world.promote(OP_2, &run);
-        }
-        let mut stage = Stage::of(world);
-        opened(&mut stage, &run);
-        stage.silent = Some(OP_2);
-        restarted(&mut stage);
+        let (mut stage, _) = without_record(has_promoted);
         stage.now = stage.conductor.next_tick().unwrap();
         stage.tick();
         let record = |stage: &Stage| stage.conductor.rotation().unwrap().record().verdict.clone();
@@ -606,13 +604,7 @@ fn a_rotation_without_a_record_is_aborted_only_once_every_unit_was_asked_whether
 /// One has promoted, so it only goes forward, and another one is away: nobody asks for an end again and again.
 #[test]
 fn an_abort_that_is_refused_is_not_asked_for_at_once_again() {
-    let mut world = World::initialised();
-    let run = world.committed(Purpose::Rotate, 2);
-    world.promote(OP_2, &run);
-    let mut stage = Stage::of(world);
-    opened(&mut stage, &run);
-    stage.silent = Some(OP_2);
-    restarted(&mut stage);
+    let (mut stage, _) = without_record(true);
     stage.silent = Some(REC_2);
     let silence_ms = Times::default().rotation.silence_abort_ms;
     stage.pass(silence_ms + 10_000);
