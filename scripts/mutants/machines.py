@@ -167,7 +167,7 @@ MUTANTS = [
     ),
     Mutant(
         "a transfer is for the unit that it names",
-        MACHINES + "unit/steps.rs",
+        MACHINES + "unit/transfers.rs",
         "        if transfer.recipient != self.id {\n",
         "        if transfer.recipient != self.id && transfer.recipient == transfer.source {\n",
         # What is sealed to another unit's key does not open here: the rule gives the better reason.
@@ -175,7 +175,7 @@ MUTANTS = [
     ),
     Mutant(
         "a transfer is of this order",
-        MACHINES + "unit/steps.rs",
+        MACHINES + "unit/transfers.rs",
         "            && transfer.from == order.from;\n",
         "            && transfer.from == order.from\n            || transfer.recipient == self.id;\n",
         # The seal is bound to the order too.
@@ -183,14 +183,14 @@ MUTANTS = [
     ),
     Mutant(
         "only recovery units export",
-        MACHINES + "unit/steps.rs",
+        MACHINES + "unit/transfers.rs",
         "            .filter(|member| member.role == Role::RecoveryUnit)\n",
         "            .filter(|member| member.role.is_crypto_unit())\n",
         needs=(TESTS,),
     ),
     Mutant(
         "a transfer is signed by its source",
-        MACHINES + "unit/steps.rs",
+        MACHINES + "unit/transfers.rs",
         "        if !identity::verify(&source.identity, signed_as, &signed.bytes, &signed.signature) {\n",
         "        if source.role != Role::RecoveryUnit || signed_as.is_empty() {\n",
         needs=(TESTS,),
@@ -226,7 +226,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was reported before the manifest is forgotten",
-        MACHINES + "conductor/mod.rs",
+        MACHINES + "conductor/documents.rs",
         "        self.heard.keep_reports_of(&named);\n",
         "",
         needs=(TESTS,),
@@ -240,7 +240,7 @@ MUTANTS = [
     ),
     Mutant(
         "no manifest is taken while a rotation runs",
-        MACHINES + "conductor/mod.rs",
+        MACHINES + "conductor/asking.rs",
         "                if self.is_rotating()\n"
         "                    && !self.is_recovering()\n",
         "                if self.survey.is_some()\n"
@@ -443,7 +443,7 @@ MUTANTS = [
     ),
     Mutant(
         "a generation that is open for another pattern goes first",
-        MACHINES + "rotation/desired.rs",
+        MACHINES + "rotation/steps.rs",
         "            is_open && found.to != to && (",
         "            is_open && found.to != found.to && (",
         needs=(TESTS,),
@@ -513,7 +513,7 @@ MUTANTS = [
     ),
     Mutant(
         "a sealed key is bound to what it is for",
-        MACHINES + "unit/steps.rs",
+        MACHINES + "unit/transfers.rs",
         "        Purpose::Recover { .. } => TransferPurpose::Recover,\n",
         "        Purpose::Recover { .. } => TransferPurpose::Rotate,\n",
         needs=(TESTS,),
@@ -566,7 +566,7 @@ MUTANTS = [
     ),
     Mutant(
         "a rotation is not done while a unit knows itself to be set back",
-        MACHINES + "rotation/desired.rs",
+        MACHINES + "rotation/steps.rs",
         "short.contains(unit) || is_set_back(unit);\n",
         "short.contains(unit) || is_set_back(unit) && short.contains(unit);\n",
         needs=(TESTS,),
@@ -580,7 +580,7 @@ MUTANTS = [
     ),
     Mutant(
         "an abort does not wait for ever for a unit that is silent",
-        MACHINES + "rotation/desired.rs",
+        MACHINES + "rotation/ending.rs",
         "        match wanted.iter().all(|asked| self.given_up.contains(&asked.to())) {\n",
         "        match wanted.is_empty() {\n",
         # One seed in some 6,000 needs it.
@@ -588,7 +588,7 @@ MUTANTS = [
     ),
     Mutant(
         "an abort waits for a unit that may come back",
-        MACHINES + "rotation/mod.rs",
+        MACHINES + "rotation/asking.rs",
         "        since.is_some_and(|since| self.now.since(*since) >= self.limits.silence_abort_ms)\n",
         "        since.is_some()\n",
         needs=(TESTS,),
@@ -609,7 +609,7 @@ MUTANTS = [
     ),
     Mutant(
         "an abort that is refused is not asked for at once again",
-        MACHINES + "rotation/mod.rs",
+        MACHINES + "rotation/aborting.rs",
         "            // Whoever is silent is waited for once more, before it is asked about again.\n"
         "            self.unanswered.clear();\n",
         "",
@@ -620,6 +620,20 @@ MUTANTS = [
         MACHINES + "rotation/amended.rs",
         "        self.unanswered.clear();\n",
         "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an abort waits for no keystore that has come to the well end of the order",
+        MACHINES + "rotation/ending.rs",
+        "        is_done || view.has_spent(*id)",
+        "        (is_done && view.has_spent(*id)) || view.has_spent(*id)",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who has aborted in a mixed end is asked again how it stands",
+        MACHINES + "rotation/mixed.rs",
+        "!view.units.contains_key(unit) || aborted.contains(unit)",
+        "!view.units.contains_key(unit) && !aborted.contains(unit)",
         needs=(TESTS,),
     ),
 ]

@@ -1,72 +1,18 @@
 //! The rules of the keystore row, pure. Both SQL stores apply them inside a transaction that holds
 //! the row's lock, and the simulation inside its own.
 
+mod refusal;
+mod writing;
+
+pub use self::refusal::GateRefusal;
+pub use self::writing::{born_under, may_use, may_write, purge_is_tombstone, write_targets};
+
 use protocol::keystore::{
     GateMode, Generation, GenerationState, KeystoreRotation, KeystoreRow, KeystoreStanding,
 };
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{
-    Digest, Epoch, GenerationId, InstanceId, KeystoreId, OrderNumber, Pattern, RotationId,
-};
-
-/// Why the keystore row does not change, or a write is refused. Nothing has changed then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GateRefusal {
-    /// A later coordinator has spoken.
-    #[error("epoch {given} is fenced by epoch {highest}")]
-    StaleEpoch {
-        /// In the command.
-        given: Epoch,
-        /// Seen before.
-        highest: Epoch,
-    },
-    /// A later order has been taken.
-    #[error("order {given} is spent: the keystore has taken order {taken}")]
-    OrderSpent {
-        /// In the command.
-        given: OrderNumber,
-        /// Taken before.
-        taken: OrderNumber,
-    },
-    /// The same number under another digest.
-    #[error("order {0} has been taken with other content")]
-    OtherDigest(OrderNumber),
-    /// Another rotation has not ended here.
-    #[error("rotation {0} has not ended in this keystore")]
-    OtherRotation(RotationId),
-    /// The keystore is not under the pattern that the order goes from.
-    #[error("the keystore is under {}, not under the pattern that the order names", shown(.0))]
-    OtherPattern(Option<Pattern>),
-    /// Initialisation of a keystore that has keys.
-    #[error("the keystore has {0} key versions: it cannot be initialised again")]
-    NotEmpty(u64),
-    /// The rotation has not opened a generation here, or has aborted it.
-    #[error("the rotation is not open in this keystore")]
-    NotOpen,
-    /// The new generation is not complete.
-    #[error("the new generation is not complete: {0}")]
-    NotComplete(String),
-    /// The flip has been done: an active generation is never dropped.
-    #[error("the rotation has flipped this keystore: it only goes forward")]
-    Flipped,
-    /// The flip has not been read back.
-    #[error("the flip has not been read back")]
-    NotReadBack,
-    /// A rotation is running and the mode is strict.
-    #[error("master key rotation {0} is running: try again when it has ended")]
-    GateClosed(RotationId),
-    /// The generations have changed since the blobs were made.
-    #[error("the generations have changed: have the blobs made again")]
-    GenerationsChanged,
-    /// Before `auto-init`.
-    #[error("the keystore is not initialised: run auto-init")]
-    NotInitialised,
-}
-
-fn shown(pattern: &Option<Pattern>) -> String {
-    pattern.map_or_else(|| "no pattern".to_owned(), |pattern| format!("pattern {pattern}"))
-}
+use protocol::{Digest, Epoch, GenerationId, InstanceId, KeystoreId, Pattern};
 
 /// Whether a transition was made now or had been made before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,56 +308,4 @@ pub fn drop_retired(
         KeystoreStanding::Switched => Err(GateRefusal::NotReadBack),
         _ => Err(GateRefusal::NotOpen),
     }
-}
-
-/// Generations that a write must supply a blob for, each under its own pattern.
-pub fn write_targets(row: &KeystoreRow) -> Result<Vec<Generation>, GateRefusal> {
-    let active = row.active.clone().ok_or(GateRefusal::NotInitialised)?;
-    match (&row.open, row.mode, &row.rotation) {
-        (None, ..) => Ok(vec![active]),
-        (Some(open), GateMode::Online, _) => Ok(vec![active, open.clone()]),
-        (Some(_), GateMode::Strict, Some(rotation)) => {
-            Err(GateRefusal::GateClosed(rotation.rotation))
-        }
-        (Some(_), GateMode::Strict, None) => Err(GateRefusal::GenerationsChanged),
-    }
-}
-
-/// Whether a write with blobs for these generations may be done, judged under the row's lock.
-pub fn may_write(row: &KeystoreRow, supplied: &[GenerationId]) -> Result<(), GateRefusal> {
-    let targets = write_targets(row)?;
-    let is_same = targets.len() == supplied.len()
-        && targets.iter().all(|target| supplied.contains(&target.id));
-    if is_same { Ok(()) } else { Err(GateRefusal::GenerationsChanged) }
-}
-
-/// Whether wrap, unwrap and payload are refused too (strict mode).
-pub fn may_use(row: &KeystoreRow) -> Result<(), GateRefusal> {
-    write_targets(row).map(|_| ())
-}
-
-/// Whether a purge writes only a tombstone: from opening until flipped or aborted the set, its
-/// count and its digests stand still.
-pub fn purge_is_tombstone(row: &KeystoreRow) -> bool {
-    row.rotation.as_ref().is_some_and(|rotation| {
-        matches!(
-            rotation.standing,
-            KeystoreStanding::Open | KeystoreStanding::Complete | KeystoreStanding::Switched
-        )
-    })
-}
-
-/// Number that a version created now is born under: in no chunk of a generation of that number.
-/// After the flip the gate is open again, but the new generation has still to be read back, and
-/// what is created meanwhile is in none of the digests that the units signed.
-pub fn born_under(row: &KeystoreRow) -> u32 {
-    let is_read_back = row
-        .rotation
-        .as_ref()
-        .is_none_or(|rotation| rotation.standing != KeystoreStanding::Switched);
-    let growing = match is_read_back {
-        true => row.open.as_ref(),
-        false => row.active.as_ref(),
-    };
-    growing.map_or(0, |generation| generation.number)
 }

@@ -36,6 +36,8 @@ pub struct CoordinatorNode {
     backups: Vec<Record>,
     /// The last receipt that it made.
     pub receipt: Option<RotationReceipt>,
+    /// The hash of it.
+    receipt_hash: Option<Digest>,
     /// What is wrong with it, or why there is none.
     pub receipt_fault: Option<ReceiptFault>,
     seed: [u8; 32],
@@ -57,6 +59,7 @@ impl CoordinatorNode {
             record: None,
             backups: Vec::new(),
             receipt: None,
+            receipt_hash: None,
             receipt_fault: None,
             seed,
             trust,
@@ -209,8 +212,7 @@ impl CoordinatorNode {
     fn make_receipt(&mut self) {
         let Some(conductor) = &mut self.conductor else { return };
         let audit = AuditHead { seq: 0, hash: Digest([0; 32]) };
-        let previous = self.receipt.as_ref().map(receipt_hash);
-        let Some(made) = conductor.make_receipt(audit, previous) else { return };
+        let Some(made) = conductor.make_receipt(audit, self.receipt_hash) else { return };
         let receipt = match made {
             Ok(receipt) => receipt,
             Err(lacking) => return self.receipt_fault = Some(ReceiptFault::Lacking(lacking)),
@@ -220,6 +222,7 @@ impl CoordinatorNode {
         let checks = verify(&receipt, conductor.trust().chain(), former);
         let wrong = checks.iter().find_map(|check| check.found.as_ref().err());
         self.receipt_fault = wrong.cloned().map(ReceiptFault::Wrong);
+        self.receipt_hash = Some(receipt_hash(&receipt));
         self.receipt = Some(receipt);
     }
 

@@ -59,6 +59,7 @@ impl World {
         for unit in &mut self.units {
             if trust.member(unit.id).is_none() && !unit.is_removed {
                 unit.is_removed = true;
+                self.touched.units = true;
                 self.outcome.removed += 1;
             }
         }

@@ -8,7 +8,7 @@ use protocol::order::SignedOrder;
 use protocol::{ProcessId, Role, UnixMillis};
 use rand::RngExt;
 
-use crate::checkers::Violation;
+use crate::checkers::{Touched, Violation};
 use crate::clients;
 use crate::reencryptor::Handled;
 use crate::rogue::Sent;
@@ -54,6 +54,7 @@ impl World {
         };
         self.now = when;
         self.outcome.events += 1;
+        self.touched.add(may_touch(&event));
         match event {
             Event::Deliver(to, bytes) => self.deliver(to, bytes),
             Event::StartUnit(index) => self.start_unit(index),
@@ -107,7 +108,9 @@ impl World {
         if self.backups.is_foreign() {
             return self.check_foreign();
         }
-        self.checkers.after_event(self.now, &self.units, &self.store, self.queue.len())
+        self.checkers.after_event(self.queue.len())?;
+        let touched = std::mem::take(&mut self.touched);
+        self.checkers.after_change(self.now, &self.units, &self.store, touched)
     }
 
     /// Puts a message on the bus, which drops, doubles, delays and so reorders.
@@ -177,6 +180,7 @@ impl World {
             self.count_fault(fault, self.units[index].role);
         }
         if handled.is_changed {
+            self.touched.units = true;
             self.checkers.changed(&name, highest, bytes);
         }
         self.note(&name, &handled.note);
@@ -202,6 +206,7 @@ impl World {
     }
 
     fn deliver_reencryptor(&mut self, to: ProcessId, bytes: Vec<u8>) {
+        self.touched.store = true;
         let before = self.store.row.clone();
         self.reencryptor.lost_commit = self.faults.lost_commit;
         self.reencryptor.has_second_looks = self.has_liar && self.config.rules.second_look;
@@ -323,5 +328,19 @@ impl World {
         }
         let pause = self.rng.random_range(300..3_000);
         self.after(pause, Event::Request);
+    }
+}
+
+/// What handling this may change of what is saved. What is delivered is looked at by whom it reaches; the
+/// coordinator and the rogue only send.
+const fn may_touch(event: &Event) -> Touched {
+    match event {
+        Event::Deliver(..)
+        | Event::TickCoordinator
+        | Event::TickZombie
+        | Event::Rogue
+        | Event::Seize => Touched { units: false, store: false },
+        Event::Client(_) | Event::Purge | Event::ReadBack => Touched { units: false, store: true },
+        _ => Touched { units: true, store: true },
     }
 }

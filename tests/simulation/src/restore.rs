@@ -129,6 +129,7 @@ impl World {
 
     /// Whoever was connected to the database is not any more.
     fn put_in_place(&mut self, mut copy: Store) -> Store {
+        self.touched.store = true;
         copy.shared_locks = 0;
         copy.damage_in = None;
         let count = self.writers.len();

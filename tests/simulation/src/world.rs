@@ -12,7 +12,7 @@ use protocol::{InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::checkers::{Checkers, Violation};
+use crate::checkers::{Checkers, Touched, Violation};
 use crate::clients::Writer;
 use crate::coordinator::CoordinatorNode;
 use crate::fault_table::FaultTable;
@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) writers: Vec<Writer>,
     pub(crate) rogue: Rogue,
     pub(crate) checkers: Checkers,
+    /// What may have changed of what is saved since the checkers looked.
+    pub(crate) touched: Touched,
     pub(crate) outcome: Outcome,
     pub(crate) admin: Identity,
     pub(crate) next_tick: Option<UnixMillis>,
@@ -208,6 +210,7 @@ impl World {
             writers,
             rogue,
             checkers: Checkers::default(),
+            touched: Touched::default(),
             outcome: Outcome::default(),
             admin,
             next_tick: None,

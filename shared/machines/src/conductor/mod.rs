@@ -3,6 +3,8 @@
 
 mod amended;
 mod ask;
+mod asking;
+mod documents;
 mod draft;
 mod heard;
 mod holding;
@@ -17,13 +19,12 @@ mod survey;
 mod taking_up;
 mod unmet;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crypto::identity::{self, Identity};
-use protocol::manifest::{Manifest, SignedManifest};
 use protocol::order::{Purpose, SignedStandingOrder, StandingOrder};
 use protocol::report::Refusal;
-use protocol::{MessageId, ProcessId, Role, RotationId, UnixMillis};
+use protocol::{MessageId, ProcessId, Role, UnixMillis};
 use rand::CryptoRng;
 
 pub use self::ask::{Answer, Ask, AskId, StartAsk};
@@ -33,10 +34,9 @@ use self::key_check::{Check, Checked};
 use self::survey::Survey;
 use crate::leave::{self, LeaveRefusal};
 use crate::rotation::desired::Wanted;
-use crate::rotation::precheck::Findings;
 use crate::rotation::record::Record;
 use crate::rotation::{self, Event, Input as RotationInput, Limits, Rotation};
-use crate::trust::{ManifestRefusal, Trust};
+use crate::trust::Trust;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -271,151 +271,6 @@ impl Conductor {
         let record = self.rotation.as_ref().map(|rotation| rotation.record().clone());
         self.rotation = self.rotation.take().filter(Rotation::is_ended);
         self.recover(now, rng, record)
-    }
-
-    fn next_asks<R: CryptoRng>(&mut self, now: UnixMillis, rng: &mut R, effects: &mut Effects) {
-        while self.survey.is_none() {
-            let Some((id, ask)) = self.waiting.pop_front() else { break };
-            self.begin(now, rng, id, ask, effects);
-        }
-    }
-
-    fn begin<R: CryptoRng>(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut R,
-        id: AskId,
-        ask: Ask,
-        effects: &mut Effects,
-    ) {
-        match ask {
-            Ask::Look => self.survey = Some(Survey::to_look(id)),
-            Ask::Draft(request) => self.survey = Some(Survey::to_draft(id, request)),
-            Ask::Start(start) => {
-                if let Some(findings) = self.runs_otherwise(&start) {
-                    self.checked.remove(&id);
-                    effects.answers.push((id, Answer::Unmet(findings)));
-                    return;
-                }
-                if start.verify_all && self.is_verified_in_part() {
-                    let mut findings = Findings::default();
-                    unmet::verified_in_part(&mut findings);
-                    effects.answers.push((id, Answer::Unmet(findings)));
-                    return;
-                }
-                if let Some(joined) = self.joined(id) {
-                    self.checked.remove(&id);
-                    effects.answers.push(self.unmet_hold(id).unwrap_or(joined));
-                    return;
-                }
-                self.survey = Some(Survey::to_start(id, *start));
-            }
-            Ask::Abort { rotation, because } => {
-                self.abort(now, rng, id, rotation, because, effects);
-                return;
-            }
-            // The units take none meanwhile: what drives them would be judged by another manifest
-            // than theirs.
-            Ask::Manifest(signed, _)
-                if self.is_rotating()
-                    && !self.is_recovering()
-                    && !self.amends_running(&signed)
-                    && !self.trust.chain().contains(&signed) =>
-            {
-                let text = "a rotation is running: hand the manifest in again after its end";
-                effects.answers.push((id, refused("rotation-running", text.to_owned())));
-                return;
-            }
-            Ask::Manifest(signed, standing)
-                if !self.is_rotating() && self.may_be_bound(&signed).is_some() =>
-            {
-                self.survey = Some(Survey::to_admit(id, signed, standing));
-            }
-            Ask::Manifest(signed, standing) => {
-                let answer = self.admit_manifest(now, rng, &signed, standing, effects);
-                effects.answers.push((id, answer));
-                return;
-            }
-            Ask::HoldEnd(statement) => {
-                let answer = self.end_hold(now, rng, statement, effects);
-                effects.answers.push((id, answer));
-                return;
-            }
-            Ask::Standing(signed) => {
-                let answer = self.take_standing(signed, effects);
-                effects.answers.push((id, answer));
-                return;
-            }
-        }
-        self.send_survey(now, rng, effects);
-    }
-
-    fn abort<R: CryptoRng>(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut R,
-        id: AskId,
-        which: Option<RotationId>,
-        because: String,
-        effects: &mut Effects,
-    ) {
-        let running = self.rotation.as_mut().filter(|found| {
-            !found.is_ended() && which.is_none_or(|which| which == found.reference().rotation)
-        });
-        let Some(rotation) = running else {
-            let text = "no such rotation is running".to_owned();
-            effects.answers.push((id, refused("not-running", text)));
-            return;
-        };
-        let name = rotation.reference().rotation;
-        let found = rotation.handle(now, RotationInput::Abort { because });
-        let answer = match &found.abort_refused {
-            Some(text) => refused("decided", text.clone()),
-            None => Answer::Aborting(name),
-        };
-        self.merge(now, rng, found, effects);
-        effects.answers.push((id, answer));
-    }
-
-    fn take_manifest<R: CryptoRng>(
-        &mut self,
-        now: UnixMillis,
-        rng: &mut R,
-        signed: &SignedManifest,
-        effects: &mut Effects,
-    ) -> Result<(), ManifestRefusal> {
-        let ids = |found: Option<&Manifest>| -> BTreeSet<ProcessId> {
-            let members = found.map(|manifest| manifest.members.as_slice()).unwrap_or_default();
-            members.iter().map(|member| member.id).collect()
-        };
-        let before = ids(self.trust.newest());
-        let is_new = self.trust.take(
-            std::slice::from_ref(signed),
-            Some((self.id, Role::Coordinator)),
-            &[],
-        )?;
-        effects.save_documents |= is_new;
-        if is_new {
-            self.end_recovery_by_manifest(now, rng, effects);
-        }
-        let named = ids(self.trust.newest());
-        self.heard.keep_reports_of(&named);
-        // One that is known already is sent again to whoever lacks it.
-        let everybody = &before | &named;
-        for who in everybody.into_iter().filter(|who| *who != self.id) {
-            self.heard.expect(who);
-            self.catch_up(now, rng, who, effects);
-        }
-        Ok(())
-    }
-
-    fn take_standing(&mut self, signed: SignedStandingOrder, effects: &mut Effects) -> Answer {
-        if let Err(error) = leave::verify_standing(&signed, &self.trust) {
-            return refused("not-taken", error.to_string());
-        }
-        self.standing = Some(signed);
-        effects.save_documents = true;
-        Answer::Taken
     }
 
     fn start_rotation<R: CryptoRng>(

@@ -61,8 +61,9 @@ impl View<'_> {
     }
 }
 
-/// Nothing is asked of units any more but how they stand, of those that have not said it: an amendment
-/// wants to know. The keystore is let go of, so that it serves.
+/// Nothing is asked of units any more but how they stand: of those that have not said it, as an amendment
+/// wants to know, and of those that have aborted, as one of them may have been set back to before its
+/// promote, and its volume may be brought back. The keystore is let go of, so that it serves.
 pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
     if !view.is_mixed() {
         return None;
@@ -73,9 +74,10 @@ pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
         })
     };
     let keystores = view.reencryptors().into_iter().filter(is_open).map(|id| view.abort(id));
-    let unheard = view.unit_ids().filter(|unit| !view.units.contains_key(unit));
+    let aborted = view.sides().aborted;
+    let is_asked = |unit: &ProcessId| !view.units.contains_key(unit) || aborted.contains(unit);
     let survey = |unit| Wanted::Unit(unit, Command::Survey { order: None });
-    let wanted = keystores.chain(unheard.map(survey)).collect();
-    let found = Desired::new(Phase::Inspect, wanted);
+    let units = view.unit_ids().filter(is_asked).map(survey);
+    let found = Desired::new(Phase::Inspect, keystores.chain(units).collect());
     Some(Desired { is_mixed: true, ..found })
 }

@@ -3,8 +3,12 @@
 //! The caller saves the record, where asked to, before it sends anything, and comes back with
 //! [`Input::Tick`] at [`Rotation::next_tick`].
 
+mod aborting;
 mod amended;
+mod asking;
 pub mod desired;
+mod ending;
+mod hearing;
 mod holding;
 mod mixed;
 pub mod numbers;
@@ -13,7 +17,9 @@ mod receipt;
 pub mod record;
 mod recovering;
 pub mod recovery;
+mod reports;
 mod set_back;
+mod steps;
 mod view;
 mod waits;
 
@@ -25,13 +31,14 @@ pub use self::waits::Awaited;
 use std::collections::BTreeMap;
 
 use protocol::audit::Phase;
-use protocol::codec;
-use protocol::command::{SignedTransfer, Transfer, Transfers};
+use protocol::command::{SignedTransfer, Transfers};
 use protocol::manifest::{Manifest, SignedManifest};
 use protocol::order::{Order, OrderRef, SignedHoldEnd};
-use protocol::report::{KeystoreReport, Refusal, Standing, UnitReport};
+use protocol::report::{KeystoreReport, UnitReport};
 use protocol::{Epoch, ProcessId, UnixMillis};
 
+use self::aborting::PendingAbort;
+use self::asking::Asked;
 use self::desired::{Desired, Held, View, Wanted, desired};
 use self::record::{Record, Verdict};
 use crate::leave::LeaveRefusal;
@@ -60,9 +67,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// How often a sealed copy that does not open is made anew before the rotation is ended.
-const MAX_RESEALS: u32 = 5;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -111,21 +115,6 @@ pub struct Event {
     pub phase: Phase,
     /// A sentence.
     pub text: String,
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    name: &'static str,
-    first_at: UnixMillis,
-    last_at: UnixMillis,
-    tries: u32,
-    refusal: Option<Refusal>,
-}
-
-#[derive(Clone, Debug)]
-struct PendingAbort {
-    because: String,
-    since: UnixMillis,
 }
 
 /// One rotation, as its coordinator sees it.
@@ -269,171 +258,6 @@ impl Rotation {
         retries.chain(grace).chain(self.holds_until).min()
     }
 
-    /// A later coordinator has spoken: under a manifest that we have, else nobody believes it.
-    fn is_fenced_by(&self, epoch: Epoch) -> bool {
-        epoch > self.record.epoch && epoch.manifest_serial <= self.manifest.serial
-    }
-
-    fn take_unit(
-        &mut self,
-        now: UnixMillis,
-        report: UnitReport,
-        envelope: Vec<u8>,
-        effects: &mut Effects,
-    ) {
-        let unit = report.unit;
-        if !self.manifest.crypto_units().any(|member| member.id == unit) {
-            return;
-        }
-        if self.is_fenced_by(report.epoch) {
-            effects.fenced_by = effects.fenced_by.max(Some(report.epoch));
-            return;
-        }
-        if self.is_from_before(&report) {
-            return;
-        }
-        self.note_heard(unit, now);
-        let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
-        // Latest means highest state counter, never latest arrival.
-        let is_older = self
-            .units
-            .get(&unit)
-            .is_some_and(|held| held.report.state_counter > report.state_counter);
-        if !is_older {
-            self.units.insert(unit, Held { report, envelope, heard_at: now });
-        }
-        self.note_refusal(now, unit, refusal, effects);
-
-        self.note_ended(now, unit, effects);
-    }
-
-    /// What one unit has ended can only be ended in all of them.
-    fn note_ended(&mut self, now: UnixMillis, unit: ProcessId, effects: &mut Effects) {
-        let found = self.units.get(&unit).and_then(|held| held.report.in_order(&self.reference));
-        let has_ended = found.is_some_and(|found| found.standing == Standing::Aborted);
-        let goes_on = match self.recovery() {
-            Some(recovery) => self.view().has_recovered(recovery),
-            None => self.view().sides().is_mixed(),
-        };
-        if has_ended
-            && !goes_on
-            && self.record.verdict == Verdict::Open
-            && self.pending_abort.is_none()
-        {
-            let because = format!("{} has ended the rotation", self.name_of(unit));
-            self.ask_abort(now, because, effects);
-        }
-    }
-
-    fn take_keystore(
-        &mut self,
-        now: UnixMillis,
-        report: KeystoreReport,
-        envelope: Vec<u8>,
-        effects: &mut Effects,
-    ) {
-        let id = report.reencryptor;
-        if !self.manifest.of_role(protocol::Role::Reencryptor).any(|member| member.id == id) {
-            return;
-        }
-        if report.row.as_ref().is_some_and(|row| self.is_fenced_by(row.epoch)) {
-            effects.fenced_by = report.row.as_ref().map(|row| row.epoch);
-            return;
-        }
-        self.note_heard(id, now);
-        self.note_keys(&report);
-        self.note_gate(now, &report);
-        self.note_flipped(&report, &envelope);
-        let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
-        let is_older = self.keystores.get(&id).is_some_and(|held| held.report.clock > report.clock);
-        if !is_older {
-            self.keystores.insert(id, Held { report, envelope, heard_at: now });
-        }
-        self.note_refusal(now, id, refusal, effects);
-    }
-
-    fn note_keys(&mut self, report: &KeystoreReport) {
-        let Some(row) = &report.row else { return };
-        let is_ours = |generation: &&protocol::keystore::Generation| {
-            Some(generation.pattern) == self.record.to
-        };
-        if let Some(generation) = row.open.as_ref().or(row.active.as_ref()).filter(is_ours) {
-            self.record.keys = (generation.set_count, generation.done_count);
-            self.record.keys_quarantined = generation.quarantined_count;
-        }
-    }
-
-    /// For how long keys could not be created, as the coordinator saw it.
-    fn note_gate(&mut self, now: UnixMillis, report: &KeystoreReport) {
-        let Some(row) = &report.row else { return };
-        match (&mut self.record.gate_closed, row.is_gate_closed()) {
-            (none @ None, true) => *none = Some((now, None)),
-            (Some((_, until @ None)), false) => *until = Some(now),
-            _ => {}
-        }
-    }
-
-    fn take_transfers(&mut self, transfers: Transfers) {
-        if transfers.order != self.reference {
-            return;
-        }
-        for signed in transfers.transfers {
-            if let Ok(transfer) = codec::decode::<Transfer>(&signed.bytes) {
-                self.transfers.insert(transfer.recipient, signed);
-            }
-        }
-    }
-
-    /// Before the decision a refusal ends the rotation, with its words; after it, it is shown and
-    /// asked again.
-    fn note_refusal(
-        &mut self,
-        now: UnixMillis,
-        who: ProcessId,
-        refusal: Option<Refusal>,
-        effects: &mut Effects,
-    ) {
-        let Some(asked) = self.asked.get_mut(&who) else { return };
-        // It stands until the command is done: an answer to a survey says nothing of it.
-        let Some(refusal) = refusal else { return };
-        asked.refusal = Some(refusal.clone());
-        let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
-        match refusal.code.as_str() {
-            "stale-epoch" | "epoch-ahead" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
-            "transfer-refused" if self.reseals < MAX_RESEALS => {
-                self.transfers.remove(&who);
-                self.reseals += 1;
-            }
-            // It must be reminded first: what it refuses until then says nothing.
-            _ if self.is_unaware(who) => {}
-            _ if is_open => {
-                let name = self.name_of(who);
-                let because =
-                    format!("{name} refused {}: {}", asked_name(&self.asked, who), refusal.text);
-                self.ask_abort(now, because, effects);
-            }
-            _ => {}
-        }
-    }
-
-    /// An abort begins with an inspect round at a new epoch: whoever has promoted says so.
-    fn ask_abort(&mut self, now: UnixMillis, because: String, effects: &mut Effects) {
-        match &self.record.verdict {
-            Verdict::Aborted { .. } => {}
-            Verdict::Decided => {
-                let refused = "the rotation is decided: it only goes forward".to_owned();
-                effects.abort_refused = Some(refused);
-            }
-            Verdict::Open if self.pending_abort.is_some() => {}
-            Verdict::Open => {
-                self.record.epoch = numbers::after(self.record.epoch, self.manifest.serial);
-                self.asked.clear();
-                self.pending_abort = Some(PendingAbort { because, since: now });
-                effects.save = true;
-            }
-        }
-    }
-
     fn advance(&mut self, now: UnixMillis, effects: &mut Effects) {
         self.rejudge(effects);
         self.judge_silence(now, effects);
@@ -527,104 +351,7 @@ impl Rotation {
         effects.events.push(Event { phase, text });
     }
 
-    fn note_heard(&mut self, who: ProcessId, now: UnixMillis) {
-        self.last_heard.insert(who, now);
-        self.unanswered.remove(&who);
-    }
-
-    /// Whether nothing was heard of somebody for too long since it was asked.
-    fn is_silent(&self, who: ProcessId) -> bool {
-        let since = self.unanswered.get(&who);
-        since.is_some_and(|since| self.now.since(*since) >= self.limits.silence_abort_ms)
-    }
-
-    fn judge_silence(&mut self, now: UnixMillis, effects: &mut Effects) {
-        if self.record.verdict != Verdict::Open || self.pending_abort.is_some() {
-            return;
-        }
-        let silent = self.asked.iter().find(|(who, _)| self.is_silent(**who));
-        if let Some((who, asked)) = silent {
-            let (name, command) = (self.name_of(*who), asked.name);
-            let seconds = self.limits.silence_abort_ms / 1000;
-            let because = format!("{name} has not answered {command} for {seconds} s");
-            self.ask_abort(now, because, effects);
-        }
-    }
-
-    fn judge_abort(&mut self, now: UnixMillis, effects: &mut Effects) {
-        let Some(pending) = &self.pending_abort else { return };
-        if self.record.verdict != Verdict::Open {
-            return;
-        }
-        let epoch = self.record.epoch;
-        let is_heard = |unit| self.units.get(&unit).is_some_and(|it| it.report.epoch == epoch);
-        let all_heard = self.view().unit_ids().all(is_heard);
-        if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
-            return;
-        }
-        let refused = match self.recovery() {
-            Some(recovery) if self.view().has_recovered(recovery) => {
-                Some("the unit holds the master key already")
-            }
-            None if !self.view().sides().promoted.is_empty() => {
-                Some("a unit has promoted: the rotation only goes forward")
-            }
-            _ => None,
-        };
-        if let Some(refused) = refused {
-            effects.abort_refused = Some(refused.to_owned());
-            self.pending_abort = None;
-            // Whoever is silent is waited for once more, before it is asked about again.
-            self.unanswered.clear();
-            return;
-        }
-        let because = pending.because.clone();
-        effects.events.push(Event { phase: Phase::Aborting, text: because.clone() });
-        self.reach(Verdict::Aborted { because }, effects);
-        self.asked.clear();
-    }
-
-    /// Sends what was never asked, was asked as something else, or has waited long enough.
-    fn send_due(&mut self, now: UnixMillis, found: Desired, effects: &mut Effects) {
-        let mut still = BTreeMap::new();
-        for wanted in found.wanted {
-            let (who, name) = (wanted.to(), wanted.name());
-            let before = self.asked.remove(&who).filter(|asked| asked.name == name);
-            let is_due = before
-                .as_ref()
-                .is_none_or(|asked| now.since(asked.last_at) >= self.retry_ms(asked));
-            let mut asked = before.unwrap_or(Asked {
-                name,
-                first_at: now,
-                last_at: now,
-                tries: 0,
-                refusal: None,
-            });
-            if is_due {
-                asked.last_at = now;
-                asked.tries += 1;
-                self.unanswered.entry(who).or_insert(now);
-                effects.send.push(wanted);
-            }
-            still.insert(who, asked);
-        }
-        self.asked = still;
-    }
-
-    fn retry_ms(&self, asked: &Asked) -> u64 {
-        let doublings = asked.tries.saturating_sub(1).min(16);
-        (self.limits.first_retry_ms << doublings).min(self.limits.max_retry_ms)
-    }
-
-    fn may_abort(&self) -> bool {
-        self.record.verdict == Verdict::Open && self.pending_abort.is_none()
-    }
-
     fn name_of(&self, id: ProcessId) -> String {
         self.manifest.member(id).map_or_else(|| id.to_string(), |member| member.name.clone())
     }
-}
-
-fn asked_name(asked: &BTreeMap<ProcessId, Asked>, who: ProcessId) -> &'static str {
-    asked.get(&who).map_or("it", |asked| asked.name)
 }

@@ -9,8 +9,9 @@ use protocol::command::{Command, Step};
 use protocol::order::Recovery;
 use protocol::report::Standing;
 
-use super::desired::{Desired, View, Wanted, inspecting};
+use super::desired::{Desired, View, Wanted};
 use super::record::Verdict;
+use super::steps::inspecting;
 use super::{Effects, Rotation};
 
 impl View<'_> {

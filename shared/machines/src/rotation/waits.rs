@@ -2,8 +2,9 @@
 
 use protocol::{ProcessId, UnixMillis};
 
+use super::Rotation;
+use super::asking::Asked;
 use super::record::Verdict;
-use super::{Asked, Rotation};
 use protocol::report::Refusal;
 
 /// Somebody whose answer is awaited.

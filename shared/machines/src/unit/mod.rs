@@ -13,21 +13,22 @@ pub mod refusal;
 pub mod set_back;
 pub mod state;
 mod steps;
+mod telling;
+mod transfers;
 
 use crypto::identity::{self, Identity};
 use protocol::codec;
 use protocol::command::{Command, Transfers};
-use protocol::envelope::{Header, Kind, Recipient};
-use protocol::manifest::Member;
-use protocol::report::{Announcement, Answering, Standing, UnitFacts, UnitReport, UnitRotation};
-use protocol::{MessageId, ProcessId, PublicKey, Role, UnixMillis};
+use protocol::envelope::{Header, Kind};
+use protocol::report::{Answering, Standing};
+use protocol::{ProcessId, PublicKey, Role, UnixMillis};
 use rand::CryptoRng;
 
 use self::admission::Admission;
 use self::refusal::UnitRefusal;
 use self::state::UnitState;
 use crate::amendment::{self, Binding};
-use crate::envelope::{self, Outgoing, Reader};
+use crate::envelope::{self, Reader};
 
 /// What a unit is told by its configuration.
 #[derive(Clone, Debug)]
@@ -122,23 +123,6 @@ impl Unit {
         Reader { id: self.id, role: self.config.role }
     }
 
-    /// What it says of itself when it starts.
-    pub fn announcement(&self) -> Announcement {
-        Announcement {
-            member: Member {
-                id: self.id,
-                name: self.config.name.clone(),
-                role: self.config.role,
-                identity: self.identity.public_key(),
-                location: self.config.location.clone(),
-            },
-            instance_name: self.config.instance_name.clone(),
-            keystore: None,
-            manifest_serial: self.state.trust.serial(),
-            protocol_version: self.config.protocol_version,
-        }
-    }
-
     /// Verifies, decodes, validates and does one command.
     pub fn handle<R: CryptoRng>(
         &mut self,
@@ -188,91 +172,6 @@ impl Unit {
         let body = codec::encode(&report);
         messages.push(self.message(now, rng, Some(&header), Kind::UnitReport, &body));
         UnitOutcome { is_changed, messages, dead: None, noted: Some((name, refusal)) }
-    }
-
-    /// The report, as the unit stands now.
-    pub fn report(&self, now: UnixMillis, answering: Option<Answering>) -> UnitReport {
-        let manifest = self.state.trust.newest();
-        UnitReport {
-            instance: self.state.trust.instance(),
-            unit: self.id,
-            role: self.config.role,
-            manifest_serial: self.state.trust.serial(),
-            state_counter: self.state.counter,
-            registers: self.state.registers(),
-            rotation: self.state.rotation.as_ref().map(|taken| UnitRotation {
-                order: taken.reference,
-                standing: taken.standing,
-                signed_order: taken.signed_order.clone(),
-                offer: taken.transport.as_ref().map(|(_, offer)| offer.clone()),
-                promote_not_before: match taken.standing {
-                    Standing::Bound => taken.holds.promote_not_before,
-                    _ => None,
-                },
-                clear_not_before: seen_flipped(taken).map(|seen| seen.clear_not_before),
-                hold_end_nonce: seen_flipped(taken).and_then(|seen| seen.end_nonce),
-            }),
-            epoch: self.state.epoch,
-            set_back_from: self.state.reminder.as_ref().map(|held| held.report.state_counter),
-            answering,
-            facts: UnitFacts {
-                is_imprint: manifest.is_none(),
-                clock: now,
-                signature_threshold: manifest.map_or(0, |found| found.signature_threshold),
-                revocation_threshold: manifest.map_or(0, |found| found.revocation_threshold),
-                administrators: manifest
-                    .map(|found| found.administrators.clone())
-                    .unwrap_or_default(),
-                is_storage_key_local: self.config.is_storage_key_local,
-                protocol_version: self.config.protocol_version,
-                last_promoted_at: self.state.history.last_promoted_at,
-                would_refuse: None,
-            },
-        }
-    }
-
-    /// Seals a body to the sender of the message that it answers.
-    pub fn message<R: CryptoRng>(
-        &self,
-        now: UnixMillis,
-        rng: &mut R,
-        answered: Option<&Header>,
-        kind: Kind,
-        body: &[u8],
-    ) -> Message {
-        let to = answered.map_or(self.id, |header| header.sender);
-        let outgoing = Outgoing {
-            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
-            in_answer_to: answered.map(|header| header.id),
-            instance: self.state.trust.instance(),
-            recipient: Recipient::Process(to),
-            manifest_serial: self.state.trust.serial(),
-            rotation: self.state.rotation.as_ref().map(|taken| taken.reference.rotation),
-            epoch: self.state.epoch,
-            kind,
-        };
-        Message { to, bytes: envelope::seal(&self.identity, &outgoing, body) }
-    }
-
-    /// Seals a body to any coordinator.
-    pub fn broadcast<R: CryptoRng>(
-        &self,
-        now: UnixMillis,
-        rng: &mut R,
-        kind: Kind,
-        body: &[u8],
-    ) -> Vec<u8> {
-        let outgoing = Outgoing {
-            id: MessageId::from_uuid(crypto::random::uuid_v7(now, rng)),
-            in_answer_to: None,
-            instance: self.state.trust.instance(),
-            recipient: Recipient::Role(Role::Coordinator),
-            manifest_serial: self.state.trust.serial(),
-            rotation: None,
-            epoch: self.state.epoch,
-            kind,
-        };
-        envelope::seal(&self.identity, &outgoing, body)
     }
 
     /// Without a manifest a unit answers a survey and takes a manifest, which prove themselves; with
@@ -403,9 +302,4 @@ const fn proves_itself(command: &Command) -> bool {
         command,
         Command::Survey { .. } | Command::TakeManifest { .. } | Command::Remind { .. }
     )
-}
-
-/// Its first sight of *flipped*, while that still matters.
-fn seen_flipped(taken: &state::TakenRotation) -> Option<&hold::SeenFlipped> {
-    taken.holds.flipped.as_ref().filter(|_| taken.standing == Standing::Promoted)
 }

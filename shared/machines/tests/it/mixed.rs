@@ -1,4 +1,4 @@
-//! Goal: where units have ended a rotation differently, nothing is asked of them any more, keys are
+//! Goal: where units have ended a rotation differently, nothing but how they stand is asked of them, keys are
 //! served, and an amendment that removes one side lets the others end it. Method: a coordinator's
 //! rotation, and the reports of units that were brought onto either side.
 
@@ -71,10 +71,15 @@ fn asked(effects: &Effects) -> Vec<(ProcessId, &'static str)> {
     effects.send.iter().map(|wanted| (wanted.to(), wanted.name())).collect()
 }
 
-/// What is asked after everything has waited long enough.
+/// What is asked after everything has waited long enough, in the order of whom.
 fn later(rotation: &mut Rotation, world: &mut World) -> Vec<(ProcessId, &'static str)> {
     world.now = world.now.plus_ms(60_000);
-    asked(&rotation.handle(world.now, Input::Tick))
+    sorted(asked(&rotation.handle(world.now, Input::Tick)))
+}
+
+fn sorted(mut asked: Vec<(ProcessId, &'static str)>) -> Vec<(ProcessId, &'static str)> {
+    asked.sort_unstable();
+    asked
 }
 
 #[test]
@@ -112,17 +117,21 @@ fn units_on_both_sides_are_asked_at_most_how_they_stand_whatever_the_verdict_is(
             end_differently(&mut world, &run);
             let mut rotation = rotation(&world, &run, verdict.clone());
             let effects = hear(&mut rotation, &mut world, &first);
-            let rest = [REC_1, REC_2].map(|unit| (unit_id(unit), "survey"));
-            let gate = (id_of(&reencryptor()), "abort");
-            let mut expected = [&[gate][..], &rest].concat();
+            let surveyed = |units: &[usize]| -> Vec<_> {
+                units.iter().map(|unit| (unit_id(*unit), "survey")).collect()
+            };
+            let gate = [(id_of(&reencryptor()), "abort")];
+            // Those that have not said it, and those that have aborted.
+            let expected = sorted([&gate[..], &surveyed(&[REC_1, REC_2, OP_1])].concat());
             let at_once = asked(&effects);
             assert!(at_once.iter().all(|one| expected.contains(one)), "{verdict:?}: {at_once:?}");
             assert_eq!(later(&mut rotation, &mut world), expected, "{verdict:?}");
             hear(&mut rotation, &mut world, &[REC_1, REC_2]);
-            expected.truncate(1);
+            let both = sorted(surveyed(&[REC_1, OP_1]));
+            let expected = sorted([&gate[..], &both].concat());
             assert_eq!(later(&mut rotation, &mut world), expected, "{verdict:?}");
             hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
-            assert_eq!(later(&mut rotation, &mut world), [], "{verdict:?}: all is said");
+            assert_eq!(later(&mut rotation, &mut world), both, "{verdict:?}: keys are served");
             assert_eq!((&rotation.record().verdict, rotation.is_ended()), (&verdict, false));
         }
     }
@@ -152,10 +161,11 @@ fn a_decided_rotation_that_a_unit_has_aborted_lets_keys_be_served_until_that_uni
     hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
     world.abort(OP_2, &run);
     let effects = hear(&mut rotation, &mut world, &ALL);
-    let units = ALL.map(unit_id);
-    assert!(asked(&effects).iter().all(|(who, _)| !units.contains(who)), "{:?}", asked(&effects));
     let gate = (id_of(&reencryptor()), "abort");
-    assert_eq!(later(&mut rotation, &mut world), [gate], "so that its gate opens");
+    let expected = sorted(vec![gate, (unit_id(OP_2), "survey")]);
+    let at_once = asked(&effects);
+    assert!(at_once.iter().all(|one| expected.contains(one)), "{at_once:?}");
+    assert_eq!(later(&mut rotation, &mut world), expected, "so that its gate opens");
 
     hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
     world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
@@ -164,4 +174,28 @@ fn a_decided_rotation_that_a_unit_has_aborted_lets_keys_be_served_until_that_uni
     let [Wanted::Keystore(_, KeystoreCommand::Reencrypt { .. })] = &effects.send[..] else {
         panic!("it goes forward, in another generation: {:?}", asked(&effects))
     };
+}
+
+/// Its state was set back to before its promote when it was told to abort, and is brought back.
+#[test]
+fn a_mixed_end_is_none_any_more_once_the_volume_of_who_had_promoted_is_brought_back() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_1);
+    let certificate = world.unit_certificate();
+    for unit in ALL {
+        let certificate = certificate.clone();
+        assert_eq!(world.step(unit, &run, Step::Promote { certificate }).code(), "taken");
+    }
+    let promoted = world.state_bytes(OP_1);
+    world.put_back(OP_1, &before);
+    assert_eq!(world.abort(OP_1, &run).code(), "taken");
+    let mut rotation = rotation(&world, &run, Verdict::Decided);
+    hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
+    hear(&mut rotation, &mut world, &ALL);
+    assert!(rotation.sides().is_mixed());
+    world.put_back(OP_1, &promoted);
+    assert!(later(&mut rotation, &mut world).contains(&(unit_id(OP_1), "survey")));
+    hear(&mut rotation, &mut world, &[OP_1]);
+    assert!(!rotation.sides().is_mixed(), "{:?}", rotation.sides());
 }

@@ -607,8 +607,7 @@ fn set_back_within_the_order_it_is_filled_again_or_let_go_of() {
     assert_eq!(install(&mut world, &run, &transfer).code(), "taken");
     let own = world.command(OP_1, Command::Survey { order: None }).envelope;
     let put_back = |world: &mut World| {
-        let state = UnitState::from_bytes(&bound).unwrap();
-        world.units[OP_1] = Unit::new(config(OP_1), identity(OP_1 as u8), state);
+        world.put_back(OP_1, &bound);
         world.command(OP_1, Command::Remind { report: own.clone() });
     };
     put_back(&mut world);
@@ -633,8 +632,7 @@ fn a_source_that_was_set_back_gives_nothing_away() {
     let abandoned = world.signed(world.order(Purpose::Rotate, 2));
     assert_eq!(world.abort(REC_1, &abandoned).code(), "taken");
     let own = world.command(REC_1, Command::Survey { order: None }).envelope;
-    let state = UnitState::from_bytes(&before).unwrap();
-    world.units[REC_1] = Unit::new(config(REC_1), identity(REC_1 as u8), state);
+    world.put_back(REC_1, &before);
     world.command(REC_1, Command::Remind { report: own });
     let run = order(&world, 3, |_| {});
     world.refuses(REC_1, inspect(&run), "not-for-recovery");

@@ -160,8 +160,7 @@ fn everything_that_keeps_it_from_starting_is_named_at_once() {
     expected.sort_by_key(|(code, _)| *code);
     refused(&mut stage, purpose(OP_1, REC_1), &expected);
     // Whoever else is silent, or empty, does not stand in its way.
-    let state = machines::unit::state::UnitState::from_bytes(&rec_1).unwrap();
-    stage.world.restart_with(REC_1, |it| *it = state);
+    stage.world.put_back(REC_1, &rec_1);
     stage.world.restart_with(REC_2, |state| state.current = None);
     stage.silent = Some(OP_2);
     let order = drafted(&mut stage, purpose(OP_1, REC_1));

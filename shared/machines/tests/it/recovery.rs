@@ -99,8 +99,6 @@ fn an_order_below_the_highest_is_not_gone_on_with_for_a_unit_that_was_set_back()
     let before = world.state_bytes(OP_1);
     world.all_clear(first);
     world.whole_rotation(Purpose::Rotate, 3);
-    let state = machines::unit::state::UnitState::from_bytes(&before).unwrap();
-    let (config, identity) = (crate::world::config(OP_1), crate::world::identity(OP_1 as u8));
-    world.units[OP_1] = machines::unit::Unit::new(config, identity, state);
+    world.put_back(OP_1, &before);
     assert_eq!(recovered(&world, None), Recovered::default());
 }

@@ -7,8 +7,6 @@ use machines::certificate::{self, CertificateRefusal, Counters, Judge, Reached};
 use machines::rotation::record::{Record, Verdict};
 use machines::rotation::{Input, Limits, Rotation};
 use machines::trust::Trust;
-use machines::unit::Unit;
-use machines::unit::state::UnitState;
 use protocol::audit::Phase;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, Step};
@@ -16,23 +14,17 @@ use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
 use protocol::report::Standing;
 
-use crate::world::{
-    ALL, Answer, EPOCH, NOW, OP_1, OP_2, REC_1, Run, World, config, identity, reencryptor, unit_id,
-};
+use crate::starts::{Stage, opened, restarted};
+use crate::world::{ALL, Answer, EPOCH, NOW, OP_1, OP_2, REC_1, Run, World, reencryptor, unit_id};
 
 fn survey(world: &mut World, unit: usize) -> Vec<u8> {
     world.command(unit, Command::Survey { order: None }).envelope
 }
 
-fn put_back(world: &mut World, unit: usize, state: &[u8]) {
-    let state = UnitState::from_bytes(state).unwrap();
-    world.units[unit] = Unit::new(config(unit), identity(unit as u8), state);
-}
-
 /// Sets a unit back to this state, and shows it the last report that it has signed.
 fn reminded(world: &mut World, unit: usize, before: &[u8]) -> Answer {
     let own = survey(world, unit);
-    put_back(world, unit, before);
+    world.put_back(unit, before);
     world.command(unit, Command::Remind { report: own })
 }
 
@@ -48,7 +40,7 @@ fn a_unit_takes_only_its_own_newer_report_as_a_reminder() {
     let (own, others) = (survey(&mut world, OP_1), survey(&mut world, OP_2));
     world.answers_from_state(OP_1, Command::Remind { report: own.clone() });
     assert!(serves(&world, OP_1), "it is as far as its report");
-    put_back(&mut world, OP_1, &before);
+    world.put_back(OP_1, &before);
     world.refuses(OP_1, Command::Remind { report: others }, "reminder-refused");
     let mut forged = own.clone();
     *forged.last_mut().unwrap() ^= 1;
@@ -68,7 +60,7 @@ fn an_order_that_was_taken_in_time_is_taken_again_whatever_the_time() {
     let run = world.inspected(Purpose::Rotate, 2);
     let own = survey(&mut world, OP_1);
     world.now = run.order.expires_at;
-    put_back(&mut world, OP_1, &before);
+    world.put_back(OP_1, &before);
     let inspect = Command::Inspect { order: run.signed.clone() };
     world.refuses(OP_1, inspect, "order-expired");
     world.command(OP_1, Command::Remind { report: own });
@@ -220,4 +212,30 @@ fn one_that_aborts_a_later_order_is_not_as_far_again_without_the_master_key_that
     let later = world.signed(world.order(Purpose::Rotate, 3));
     assert_eq!(world.abort(OP_2, &later).code(), "taken");
     assert!(!serves(&world, OP_2));
+}
+
+/// It does not know it, and nobody knows better: the others have gone on. What it is bound to has ended
+/// well in the keystore long since, which refuses to end it otherwise.
+#[test]
+fn one_that_is_bound_again_to_what_has_ended_well_is_let_go_of_without_the_keystore() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_2);
+    for unit in ALL {
+        assert_eq!(world.promote(unit, &run).code(), "taken");
+    }
+    let run = world.all_clear(run);
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    for unit in ALL {
+        assert_eq!(world.abort(unit, &later).code(), "taken");
+    }
+    world.put_back(OP_2, &before);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.row.active = stage.row.open.take();
+    stage.row.rotation.as_mut().unwrap().standing = KeystoreStanding::Dropped;
+    restarted(&mut stage);
+    stage.pass(10_000);
+    assert!(!stage.conductor.is_rotating(), "{:?}", stage.conductor.rotation());
+    assert!(!stage.world.units[OP_2].state().is_in_rotation());
 }

@@ -175,7 +175,10 @@ impl Stage {
                 let trust = Trust::from_saved(self.world.instance, chain).unwrap();
                 let epoch = envelope.header.epoch;
                 let request = rewrap::judge_abort(&order, &certificate, epoch, &trust).unwrap();
-                machines::gate::abort(&mut self.row, &request).unwrap();
+                if let Err(error) = machines::gate::abort(&mut self.row, &request) {
+                    let (code, text) = ("keystore-refused".to_owned(), error.to_string());
+                    refusal = Some(Refusal { code, text });
+                }
             }
             KeystoreCommand::TakeManifest { chain } => self.serial = chain.len() as u64 + 1,
             KeystoreCommand::CheckKeys { check } => said = self.checked(check),

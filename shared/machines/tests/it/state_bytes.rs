@@ -31,7 +31,7 @@ fn made() -> Vec<Vec<u8>> {
     world.promoted(Purpose::Rotate, 3);
     keep(&world);
     let report = world.command(OP_1, Command::Survey { order: None }).envelope;
-    world.restart_with(OP_1, |state| *state = UnitState::from_bytes(&settled).unwrap());
+    world.put_back(OP_1, &settled);
     world.command(OP_1, Command::Remind { report });
     keep(&world);
     states

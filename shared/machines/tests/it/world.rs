@@ -309,6 +309,12 @@ impl World {
     pub fn restart_with(&mut self, unit: usize, change: impl FnOnce(&mut UnitState)) {
         let mut state = UnitState::from_bytes(&self.state_bytes(unit)).unwrap();
         change(&mut state);
+        self.put_back(unit, &state.to_bytes());
+    }
+
+    /// Starts a unit from these bytes, whatever it has saved since they were.
+    pub fn put_back(&mut self, unit: usize, state: &[u8]) {
+        let state = UnitState::from_bytes(state).unwrap();
         self.units[unit] = Unit::new(config(unit), identity(unit as u8), state);
     }
 

@@ -13,10 +13,32 @@ fn fired(text: String) -> Violation {
     Violation { checker: "no_key_lost", text }
 }
 
-/// Looks at every blob's pattern.
-pub(super) fn check(saved: &[Saved<'_>], store: &Store) -> Result<(), Violation> {
+/// What has been seen.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// With which patterns, held by all, the store was found well as it stands.
+    well_with: Vec<Pattern>,
+}
+
+impl Memory {
+    /// Looks at every blob's pattern, unless neither the store nor what all units hold is another.
+    pub(super) fn check(
+        &mut self,
+        saved: &[Saved<'_>],
+        store: &Store,
+        is_store_touched: bool,
+    ) -> Result<(), Violation> {
+        let held_by_all = held(saved);
+        if is_store_touched || held_by_all != self.well_with {
+            look(&held_by_all, store)?;
+            self.well_with = held_by_all;
+        }
+        Ok(())
+    }
+}
+
+fn look(held_by_all: &[Pattern], store: &Store) -> Result<(), Violation> {
     let Some(active) = &store.row.active else { return Ok(()) };
-    let held_by_all: Vec<Pattern> = held(saved);
     let table = store.tables.get(&active.number);
     for version in store.versions.keys().filter(|version| !store.tombstones.contains(version)) {
         let Some(stored) = table.and_then(|table| table.get(version)) else {

@@ -38,9 +38,9 @@ impl Memory {
             };
             let drawn = self.patterns.entry(order).or_default();
             // A unit that was set back may have forgotten a key that it drew before anybody heard.
-            let is_forgotten = saved.iter().any(|other| other.node.forgotten.contains(&order));
+            let is_forgotten = || saved.iter().any(|other| other.node.forgotten.contains(&order));
             drawn.extend(shown);
-            if drawn.len() > 1 && !is_forgotten {
+            if drawn.len() > 1 && !is_forgotten() {
                 return fired(format!("two master keys were drawn for one order, seen at {name}"));
             }
             let who = (unit.node.id, order);

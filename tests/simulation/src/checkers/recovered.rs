@@ -1,11 +1,12 @@
 //! An order to recover fills one Empty register and touches nothing else: its target holds nothing before
-//! its end and the master key of the key storage after it, its source holds that one all the while.
+//! its end and the master key of the key storage after it, its source holds that one all the while. One that
+//! was never bound to it, and remembers that it was aborted, holds what it held before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machines::unit::state::TakenRotation;
 use protocol::report::{Registers, Standing};
-use protocol::{Digest, ProcessId};
+use protocol::{Digest, Pattern, ProcessId};
 
 use super::{Saved, Violation};
 use crate::store::Store;
@@ -14,6 +15,8 @@ use crate::store::Store;
 #[derive(Default)]
 pub(super) struct Memory {
     filled: BTreeSet<(ProcessId, Digest)>,
+    /// What each unit held in its current register when it was last looked at.
+    held: BTreeMap<ProcessId, Option<Pattern>>,
 }
 
 impl Memory {
@@ -25,6 +28,7 @@ impl Memory {
                 checker: "recovered",
                 text: format!("{} {what}", unit.node.name),
             })?;
+            self.held.insert(unit.node.id, registers.current);
         }
         Ok(())
     }
@@ -44,8 +48,12 @@ impl Memory {
         match taken.standing {
             Standing::Promoted => Err("has promoted in an order to recover"),
             Standing::Bound | Standing::Aborted if id == recovery.target => {
-                let is_empty = registers.current.is_none();
-                is_empty.then_some(()).ok_or("holds a master key that no order gave it")
+                let is_aborted = taken.standing == Standing::Aborted;
+                let is_as_before = is_aborted
+                    && (self.held.get(&id) == Some(&registers.current)
+                        || unit.node.forgotten.contains(&taken.reference.digest));
+                let is_sound = registers.current.is_none() || is_as_before;
+                is_sound.then_some(()).ok_or("holds a master key that no order gave it")
             }
             Standing::Bound if registers.current != named => Err("is a source without the key"),
             Standing::Cleared if id == recovery.target => {
