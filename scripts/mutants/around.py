@@ -128,14 +128,14 @@ MUTANTS = [
     ),
     Mutant(
         "a request that comes twice starts one rotation",
-        "services/coordinator/src/handler/mod.rs",
+        "services/coordinator/src/handler/messages.rs",
         "            if let Some(before) = self.answered(name).await {\n",
         "            if let Some(before) = self.answered(name).await.filter(|_| name.is_empty()) {\n",
         needs=(of("coordinator"),),
     ),
     Mutant(
         "a request stays on the queue until it is answered",
-        "services/coordinator/src/handler/mod.rs",
+        "services/coordinator/src/handler/messages.rs",
         "        outcome.defer = self.asked.contains_key(&ask).then_some(ask);\n",
         "        outcome.defer = self.asked.contains_key(&ask).then_some(ask).filter(|_| false);\n",
         needs=(of("coordinator"),),

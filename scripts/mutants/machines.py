@@ -66,20 +66,13 @@ MUTANTS = [
     Mutant(
         "an aborted order is not taken again",
         MACHINES + "unit/admission.rs",
-        "        if taken.reference == reference {\n",
-        "        if taken.reference == reference && taken.standing != Standing::Aborted {\n",
+        "is_some_and(|taken| taken.reference == reference) {\n",
+        "is_some_and(|taken| taken.reference == reference && taken.standing != Standing::Aborted) {\n",
     ),
     Mutant(
         "an abort of an unseen order is remembered",
         MACHINES + "unit/steps.rs",
-        "        self.state.rotation = Some(TakenRotation {\n"
-        "            signed_order,\n"
-        "            order,\n"
-        "            reference,\n"
-        "            standing: Standing::Aborted,\n"
-        "            holds: Holds::default(),\n"
-        "            transport: None,\n"
-        "        });\n"
+        "        self.state.rotation = Some(TakenRotation::aborted(signed_order, order, reference));\n"
         "        Ok(Done::CHANGED)\n",
         "        let _ = (order, reference);\n"
         "        Ok(Done::BEFORE)\n",
@@ -87,8 +80,8 @@ MUTANTS = [
     Mutant(
         "lower order numbers are refused",
         MACHINES + "unit/admission.rs",
-        "    match given.number < number {\n",
-        "    match given.number < number && given.digest == taken.reference.digest {\n",
+        "        if given.number < number {\n",
+        "        if given.number < number && given.digest == order.digest {\n",
     ),
     Mutant(
         "new is drawn once",
@@ -458,8 +451,8 @@ MUTANTS = [
     Mutant(
         "a rotation that a unit has left behind is closed",
         MACHINES + "conductor/taking_up.rs",
-        "        running.is_some_and(|found| report.last_number() > found.reference().number)\n",
-        "        running.is_some_and(|found| report.last_number() < found.reference().number && false)\n",
+        "            report.last_number() > found.reference().number\n",
+        "            report.last_number() < found.reference().number\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -603,8 +596,8 @@ MUTANTS = [
     Mutant(
         "what some have aborted is not rebuilt as decided",
         MACHINES + "rotation/recovery.rs",
-        "        self.has_promoted(order) && !self.has_aborted(order)\n",
-        "        self.has_promoted(order)\n",
+        "        (self.has_promoted(order) || has_flipped) && !self.has_aborted(order)\n",
+        "        self.has_promoted(order) || has_flipped\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -630,10 +623,87 @@ MUTANTS = [
         needs=(TESTS,),
     ),
     Mutant(
-        "who has aborted in a mixed end is asked again how it stands",
+        "who has not promoted in a mixed end is asked again how it stands",
         MACHINES + "rotation/mixed.rs",
-        "!view.units.contains_key(unit) || aborted.contains(unit)",
-        "!view.units.contains_key(unit) && !aborted.contains(unit)",
+        "!promoted.contains(unit);\n",
+        "!promoted.contains(unit) && !view.units.contains_key(unit);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that was set back takes nothing from before what it had taken",
+        MACHINES + "unit/admission.rs",
+        "forgotten.map(|it| it.order));\n",
+        "forgotten.filter(|_| false).map(|it| it.order));\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that has saved as often again is noticed",
+        MACHINES + "conductor/set_back.rs",
+        "                || (report.state_counter == *highest && is_other)\n",
+        "                || (report.state_counter == *highest && is_other && *highest == 0)\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a unit that has saved as often again takes the reminder",
+        MACHINES + "unit/set_back.rs",
+        "(report.state_counter <= counter && !is_other)",
+        "(report.state_counter <= counter && (!is_other || counter > 0))",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a generator that does not know that it was set back is not asked to draw",
+        MACHINES + "rotation/steps.rs",
+        "    if view.unaware.contains(&generator) {\n",
+        "    if view.unaware.contains(&generator) && view.units.is_empty() {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "the record goes with the pattern that units show",
+        MACHINES + "rotation/mod.rs",
+        "if shown.is_some() && shown != self.record.to {",
+        "if shown.is_some() && self.record.to.is_none() {",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an abort does not wait for who stays promoted alone",
+        MACHINES + "rotation/ending.rs",
+        "                    Standing::Promoted => are_gone_on,\n",
+        "                    Standing::Promoted => are_gone_on && view.units.is_empty(),\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who has gone on after the flip had cleared",
+        MACHINES + "rotation/reports.rs",
+        "let has_cleared = || self.is_flipped() && report",
+        "let has_cleared = || self.is_flipped() && self.units.is_empty() && report",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who has gone on before the flip never promotes",
+        MACHINES + "rotation/mixed.rs",
+        "report.has_spent(self.reference) && self.is_before_flip()",
+        "report.has_spent(self.reference) && self.is_before_flip() && self.units.is_empty()",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what is to be cleared is taken up whoever has gone on",
+        MACHINES + "rotation/recovery.rs",
+        "Standing::Promoted => is_highest || self.is_left(&found.order),",
+        "Standing::Promoted => is_highest,",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a decided rotation that one has left before the flip is gone on with",
+        MACHINES + "conductor/taking_up.rs",
+        "                && !self.reports().goes_on(found.reference())\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an order that a unit had aborted is aborted in it again once it is reminded",
+        MACHINES + "unit/set_back.rs",
+        "        self.remember_aborted();\n",
+        "",
         needs=(TESTS,),
     ),
 ]

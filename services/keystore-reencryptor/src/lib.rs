@@ -1,12 +1,14 @@
 //! Streams the wrapped keys of a keystore through operational units into a new generation. It owns
 //! the keystore row and its generations, and never sees a plaintext key.
 
+mod answers;
 mod asking;
 pub mod boot;
 mod check;
 mod commands;
 mod flip;
 mod job;
+mod reporting;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,20 +20,15 @@ use crypto::identity::{self, Identity};
 use crypto::random::{ProcessRng, process_rng};
 use keystore::Keystore;
 use ledger::Folder;
-use machines::envelope::{self, Outgoing as Sealing, Reader};
-use machines::rewrap::{self, KeystoreRefusal};
+use machines::envelope::Reader;
+use machines::rewrap::{self};
 use machines::trust::Trust;
 use protocol::codec;
 use protocol::command::KeystoreCommand;
-use protocol::envelope::{Envelope, Header, Kind, Recipient};
-use protocol::keystore::KeystoreStanding;
-use protocol::manifest::{Member, SignedManifest};
-use protocol::page::{CheckAnswer, KeyCheck, PageAnswer};
-use protocol::report::{Announcement, Answering, KeystoreReport};
-use protocol::topology::{self, PROTOCOL_VERSION};
-use protocol::{
-    Digest, Epoch, GenerationId, InstanceId, KeystoreId, MessageId, ProcessId, Role, UnixMillis,
-};
+use protocol::envelope::{Envelope, Kind};
+use protocol::manifest::SignedManifest;
+use protocol::topology::{self};
+use protocol::{Digest, GenerationId, InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 use service::{Shutdown, Status};
 use telemetry::metric;
 use telemetry::trace::Span;
@@ -39,7 +36,8 @@ use tokio::sync::mpsc;
 
 use self::check::Check;
 use self::flip::Meanwhile;
-use self::job::{Job, JobAnswer, JobEvent};
+use self::job::{Job, JobEvent};
+use self::reporting::Said;
 
 const TRUST: &str = "trust.sealed";
 const TRUST_AAD: &[u8] = b"reencryptor trust";
@@ -121,18 +119,6 @@ pub async fn run(
     Ok(bus::driver::run(&bus, &mut consumers, &mut asks, &mut handler, stop).await?)
 }
 
-/// What a report says besides how the keystore stands.
-#[derive(Default)]
-struct Said<'a> {
-    /// It answers a command.
-    is_asked: bool,
-    /// All key versions are counted for it.
-    is_counted: bool,
-    refusal: Option<&'a KeystoreRefusal>,
-    hold_ends: Vec<(ProcessId, u64)>,
-    check: Option<KeyCheck>,
-}
-
 pub(crate) struct Reencryptor {
     config: ReencryptorConfig,
     identity: Arc<Identity>,
@@ -151,156 +137,6 @@ pub(crate) struct Reencryptor {
     receipts: Option<(GenerationId, Digest)>,
     events: mpsc::Sender<JobEvent>,
     status: Status,
-}
-
-impl Reencryptor {
-    fn announcement(&mut self, keystore: KeystoreId) -> Vec<u8> {
-        let body = codec::encode(&Announcement {
-            member: Member {
-                id: self.id,
-                name: self.config.name.clone(),
-                role: Role::Reencryptor,
-                identity: self.identity.public_key(),
-                location: self.config.location.clone(),
-            },
-            instance_name: self.config.instance_name.clone(),
-            keystore: Some(keystore),
-            manifest_serial: self.trust.serial(),
-            protocol_version: PROTOCOL_VERSION,
-        });
-        self.seal(None, Recipient::Role(Role::Coordinator), Kind::Announcement, &body)
-    }
-
-    fn seal(
-        &mut self,
-        answered: Option<&Header>,
-        recipient: Recipient,
-        kind: Kind,
-        body: &[u8],
-    ) -> Vec<u8> {
-        let sealing = Sealing {
-            id: MessageId::from_uuid(crypto::random::uuid_v7(service::now(), &mut self.rng)),
-            in_answer_to: answered.map(|header| header.id),
-            instance: self.instance,
-            recipient,
-            manifest_serial: self.trust.serial(),
-            rotation: answered.and_then(|header| header.rotation),
-            epoch: Epoch::default(),
-            kind,
-        };
-        envelope::seal(&self.identity, &sealing, body)
-    }
-
-    /// The report, as the keystore stands now.
-    async fn report(&mut self, answered: &Header, said: Said<'_>) -> Outgoing {
-        let Said { is_asked, is_counted, refusal, hold_ends, check } = said;
-        // All versions are counted for whoever asks how it stands, not at every step.
-        let found = match is_counted {
-            true => self.store.row(self.instance).await,
-            false => self.store.standing(self.instance).await,
-        };
-        let row = match found {
-            Ok(row) => row,
-            Err(error) => {
-                tracing::error!(%error, "the keystore row could not be read");
-                None
-            }
-        };
-        let receipts_digest = match &row {
-            Some(row) => self.receipts_digest(row).await,
-            None => None,
-        };
-        // The clock in reports tells later from earlier ones: never twice the same.
-        self.last_clock = self.last_clock.plus_ms(1).max(service::now());
-        let report = KeystoreReport {
-            reencryptor: self.id,
-            manifest_serial: self.trust.serial(),
-            row,
-            receipts_digest,
-            hold_ends,
-            unopened: match refusal {
-                Some(
-                    KeystoreRefusal::Unopened { first, .. }
-                    | KeystoreRefusal::WrittenMeanwhile { first, .. },
-                ) => vec![first.clone()],
-                _ => Vec::new(),
-            },
-            answering: is_asked.then(|| Answering {
-                message: answered.id,
-                refusal: refusal.map(KeystoreRefusal::to_report),
-            }),
-            clock: self.last_clock,
-            check,
-        };
-        let to = answered.sender;
-        let body = codec::encode(&report);
-        let sealed = self.seal(Some(answered), Recipient::Process(to), Kind::KeystoreReport, &body);
-        Outgoing::to(topology::process_address(Role::Coordinator, self.instance, to), sealed)
-    }
-
-    /// Chained digest of all receipts of the rotation's generation, once it is complete.
-    async fn receipts_digest(&mut self, row: &protocol::keystore::KeystoreRow) -> Option<Digest> {
-        let rotation = row.rotation.as_ref()?;
-        let is_built = matches!(
-            rotation.standing,
-            KeystoreStanding::Complete | KeystoreStanding::Switched | KeystoreStanding::Flipped
-        );
-        let generation = row.open.as_ref().or(row.active.as_ref()).filter(|_| is_built)?;
-        // Of a generation that is complete no record changes any more.
-        let known = self.receipts.filter(|(of, _)| *of == generation.id);
-        if let Some((_, digest)) = known {
-            return Some(digest);
-        }
-        let chunks = self.store.chunks(self.instance, generation.number).await.ok()?;
-        let receipts = chunks.iter().filter_map(|chunk| chunk.done.as_ref());
-        let digest = crypto::digest::receipt_chain(receipts.map(|done| done.receipt.as_slice()));
-        self.receipts = Some((generation.id, digest));
-        Some(digest)
-    }
-
-    async fn take_answer(&mut self, received: &Received) -> Outcome {
-        let reader = Reader { id: self.id, role: Role::Reencryptor };
-        let opened = match envelope::open(&received.body, reader, &self.trust) {
-            Ok(opened) => opened,
-            Err(error) => return Outcome { dead: Some(error.reason()), ..Outcome::default() },
-        };
-        let is_look = opened.header.kind == Kind::CheckAnswer;
-        // Recovery units serve no keys, and give second looks.
-        let is_fit = match opened.sender_role {
-            Some(Role::OperationalUnit) => true,
-            Some(Role::RecoveryUnit) => is_look,
-            _ => false,
-        };
-        if !is_fit {
-            return Outcome { dead: Some("not-an-operational-unit"), ..Outcome::default() };
-        }
-        let taken = match is_look {
-            true => self.take_look(&opened.header, opened.body).await,
-            false => self.take_page(&opened.header, opened.body).await,
-        };
-        Outcome { dead: taken.err(), ..Outcome::default() }
-    }
-
-    async fn take_page(&self, header: &Header, body: &[u8]) -> Result<(), &'static str> {
-        let answer: PageAnswer = codec::decode(body).map_err(|error| error.reason())?;
-        if let (Some(job), Some(asked)) = (&self.job, header.in_answer_to) {
-            job.take_answer(asked, header.sender, JobAnswer::Page(answer)).await;
-        }
-        Ok(())
-    }
-
-    async fn take_look(&self, header: &Header, body: &[u8]) -> Result<(), &'static str> {
-        let answer: CheckAnswer = codec::decode(body).map_err(|error| error.reason())?;
-        let Some(asked) = header.in_answer_to else { return Ok(()) };
-        let meanwhile = self.meanwhile.as_ref().map(|meanwhile| &meanwhile.check);
-        for check in self.check.iter().chain(meanwhile) {
-            check.take_answer(asked, answer.clone()).await;
-        }
-        if let Some(job) = &self.job {
-            job.take_answer(asked, header.sender, JobAnswer::Look(answer)).await;
-        }
-        Ok(())
-    }
 }
 
 #[async_trait::async_trait]

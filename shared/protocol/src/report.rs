@@ -174,6 +174,17 @@ impl UnitReport {
         self.rotation.as_ref().map(|rotation| rotation.order.number).unwrap_or_default()
     }
 
+    /// Whether both are of the same saved state. Two with the same state counter are, unless the state was
+    /// set back between them and has been saved as often again.
+    pub fn is_of_same_state(&self, other: &Self) -> bool {
+        self.state_counter == other.state_counter
+            && self.manifest_serial == other.manifest_serial
+            && self.registers == other.registers
+            && self.rotation == other.rotation
+            && self.epoch == other.epoch
+            && self.set_back_from == other.set_back_from
+    }
+
     /// Whether the unit can never take this order: it has taken a later one, or another one of the same
     /// number, as a rogue coordinator may give under a standing order.
     pub fn has_spent(&self, order: &OrderRef) -> bool {

@@ -2,13 +2,14 @@
 //! that were set back too far, or that stand on one side of a mixed end.
 
 use crypto::domain;
-use machines::conductor::{Ask, DraftRequest};
+use machines::conductor::{Answer, Ask, DraftRequest};
 use machines::rotation::numbers;
+use machines::rotation::record::Verdict;
 use protocol::codec;
-use protocol::keystore::GateMode;
+use protocol::keystore::{GateMode, KeystoreStanding};
 use protocol::manifest::{AdminSignature, Amendment, Manifest, SignedManifest};
 use protocol::order::{
-    Authority, Hold, HoldEnd, Purpose, SignedHoldEnd, SignedOrder, SignedStandingOrder,
+    Authority, Hold, HoldEnd, OrderRef, Purpose, SignedHoldEnd, SignedOrder, SignedStandingOrder,
     StandingOrder,
 };
 use protocol::report::Standing;
@@ -111,12 +112,41 @@ impl World {
                 self.remove(&whom);
                 true
             }
-            None if self.is_amendment_refused() || self.are_numbers_used_up() => {
+            None if self.is_amendment_refused()
+                || self.are_numbers_used_up()
+                || self.must_be_judged_anew() =>
+            {
                 self.remove(&[]);
                 true
             }
-            None => self.bring_back(),
+            None => {
+                let was_brought_back = self.bring_back();
+                self.refused.clear();
+                was_brought_back
+            }
         }
+    }
+
+    /// A manifest was answered: what was refused is not asked for again before something else was tried.
+    pub(crate) fn note_manifest(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Taken => self.refused.clear(),
+            Answer::Refused(refusal) if refusal.code == "not-taken" => {
+                self.refused.push(self.asked_to_remove.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The rotation is decided, units have aborted it, none has promoted it, and nobody can do without
+    /// those: whoever is left ends it under the next manifest.
+    fn must_be_judged_anew(&self) -> bool {
+        let (aborted, promoted) = self.sides();
+        let record = self.coordinator.record.as_ref();
+        let is_decided = record.is_some_and(|record| record.verdict == Verdict::Decided);
+        let is_due = self.amended_at.plus_ms(PATIENCE_MS) <= self.now;
+        let is_one_sided = !aborted.is_empty() && promoted.is_empty();
+        is_due && self.coordinator.running().is_some() && is_decided && is_one_sided
     }
 
     /// A unit has not taken the newest amendment for long: the next one has a newer report of a holder.
@@ -144,12 +174,15 @@ impl World {
 
     /// Nobody can do without a unit: its device is found, or its newest volume put back.
     fn bring_back(&mut self) -> bool {
-        let now = self.now;
+        let (now, left) = (self.now, self.left_behind());
+        // Or their removal is refused, or who is left behind has to go, too.
+        let is_tight = !left.is_empty() || !self.refused.is_empty();
         let is_due = |unit: &UnitNode| {
+            let is_needed = !self.can_go(&[&left[..], &[unit.id]].concat());
             !unit.is_removed
-                && (unit.is_gone || unit.is_behind())
+                && (unit.is_gone || unit.is_behind() || (is_tight && has_only_aborted(unit)))
                 && unit.set_back_at.plus_ms(PATIENCE_MS) <= now
-                && !self.can_go(&[unit.id])
+                && (is_needed || !self.refused.is_empty())
         };
         let Some(index) = self.units.iter().position(is_due) else { return false };
         let unit = &mut self.units[index];
@@ -174,7 +207,7 @@ impl World {
             .filter(|unit| unit.is_gone || (unit.is_set_back() && !waits(unit)))
             .map(|unit| unit.id)
             .collect();
-        let gone = [gone, self.left_behind()].concat();
+        let left = self.left_behind();
         let (aborted, promoted) = self.sides();
         let sides = match aborted.is_empty() || promoted.is_empty() {
             true => Vec::new(),
@@ -182,9 +215,10 @@ impl World {
         };
         // What one manifest cannot do, as a unit that stays has ended it otherwise, another one can.
         let both = sides.iter().map(|side| [gone.clone(), side.clone()].concat());
-        let mut ways: Vec<_> =
-            std::iter::once(gone.clone()).chain(sides.clone()).chain(both).collect();
-        ways.retain(|whom| !whom.is_empty() && self.can_go(whom));
+        let all = [gone.clone(), left.clone()].concat();
+        let mut ways: Vec<_> = [all, gone.clone(), left].into_iter().chain(sides.clone()).collect();
+        ways.extend(both);
+        ways.retain(|whom| !whom.is_empty() && self.can_go(whom) && !self.refused.contains(whom));
         let at = self.rng.random_range(0..ways.len().max(1));
         ways.into_iter().nth(at)
     }
@@ -193,9 +227,14 @@ impl World {
     /// taken another one since, as a rogue coordinator orders: nothing brings them to its end.
     fn left_behind(&self) -> Vec<ProcessId> {
         let highest = self.units.iter().map(|unit| unit.saved_state().last_number()).max();
+        let row = self.store.row.rotation.as_ref();
+        let flipped = row.filter(|it| it.standing == KeystoreStanding::Flipped);
+        let flipped = flipped.map(|it| it.order_digest);
         let is_left = |unit: &&UnitNode| {
             let taken = unit.saved_state().rotation.as_ref();
-            let is_promoted = taken.is_some_and(|it| it.standing == Standing::Promoted);
+            let is_promoted = taken.is_some_and(|it| {
+                it.standing == Standing::Promoted && Some(it.reference.digest) != flipped
+            });
             is_promoted && Some(unit.saved_state().last_number()) < highest
         };
         let is_over = self.has_rogue && !self.coordinator.is_rotating();
@@ -203,15 +242,18 @@ impl World {
         left.map(|unit| unit.id).collect()
     }
 
-    /// Members that have aborted, and those that have promoted, the same order.
+    /// Members that have aborted, and those that have promoted, the same order: that which runs, else the
+    /// newest.
     pub(crate) fn sides(&self) -> (Vec<ProcessId>, Vec<ProcessId>) {
         let members = || self.units.iter().filter(|unit| !unit.is_removed);
         let taken = |unit: &&UnitNode| {
             let found = unit.saved_state().rotation.as_ref();
             found.filter(|it| it.order.purpose.recovery().is_none()).map(|it| it.reference)
         };
-        let Some(newest) = members().filter_map(|unit| taken(&unit)).max_by_key(|it| it.number)
-        else {
+        let record = self.coordinator.record.as_ref().filter(|it| it.finished_at.is_none());
+        let running = record.and_then(|it| it.order().ok()).map(|(_, reference)| reference);
+        let newest = || members().filter_map(|unit| taken(&unit)).max_by_key(|found| found.number);
+        let Some(newest) = running.or_else(newest) else {
             return (Vec::new(), Vec::new());
         };
         let stand = |wanted: fn(Standing) -> bool| {
@@ -221,10 +263,33 @@ impl World {
             };
             members().filter(is_so).map(|unit| unit.id).collect()
         };
+        let aborted = stand(|standing| standing == Standing::Aborted);
+        let left: Vec<_> =
+            members().filter(|unit| self.has_gone_on(unit, newest)).map(|unit| unit.id).collect();
         (
-            stand(|standing| standing == Standing::Aborted),
+            [aborted, left].concat(),
             stand(|standing| matches!(standing, Standing::Promoted | Standing::Cleared)),
         )
+    }
+
+    /// Whether a unit has taken another order than the one that runs and is not being aborted, before its flip.
+    fn has_gone_on(&self, unit: &UnitNode, running: OrderRef) -> bool {
+        let record = self.coordinator.record.as_ref();
+        let goes_on = record.is_some_and(|it| {
+            it.finished_at.is_none() && !matches!(it.verdict, Verdict::Aborted { .. })
+        });
+        let row = self.store.row.rotation.as_ref();
+        let has_flipped = row.is_some_and(|it| {
+            let is_past = matches!(
+                it.standing,
+                KeystoreStanding::Switched | KeystoreStanding::Flipped | KeystoreStanding::Dropped
+            );
+            it.order_digest == running.digest && is_past
+        });
+        let taken = unit.saved_state().rotation.as_ref().map(|it| it.reference);
+        let is_later =
+            taken.is_some_and(|it| it.digest != running.digest && it.number >= running.number);
+        goes_on && !has_flipped && is_later
     }
 
     /// Whether a unit of either role that counts is left without them.
@@ -268,6 +333,7 @@ impl World {
             .filter(|unit| whom.contains(&unit.id))
             .map(|unit| unit.name.clone())
             .collect();
+        self.asked_to_remove = whom.to_vec();
         self.note("admin", &format!("removes {}", names.join(", ")));
         self.request(Ask::Manifest(SignedManifest { bytes, signatures }, None));
     }
@@ -279,15 +345,23 @@ impl World {
         let far = |unit: &UnitNode| {
             let state = unit.saved_state();
             let is_in_it = state.rotation.as_ref().map(|taken| taken.reference) == order;
-            (is_in_it, state.registers().patterns().count())
+            (unit.counts(), is_in_it, state.registers().patterns().count())
         };
+        // One that was set back and does not know it may hold what nobody else can export.
         let stays = |unit: &&UnitNode| {
             unit.role == Role::RecoveryUnit
-                && unit.counts()
+                && !unit.is_removed
+                && unit.saved_state().reminder.is_none()
                 && unit.is_up()
                 && !whom.contains(&unit.id)
         };
         let holder = self.units.iter().filter(stays).max_by_key(|unit| far(unit))?;
         holder.report_envelope(self.now, &mut self.rng)
     }
+}
+
+/// Whether all that a unit that was set back has done since is to end an order.
+fn has_only_aborted(unit: &UnitNode) -> bool {
+    let taken = unit.saved_state().rotation.as_ref();
+    unit.is_set_back() && taken.is_some_and(|it| it.standing == Standing::Aborted)
 }

@@ -1,12 +1,13 @@
 //! The coordinator's process: the shipped conductor and its saved record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Message, Times};
 use machines::receipt::{receipt_hash, verify};
-use machines::rotation::record::Record;
+use machines::rotation::record::{Record, Verdict};
 use machines::rotation::{Lacking, Limits};
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
@@ -34,6 +35,8 @@ pub struct CoordinatorNode {
     pub record: Option<Record>,
     /// What it had saved before, as a backup may have it.
     backups: Vec<Record>,
+    /// Whether rotations that have ended were decided: the database keeps them so.
+    ended: BTreeMap<RotationId, bool>,
     /// The last receipt that it made.
     pub receipt: Option<RotationReceipt>,
     /// The hash of it.
@@ -58,6 +61,7 @@ impl CoordinatorNode {
             id,
             record: None,
             backups: Vec::new(),
+            ended: BTreeMap::new(),
             receipt: None,
             receipt_hash: None,
             receipt_fault: None,
@@ -199,7 +203,18 @@ impl CoordinatorNode {
             self.trust = conductor.trust().clone();
         }
         let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
-        let record = rotation.map(|rotation| rotation.record()).or(closed).cloned();
+        let (running, ended) =
+            (rotation.map(|rotation| rotation.record().clone()), &mut self.ended);
+        for record in closed.into_iter().chain(&running).filter(|it| it.finished_at.is_some()) {
+            if let Ok((_, order)) = record.order() {
+                ended.entry(order.rotation).or_insert(record.verdict == Verdict::Decided);
+            }
+        }
+        let stands = |record: &Record| {
+            let ended = record.order().ok().and_then(|(_, order)| ended.get(&order.rotation));
+            ended.is_none_or(|was_decided| *was_decided == (record.verdict == Verdict::Decided))
+        };
+        let record = running.or(closed.cloned()).filter(stands);
         if let Some(record) = record.filter(|record| self.record.as_ref() != Some(record)) {
             self.backups.extend(self.record.replace(record));
             if self.backups.len() > BACKUPS {
@@ -230,10 +245,15 @@ impl CoordinatorNode {
     pub fn forget(&mut self, rng: &mut ChaCha8Rng) -> &'static str {
         if self.backups.is_empty() || rng.random_bool(0.3) {
             self.record = None;
+            self.ended.clear();
             return "its record is gone";
         }
         let index = rng.random_range(0..self.backups.len());
-        self.record = Some(self.backups.swap_remove(index));
+        let older = self.backups.swap_remove(index);
+        if let Ok((_, order)) = older.order() {
+            self.ended.remove(&order.rotation);
+        }
+        self.record = Some(older);
         "its record is an old one"
     }
 

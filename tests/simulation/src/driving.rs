@@ -39,6 +39,7 @@ impl World {
         for (_, answer) in effects.answers {
             self.note("coordinator", &answer_note(&answer));
             self.note_foreign(&answer);
+            self.note_manifest(&answer);
             if let Answer::Drafted(_, bytes, _) = answer {
                 self.drafted = Some(bytes);
             }
@@ -96,12 +97,17 @@ impl World {
     }
 
     /// What is wrong with the receipt that was just to be made. There is none of a rotation after which
-    /// a unit lost its master key, or its state, before its end was seen; nor of one that was found
+    /// a unit lost its master key, or its state, or took another order by a rogue's, before its end was
+    /// seen; nor of one that was found
     /// again after a manifest that does not merely amend it.
     pub(crate) fn receipt_fault(&mut self) -> Option<String> {
         match self.coordinator.receipt_fault.take()? {
             ReceiptFault::Lacking(Lacking::OlderManifest { .. }) => None,
-            ReceiptFault::Lacking(Lacking::Unit(_)) if self.outcome.replaced > 0 => None,
+            ReceiptFault::Lacking(Lacking::Unit(_))
+                if self.outcome.replaced > 0 || self.rogue_orders > 0.0 =>
+            {
+                None
+            }
             ReceiptFault::Lacking(lacking) => Some(lacking.to_string()),
             ReceiptFault::Wrong(text) => Some(text),
         }

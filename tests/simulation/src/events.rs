@@ -106,6 +106,7 @@ impl World {
             return Err(Violation { checker: "receipts", text });
         }
         if self.backups.is_foreign() {
+            self.checkers.while_foreign(self.now, &self.units, &self.store)?;
             return self.check_foreign();
         }
         self.checkers.after_event(self.queue.len())?;

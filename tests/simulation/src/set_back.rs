@@ -91,6 +91,8 @@ fn is_as_far(now: &UnitState, was: &UnitState, who: ProcessId) -> bool {
         (Some(taken), Some(before)) if taken.reference == before.reference => {
             match (before.standing, taken.standing) {
                 (Standing::Bound | Standing::Aborted, Standing::Aborted) => has_same_current,
+                // It was put back to before its promote, told to abort, and put back once more.
+                (Standing::Aborted, Standing::Promoted | Standing::Cleared) => true,
                 (Standing::Aborted, _) => false,
                 _ => reached(now, taken).is_some_and(|far| Some(far) >= reached(was, before)),
             }

@@ -7,7 +7,6 @@ use machines::rotation::record::Verdict;
 use machines::trust::Trust;
 use machines::unit::state::TakenRotation;
 use protocol::order::Purpose;
-use protocol::report::Standing;
 use protocol::{InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -128,6 +127,10 @@ pub(crate) struct World {
     pub(crate) has_forgotten: bool,
     /// When the administrators last signed a manifest.
     pub(crate) amended_at: UnixMillis,
+    /// Whom the last manifest was to remove.
+    pub(crate) asked_to_remove: Vec<ProcessId>,
+    /// Removals that were refused since the last manifest was taken.
+    pub(crate) refused: Vec<Vec<ProcessId>>,
     /// Copies of the keystore's database.
     pub(crate) backups: Backups,
     /// Seconds of the two holds of every order.
@@ -220,6 +223,8 @@ impl World {
             has_liar,
             has_forgotten: false,
             amended_at: UnixMillis(0),
+            asked_to_remove: Vec::new(),
+            refused: Vec::new(),
             backups: Backups::default(),
             holds,
             recovers: faults::recovers(config.seed),
@@ -308,26 +313,11 @@ impl World {
         if !self.has_rogue && !self.has_forgotten {
             return false;
         }
-        let members = self.units.iter().filter(|unit| !unit.is_removed);
-        let states: Vec<_> = members.map(UnitNode::saved_state).collect();
-        let stand = |wanted: &[Standing]| {
-            // One of the two units of an order to recover does without the other.
-            let is_rotation = |taken: &&TakenRotation| taken.order.purpose.recovery().is_none();
-            let taken = states.iter().filter_map(|state| state.rotation.as_ref());
-            let mut found = taken.filter(is_rotation);
-            found.find(|taken| wanted.contains(&taken.standing)).map(|taken| taken.reference)
-        };
-        let Some(aborted) = stand(&[Standing::Aborted]) else { return false };
+        let (aborted, promoted) = self.sides();
         let record = self.coordinator.record.as_ref();
-        let is_decided = record.is_some_and(|record| {
-            record.verdict == Verdict::Decided
-                && record.order().is_ok_and(|(_, order)| order == aborted)
-        });
-        is_decided
-            || states.iter().filter_map(|state| state.rotation.as_ref()).any(|taken| {
-                taken.reference == aborted
-                    && matches!(taken.standing, Standing::Promoted | Standing::Cleared)
-            })
+        let is_decided =
+            record.is_some_and(|it| it.verdict == Verdict::Decided && it.finished_at.is_none());
+        !aborted.is_empty() && (is_decided || !promoted.is_empty())
     }
 
     /// Where everybody stands, for whoever reads the trace.

@@ -4,29 +4,27 @@
 mod asked;
 mod journal;
 mod measure;
+mod messages;
 mod process;
 mod progress;
 mod receipts;
+mod recovering;
 mod surveys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bus::Outgoing;
 use bus::driver::Outcome;
-use bus::{Outgoing, Received};
 use crypto::identity::Identity;
 use crypto::random::ProcessRng;
 use ledger::{Folder, Records};
 use machines::conductor::{Answer, Ask, AskId, Conductor, Effects, Input};
 use machines::rotation::Event;
 use machines::rotation::record::Record;
-use machines::trust::Trust;
-use protocol::api::{RotationEvent, Started};
+use protocol::api::RotationEvent;
 use protocol::audit::Phase;
-use protocol::codec;
-use protocol::envelope::{Envelope, Kind};
 use protocol::receipt::RotationReceipt;
-use protocol::report::Announcement;
 use protocol::{InstanceId, UnixMillis, topology};
 use service::Status;
 use tokio::sync::broadcast;
@@ -39,10 +37,7 @@ use self::progress::Told;
 use self::receipts::Before;
 use self::surveys::Survey;
 use crate::handle::Asker;
-use crate::{CoordinatorConfig, publish, request, views};
-
-/// Most instances that one coordinator serves; announcements of more are refused.
-const MAX_INSTANCES: usize = 256;
+use crate::{CoordinatorConfig, publish, request};
 
 struct Instance {
     name: String,
@@ -124,63 +119,6 @@ impl Coordinator {
             last_ask: 0,
             unsaved: Unsaved::default(),
         }
-    }
-
-    /// Loads every instance, and goes on with whatever was running.
-    pub(crate) async fn recover(&mut self) -> anyhow::Result<Outcome> {
-        let mut outcome = Outcome::default();
-        for (id, name) in self.records.instances().await? {
-            let trust = Trust::from_saved(id, self.records.manifests(id).await?)?;
-            let standing = self.records.standing(id).await?;
-            let newest = self.records.list(id, 1).await?.into_iter().next();
-            let journal = self.recover_journal(id, &trust, newest.as_ref()).await;
-            let ended = newest.as_ref().filter(|record| record.finished_at.is_some());
-            let told = ended
-                .and_then(|record| Some(Told::all_of(record.order().ok()?.1.rotation, record)));
-            let times = self.config.times;
-            let mut conductor = Conductor::new(self.identity.clone(), trust, standing, times);
-            let effects = conductor.recover(service::now(), &mut self.rng, newest);
-            let mut instance = Instance::new(name, conductor, journal);
-            instance.told = told.unwrap_or_default();
-            instance.before = Before::load(&self.records, id).await?;
-            self.instances.insert(id, instance);
-            // Also queues what the journal lacked.
-            self.apply(id, effects, &mut outcome);
-        }
-        self.tell_readiness();
-        Ok(outcome)
-    }
-
-    /// A coordinator can drive rotations as soon as an instance has a manifest.
-    fn tell_readiness(&self) {
-        let serials = self.instances.values().map(|it| it.conductor.trust().serial());
-        self.status.ready_with(serials.max().unwrap_or_default());
-    }
-
-    /// The events of the newest rotation; what a crash kept out of the audit log is told now. A log
-    /// that cannot be read keeps no rotation from ending.
-    async fn recover_journal(
-        &mut self,
-        id: InstanceId,
-        trust: &Trust,
-        newest: Option<&Record>,
-    ) -> Journal {
-        let Some(record) = newest else { return Journal::default() };
-        let view = views::recorded(record, trust);
-        let events = match self.records.audit_log(id, 0).await {
-            Ok(entries) => read_back(&entries, &view),
-            Err(error) => {
-                tracing::error!(instance = %id, %error, "the audit log cannot be read");
-                return Journal::default();
-            }
-        };
-        let missing = journal::missing(&view, &events);
-        let mut journal = Journal::resume(view.rotation, events);
-        for mut event in missing {
-            event.seq = journal.next_seq(view.rotation);
-            self.unsaved.entries.push(Entry::of_event(id, record.actor.clone(), event));
-        }
-        journal
     }
 
     /// Takes what a conductor wants done: everything is queued until it is saved.
@@ -301,93 +239,5 @@ impl Coordinator {
         self.asked.insert(number, Asked::new(waiter, asker, &ask));
         self.conduct(id, Input::Ask(number, ask), outcome);
         number
-    }
-
-    /// An instance that nobody has spoken of before begins with an announcement: whether this one
-    /// begins it. The error is the reason for the dead-letter queue.
-    fn meet(&mut self, id: InstanceId, name: String) -> Result<bool, &'static str> {
-        if InstanceId::named(&name) != id {
-            return Err("unknown-instance");
-        }
-        if self.instances.contains_key(&id) {
-            return Ok(false);
-        }
-        if self.instances.len() >= MAX_INSTANCES {
-            return Err("too-many-instances");
-        }
-        let (trust, times) = (Trust::imprint(id), self.config.times);
-        let conductor = Conductor::new(self.identity.clone(), trust, None, times);
-        self.instances.insert(id, Instance::new(name, conductor, Journal::default()));
-        Ok(true)
-    }
-
-    fn signed_message(&mut self, received: &Received) -> Outcome {
-        let mut outcome = Outcome::default();
-        let envelope = match Envelope::parse(&received.body) {
-            Ok(envelope) => envelope,
-            Err(error) => return Outcome { dead: Some(error.reason()), ..outcome },
-        };
-        let (id, kind) = (envelope.header.instance, envelope.header.kind);
-        let announced = (kind == Kind::Announcement)
-            .then(|| codec::decode::<Announcement>(envelope.body).ok())
-            .flatten();
-        let is_met = match announced.map(|said| self.meet(id, said.instance_name)).transpose() {
-            Ok(is_met) => is_met.unwrap_or(false),
-            Err(reason) => return Outcome { dead: Some(reason), ..outcome },
-        };
-        if !self.instances.contains_key(&id) {
-            return Outcome { dead: Some("unknown-instance"), ..outcome };
-        }
-        self.conduct(id, Input::Message(received.body.to_vec()), &mut outcome);
-        if is_met && outcome.dead.is_some() {
-            // Nobody has signed for it.
-            self.instances.remove(&id);
-        }
-        outcome
-    }
-
-    async fn requested(&mut self, received: &Received) -> Outcome {
-        let parsed = match request::parse(received, service::now()) {
-            Ok(parsed) => parsed,
-            Err(refusal) => {
-                let publish = request::refusal(received, &refusal).into_iter().collect();
-                return Outcome { publish, dead: Some(refusal.code), ..Outcome::default() };
-            }
-        };
-        for name in &parsed.requester.names {
-            if let Some(before) = self.answered(name).await {
-                let publish = request::repeat(&parsed.requester, before).into_iter().collect();
-                return Outcome { publish, ..Outcome::default() };
-            }
-        }
-        let id = InstanceId::named(&parsed.instance);
-        let mut outcome = Outcome::default();
-        if !self.instances.contains_key(&id) {
-            let refusal = request::unknown_instance(&parsed.instance);
-            outcome.publish.extend(request::refusal(received, &refusal));
-            outcome.dead = Some(refusal.code);
-            return outcome;
-        }
-        let asker = Asker {
-            actor: parsed.start.actor.clone(),
-            remember_as: parsed.requester.names.first().cloned(),
-        };
-        let ask = Ask::Start(parsed.start);
-        let ask = self.put(id, Waiter::Queue(parsed.requester), asker, ask, &mut outcome);
-        // A survey comes first, which nothing remembers: only the queue does.
-        outcome.defer = self.asked.contains_key(&ask).then_some(ask);
-        outcome
-    }
-
-    /// What the request was answered before. A store that cannot say leads to joining or, after the
-    /// end of the first, to another rotation: never to harm.
-    async fn answered(&self, name: &str) -> Option<Started> {
-        match self.records.answered(name.to_owned()).await {
-            Ok(text) => serde_json::from_str(&text?).ok(),
-            Err(error) => {
-                tracing::error!(%error, "answers given before cannot be read");
-                None
-            }
-        }
     }
 }

@@ -112,8 +112,11 @@ pub struct EnrollArgs {
 #[derive(Clone, Debug, Args)]
 pub struct RetireArgs {
     /// Names or ids of members
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required_unless_present = "nobody")]
     pub names: Vec<String>,
+    /// Sign the manifest once more without a change: whoever is in the rotation that runs judges it anew
+    #[arg(long, conflicts_with = "names")]
+    pub nobody: bool,
     /// Common arguments.
     #[command(flatten)]
     pub change: ChangeArgs,

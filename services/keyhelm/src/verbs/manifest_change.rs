@@ -62,8 +62,13 @@ pub async fn retire(app: &App, args: &RetireArgs) -> Outcome {
         next = manifests::retire(next, name).map_err(refused)?;
     }
     let next = change.amended(next).await?;
-    let names = args.names.join(", ");
-    let question = format!("Remove {names} from the instance? It serves nothing any more then.");
+    let question = match args.nobody {
+        true => "Sign the manifest once more, without a change?".to_owned(),
+        false => {
+            let names = args.names.join(", ");
+            format!("Remove {names} from the instance? It serves nothing any more then.")
+        }
+    };
     change.finish(next, &question).await
 }
 
@@ -125,12 +130,16 @@ impl<'a> Change<'a> {
     }
 
     /// While a rotation runs the manifest amends it, and carries the report of a unit that stays and
-    /// holds the master keys that are still needed.
+    /// holds the master keys that are still needed; where nobody goes, it can do without.
     async fn amended(&self, next: Manifest) -> Outcome<Manifest> {
         let Some(rotation) = self.rotation().await? else { return Ok(next) };
         let reports = self.coordinator.reports(rotation).await?;
         let chain = &self.view.chain;
-        let holder_report = manifests::holder_report(chain, &next, rotation, &reports);
+        let found = manifests::holder_report(chain, &next, rotation, &reports);
+        let holder_report = match next.members == self.view.manifest.members {
+            true => Ok(found.unwrap_or_default()),
+            false => found,
+        };
         let holder_report = holder_report.map_err(|what| {
             Failure::new(Exit::Unmet, "no-holder", what)
                 .safe("nothing has changed")

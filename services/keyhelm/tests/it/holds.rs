@@ -161,6 +161,10 @@ fn a_standing_order_brings_its_holds_and_a_unit_is_retired_while_one_lasts() {
     dev.good(&["keys", "create", "--count", "5"]);
     let held = dev.good(&["auto-mk-rotate"]);
     assert!(held.contains("The old one is kept until"), "{held}");
+    let nobody = dev.signed(&["cryptounit-retire", "--nobody"]);
+    assert_eq!((nobody.code, nobody.err.contains("amends it")), (0, true), "{nobody:?}");
+    let both = dev.signed(&["cryptounit-retire", "--nobody", "op-3"]);
+    assert_eq!(both.code, 2, "{both:?}");
     let retired = dev.signed(&["cryptounit-retire", "op-3"]);
     assert_eq!((retired.code, retired.err.contains("amends it")), (0, true), "{retired:?}");
     assert_eq!(newest(&dev)["phase"], "hold-before-clear", "the amendment ends no hold");

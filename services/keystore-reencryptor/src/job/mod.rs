@@ -2,6 +2,7 @@
 //! A crash forgets it; what was written stays, and the next command goes on from there.
 
 mod cross;
+mod judging;
 mod page;
 mod share;
 mod work;

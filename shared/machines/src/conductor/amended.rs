@@ -36,7 +36,8 @@ impl Conductor {
                 units::in_rotation(&heard.said).filter(|it| units::recovery(it).is_none())?;
             let id = found.order.rotation;
             let all = self.heard.units.values().map(|heard| &heard.said);
-            Some(match units::is_left_behind(found, all) {
+            let keystores = self.heard.keystores.values().map(|heard| &heard.said);
+            Some(match units::is_left_behind(found, all, keystores) {
                 true => {
                     format!("{name} is in rotation {id}, which others have left: remove it too")
                 }

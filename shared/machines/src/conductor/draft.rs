@@ -40,7 +40,9 @@ impl Conductor {
         from: Option<Pattern>,
     ) -> Order {
         let serial = self.trust.serial();
-        let units = self.heard.units.values().map(|heard| &heard.said);
+        // What a unit had taken before it was set back is spent for it, too.
+        let today = self.heard.units.values().map(|heard| &heard.said);
+        let units = today.chain(self.heard.all_highest());
         let keystores = self.heard.keystores.values().map(|heard| &heard.said);
         Order {
             instance: self.trust.instance(),

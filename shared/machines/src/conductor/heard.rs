@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::codec;
+use protocol::envelope::Envelope;
 use protocol::report::{Announcement, KeystoreReport, UnitReport};
 use protocol::{ProcessId, UnixMillis};
 
@@ -24,8 +26,9 @@ pub struct Heard {
     /// Announcements of whoever has started, in the manifest or not.
     pub announced: BTreeMap<ProcessId, HeardOf<Announcement>>,
     serials: BTreeMap<ProcessId, u64>,
-    /// The highest state counter that each unit has ever reported, and the envelope that said so.
-    highest: BTreeMap<ProcessId, (u64, Vec<u8>)>,
+    /// The report with the highest state counter that each unit has ever signed, the first of those that
+    /// count as high, and its envelope.
+    highest: BTreeMap<ProcessId, (UnitReport, Vec<u8>)>,
 }
 
 /// Most announcements that are kept of processes that no manifest names.
@@ -42,7 +45,7 @@ impl Heard {
         is_asked_now: bool,
     ) {
         self.serials.insert(report.unit, report.manifest_serial);
-        self.keep_highest(report.unit, report.state_counter, envelope);
+        self.keep_highest(report, envelope);
         let is_older = self
             .units
             .get(&report.unit)
@@ -81,19 +84,33 @@ impl Heard {
     /// The highest state counter that a unit has ever reported: one that reports a lower one today
     /// has been given an older state.
     pub fn highest_counter(&self, unit: ProcessId) -> u64 {
-        self.highest(unit).map(|(counter, _)| counter).unwrap_or_default()
+        self.highest(unit).map(|(report, _)| report.state_counter).unwrap_or_default()
     }
 
-    /// The same, and the envelope of the report that says so.
-    pub fn highest(&self, unit: ProcessId) -> Option<(u64, &[u8])> {
-        self.highest.get(&unit).map(|(counter, envelope)| (*counter, envelope.as_slice()))
+    /// The report that says so, and its envelope.
+    pub fn highest(&self, unit: ProcessId) -> Option<(&UnitReport, &[u8])> {
+        self.highest.get(&unit).map(|(report, envelope)| (report, envelope.as_slice()))
     }
 
-    /// Keeps what was heard, or what a record has kept, where it counts higher.
-    pub fn keep_highest(&mut self, unit: ProcessId, counter: u64, envelope: &[u8]) {
-        let is_higher = self.highest.get(&unit).is_none_or(|(highest, _)| *highest <= counter);
-        if is_higher {
-            self.highest.insert(unit, (counter, envelope.to_vec()));
+    /// Those reports of all units.
+    pub fn all_highest(&self) -> impl Iterator<Item = &UnitReport> {
+        self.highest.values().map(|(report, _)| report)
+    }
+
+    /// Keeps what was heard where it counts higher. What a unit says that knows itself to be set back shows
+    /// less than it had come to.
+    fn keep_highest(&mut self, report: &UnitReport, envelope: &[u8]) {
+        let is_higher = self.highest_counter(report.unit) < report.state_counter;
+        if is_higher && report.set_back_from.is_none() {
+            self.highest.insert(report.unit, (report.clone(), envelope.to_vec()));
+        }
+    }
+
+    /// Keeps what a record has kept where it counts higher.
+    pub fn remember(&mut self, envelope: &[u8]) {
+        let said = Envelope::parse(envelope).ok().and_then(|it| codec::decode(it.body).ok());
+        if let Some(report) = said {
+            self.keep_highest(&report, envelope);
         }
     }
 

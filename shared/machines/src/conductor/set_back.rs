@@ -16,11 +16,18 @@ impl Conductor {
     }
 
     /// Whether a report answers the last message to its unit with a lower state counter than had been
-    /// heard when that was sent. Late answers to earlier ones say nothing.
+    /// heard when that was sent, or with as high a one and another state: it has saved as often again.
+    /// Late answers to earlier ones say nothing.
     pub(super) fn is_set_back(&self, report: &UnitReport) -> bool {
         let answered = report.answering.as_ref().map(|answering| answering.message);
+        let known = self.heard.highest(report.unit).map(|(known, _)| known);
+        let is_other = known.is_some_and(|known| {
+            known.state_counter == report.state_counter && !known.is_of_same_state(report)
+        });
         let is_lower = |(message, highest): &(MessageId, u64)| {
-            let is_back = report.state_counter < *highest || report.set_back_from.is_some();
+            let is_back = report.state_counter < *highest
+                || (report.state_counter == *highest && is_other)
+                || report.set_back_from.is_some();
             answered == Some(*message) && is_back
         };
         self.sent.get(&report.unit).is_some_and(is_lower)
@@ -60,7 +67,8 @@ impl Conductor {
     pub(super) fn note_highest(&self, record: &mut Record) {
         let units = self.trust.newest().into_iter().flat_map(|manifest| manifest.crypto_units());
         let latest = units.filter_map(|unit| {
-            let (state_counter, envelope) = self.heard.highest(unit.id)?;
+            let (report, envelope) = self.heard.highest(unit.id)?;
+            let state_counter = report.state_counter;
             Some(LatestReport { unit: unit.id, state_counter, envelope: envelope.to_vec() })
         });
         record.latest = latest.collect();
@@ -69,7 +77,7 @@ impl Conductor {
     /// What the record has kept counts as heard.
     pub(super) fn remember(&mut self, record: Option<&Record>) {
         for latest in record.into_iter().flat_map(|record| &record.latest) {
-            self.heard.keep_highest(latest.unit, latest.state_counter, &latest.envelope);
+            self.heard.remember(&latest.envelope);
         }
     }
 }

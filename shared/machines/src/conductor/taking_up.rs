@@ -41,10 +41,7 @@ impl Conductor {
         record: Option<Record>,
         effects: &mut Effects,
     ) {
-        let reports = Reports {
-            units: self.heard.units.values().map(|heard| &heard.said).collect(),
-            keystores: self.heard.keystores.values().map(|heard| &heard.said).collect(),
-        };
+        let reports = self.reports();
         let saved = record.as_ref().map(|record| record.signed_order.clone());
         let found = recovery::recover(record, &reports, now);
         effects.closed = found.closed;
@@ -60,6 +57,14 @@ impl Conductor {
         self.go_on(now, rng, record, effects);
         if let Some(because) = unsure {
             self.turn(now, rng, RotationInput::Abort { because }, effects);
+        }
+    }
+
+    /// What everybody last said.
+    fn reports(&self) -> Reports<'_> {
+        Reports {
+            units: self.heard.units.values().map(|heard| &heard.said).collect(),
+            keystores: self.heard.keystores.values().map(|heard| &heard.said).collect(),
         }
     }
 
@@ -96,14 +101,18 @@ impl Conductor {
         true
     }
 
-    /// Whether a unit has taken a later order: then the record that is gone on with is an old one, of a
-    /// rotation that has ended, and who was silent after the start has not told. What is being aborted
-    /// is aborted all the same in whoever is still bound to it.
+    /// Whether a unit has taken a later order, and by what everybody has said this one has ended: the record
+    /// that is gone on with is an old one, and who was silent after the start has not told. What is being
+    /// aborted is aborted all the same in whoever is still bound to it.
     pub(super) fn is_superseded(&self, report: &UnitReport) -> bool {
         let running = self.rotation.as_ref().filter(|found| {
-            !found.is_ended() && !matches!(found.record().verdict, Verdict::Aborted { .. })
+            let is_aborted = matches!(found.record().verdict, Verdict::Aborted { .. });
+            !found.is_ended() && !is_aborted
         });
-        running.is_some_and(|found| report.last_number() > found.reference().number)
+        running.is_some_and(|found| {
+            report.last_number() > found.reference().number
+                && !self.reports().goes_on(found.reference())
+        })
     }
 
     pub(super) fn go_on<R: CryptoRng>(

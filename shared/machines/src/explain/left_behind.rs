@@ -41,6 +41,18 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
         }
     }
     let decided = known.running.as_ref().filter(|running| running.view.is_decided);
+    // Who has taken another order before the flip never promotes the one that runs.
+    let goes_on = known.running.as_ref().filter(|running| running.ends_because.is_none());
+    if let Some(running) = goes_on.filter(|running| running.is_before_flip) {
+        let order = &running.order;
+        for member in manifest.crypto_units() {
+            let heard = known.heard.units.get(&member.id);
+            if heard.is_some_and(|heard| heard.said.has_spent(order)) {
+                let key = (order.number, order.rotation);
+                orders.entry(key).or_default().aborted.push(member);
+            }
+        }
+    }
     let is_mixed = |rotation: RotationId, sides: &Sides<'_>| {
         let goes_on = decided.is_some_and(|running| running.view.rotation == rotation);
         !sides.aborted.is_empty() && (goes_on || !sides.promoted.is_empty())
@@ -56,6 +68,15 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
     };
     let mut details =
         vec![format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted))];
+    if is_one_sided && !can_go(goes, manifest) {
+        details.push("It is decided, and nobody has promoted it yet.".to_owned());
+        details.push(
+            "They cannot be spared. Administrators sign the manifest once more, without a change: \
+             then it is aborted in all."
+                .to_owned(),
+        );
+        return Told::act(details, "keyhelm cryptounit-retire --nobody".to_owned());
+    }
     if is_one_sided {
         details.push("It is decided, and nobody has promoted it yet.".to_owned());
         let goes = names(goes);

@@ -13,7 +13,7 @@ pub(crate) mod words;
 use protocol::api::{Explanation, RotationView};
 use protocol::codes;
 use protocol::manifest::Manifest;
-use protocol::order::StandingOrder;
+use protocol::order::{OrderRef, StandingOrder};
 use protocol::{ProcessId, UnixMillis};
 
 use crate::conductor::{Conductor, Heard};
@@ -36,6 +36,10 @@ pub enum Leave {
 pub struct Running {
     /// As it stands.
     pub view: RotationView,
+    /// Its order.
+    pub order: OrderRef,
+    /// Whether every keystore was heard, and not all have flipped in it.
+    pub is_before_flip: bool,
     /// Whose answers are awaited.
     pub awaited: Vec<Awaited>,
     /// Why it is being ended, if it is.
@@ -79,6 +83,8 @@ impl<'a> Known<'a> {
         };
         let running = |rotation: &Rotation| Running {
             view: rotation.to_view(),
+            order: *rotation.reference(),
+            is_before_flip: rotation.is_before_flip(),
             awaited: rotation.awaited(),
             ends_because: rotation.ends_because().map(str::to_owned),
         };

@@ -50,6 +50,9 @@ impl Rotation {
             None if !self.view().sides().promoted.is_empty() => {
                 Some("a unit has promoted: the rotation only goes forward")
             }
+            None if self.view().is_flipped() => {
+                Some("the keystore has flipped: the rotation only goes forward")
+            }
             _ => None,
         };
         if let Some(refused) = refused {

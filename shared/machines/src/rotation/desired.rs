@@ -79,6 +79,8 @@ pub struct View<'a> {
     pub hold_ends: &'a [SignedHoldEnd],
     /// Who has been silent for so long that the end of an order does not wait for it.
     pub given_up: Vec<ProcessId>,
+    /// Units that do not know yet that their state was set back.
+    pub unaware: Vec<ProcessId>,
     /// By the coordinator's clock.
     pub now: UnixMillis,
 }

@@ -28,12 +28,18 @@ impl View<'_> {
 /// finds it ended. Nobody waits for a unit that stays silent: one that is gone for good keeps no other from
 /// going on, and one that comes back is let go of by the next start.
 pub(super) fn aborting(view: &View<'_>) -> Desired {
+    let are_gone_on = view.gone_on().next().is_some();
     let is_told = |unit: &ProcessId| {
         let Some(report) = view.heard(*unit) else { return false };
         let taken = report.rotation.as_ref();
         report.has_spent(view.reference)
             || taken.is_some_and(|taken| match taken.order == *view.reference {
-                true => taken.standing == Standing::Aborted,
+                true => match taken.standing {
+                    Standing::Bound => false,
+                    // It refuses, and once others have gone on it stays behind alone: a mend of its own.
+                    Standing::Promoted => are_gone_on,
+                    Standing::Aborted | Standing::Cleared => true,
+                },
                 // It was set back, and takes no order before the end of that one, which has ended.
                 false => taken.standing == Standing::Promoted,
             })
@@ -64,8 +70,10 @@ pub(super) fn aborting(view: &View<'_>) -> Desired {
             Some(standing) => standing == KeystoreStanding::Aborted,
             None => !is_taken || view.is_closed(*id),
         };
-        // Dropped is the well end: all had cleared, whatever one says that was set back and does not know it.
-        let is_done = standing == Some(KeystoreStanding::Dropped);
+        // It has flipped: all had promoted, whatever one says that was set back and does not know it.
+        let is_done = standing.is_some_and(|standing| {
+            standing >= KeystoreStanding::Switched && standing != KeystoreStanding::Aborted
+        });
         is_done || view.has_spent(*id) || (is_told && is_over)
     };
     let keystores =

@@ -31,9 +31,6 @@ impl Rotation {
             effects.fenced_by = effects.fenced_by.max(Some(report.epoch));
             return;
         }
-        if self.is_from_before(&report) {
-            return;
-        }
         self.note_heard(unit, now);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
         // Latest means highest state counter, never latest arrival.
@@ -164,7 +161,7 @@ impl Rotation {
     }
 
     /// A later coordinator has spoken: under a manifest that we have, else nobody believes it.
-    fn is_fenced_by(&self, epoch: Epoch) -> bool {
+    pub(super) fn is_fenced_by(&self, epoch: Epoch) -> bool {
         epoch > self.record.epoch && epoch.manifest_serial <= self.manifest.serial
     }
 }

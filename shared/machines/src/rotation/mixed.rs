@@ -14,7 +14,7 @@ use super::record::Verdict;
 /// Units on both sides of a mixed end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sides {
-    /// Have aborted.
+    /// Have aborted, or have taken another order instead.
     pub aborted: Vec<ProcessId>,
     /// Have promoted, or cleared.
     pub promoted: Vec<ProcessId>,
@@ -46,24 +46,30 @@ impl View<'_> {
         sides.is_mixed() || (is_decided && !sides.aborted.is_empty())
     }
 
-    /// Who of the manifest has ended the rotation how.
+    /// Who of the manifest has ended the rotation how. Who has taken another order before the flip never
+    /// promotes this one; an abort is over in it.
     pub fn sides(&self) -> Sides {
         let mut sides = Sides::default();
+        let goes_on = !matches!(self.verdict, Verdict::Aborted { .. });
         for unit in self.unit_ids() {
-            let found = self.units.get(&unit).and_then(|held| held.report.in_order(self.reference));
-            match found.map(|found| found.standing) {
+            let Some(report) = self.units.get(&unit).map(|held| &held.report) else { continue };
+            match report.in_order(self.reference).map(|found| found.standing) {
                 Some(Standing::Aborted) => sides.aborted.push(unit),
                 Some(Standing::Promoted | Standing::Cleared) => sides.promoted.push(unit),
-                _ => {}
+                Some(Standing::Bound) => {}
+                None if goes_on && report.has_spent(self.reference) && self.is_before_flip() => {
+                    sides.aborted.push(unit);
+                }
+                None => {}
             }
         }
         sides
     }
 }
 
-/// Nothing is asked of units any more but how they stand: of those that have not said it, as an amendment
-/// wants to know, and of those that have aborted, as one of them may have been set back to before its
-/// promote, and its volume may be brought back. The keystore is let go of, so that it serves.
+/// Nothing is asked of units any more but how they stand: of all that have not promoted, as an amendment
+/// wants to know, and as one that has aborted may have been set back to before its promote, and its volume
+/// may be brought back. The keystore is let go of, so that it serves.
 pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
     if !view.is_mixed() {
         return None;
@@ -74,8 +80,8 @@ pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
         })
     };
     let keystores = view.reencryptors().into_iter().filter(is_open).map(|id| view.abort(id));
-    let aborted = view.sides().aborted;
-    let is_asked = |unit: &ProcessId| !view.units.contains_key(unit) || aborted.contains(unit);
+    let promoted = view.sides().promoted;
+    let is_asked = |unit: &ProcessId| !promoted.contains(unit);
     let survey = |unit| Wanted::Unit(unit, Command::Survey { order: None });
     let units = view.unit_ids().filter(is_asked).map(survey);
     let found = Desired::new(Phase::Inspect, keystores.chain(units).collect());

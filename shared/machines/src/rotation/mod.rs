@@ -199,6 +199,11 @@ impl Rotation {
         &self.reference
     }
 
+    /// Whether every keystore was heard, and not all have flipped.
+    pub fn is_before_flip(&self) -> bool {
+        self.view().is_before_flip()
+    }
+
     /// Whether nothing is left to be done.
     pub fn is_ended(&self) -> bool {
         self.record.phase().is_ended()
@@ -214,6 +219,8 @@ impl Rotation {
         let mut effects = Effects::default();
         self.now = now;
         match input {
+            Input::Unit(report, _)
+                if !self.is_fenced_by(report.epoch) && self.is_from_before(&report) => {}
             Input::Unit(report, envelope) => self.take_unit(now, *report, envelope, &mut effects),
             Input::SetBack(report, envelope) => {
                 self.note_set_back(&report);
@@ -322,14 +329,17 @@ impl Rotation {
             amendments: &self.amendments,
             hold_ends: &self.record.hold_ends,
             given_up: self.given_up(),
+            unaware: self.unaware(),
             now: self.now,
         }
     }
 
     /// Notes a new phase; an earlier one than the last (a unit came back) is not noted again.
     fn enter(&mut self, now: UnixMillis, phase: Phase, effects: &mut Effects) -> bool {
-        let shown = self.view().to_pattern();
-        if self.record.to.is_none() && shown.is_some() {
+        // One that was set back, and told by another coordinator to draw again, shows another than before.
+        let is_open = self.record.verdict == Verdict::Open;
+        let shown = self.view().to_pattern().filter(|_| is_open || self.record.to.is_none());
+        if shown.is_some() && shown != self.record.to {
             self.record.to = shown;
             effects.save = true;
         }

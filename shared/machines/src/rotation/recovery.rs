@@ -2,6 +2,7 @@
 //! the truth, the record is a convenience that may be lost or restored from an old backup.
 
 use protocol::audit::Phase;
+use protocol::keystore::KeystoreStanding;
 use protocol::order::{OrderRef, SignedOrder};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{Epoch, OrderNumber, Pattern, UnixMillis};
@@ -27,20 +28,16 @@ pub struct Reports<'a> {
 }
 
 /// Decides by the reports of the highest order number: promoted or cleared and none aborted, forward;
-/// aborted and none promoted, abort; neither, as the record says, or abort.
+/// aborted and none promoted, abort; neither, as the record says, or abort. One below the highest is gone on
+/// with where it has not ended.
 pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -> Recovered {
-    let open = reports.open_order();
-    let of_record = |record: &Record| record.order().map(|(_, order)| order.number).ok();
-    let Some(record) = record else {
-        return Recovered { go_on: open.map(|found| reports.rebuilt(found, now)), closed: None };
-    };
-    let is_newest = of_record(&record).is_some_and(|number| reports.highest() <= number);
-    match is_newest {
-        true => Recovered { go_on: Some(reports.judged(record)), closed: None },
-        false => Recovered {
-            go_on: open.map(|found| reports.rebuilt(found, now)),
-            closed: Some(reports.closed(record, now)),
-        },
+    let open = || reports.open_order().map(|found| reports.rebuilt(found, now));
+    match record {
+        None => Recovered { go_on: open(), closed: None },
+        Some(record) if record.order().is_ok_and(|(_, order)| reports.goes_on(&order)) => {
+            Recovered { go_on: Some(reports.judged(record)), closed: None }
+        }
+        Some(record) => Recovered { go_on: open(), closed: Some(reports.closed(record, now)) },
     }
 }
 
@@ -78,10 +75,51 @@ impl<'a> Reports<'a> {
             .any(|found| found.rotation == order.rotation)
     }
 
+    /// Whether a coordinator that drives this order has something to do in it: nobody has taken a later one,
+    /// or it has not ended for all that.
+    pub fn goes_on(&self, order: &OrderRef) -> bool {
+        self.highest() <= order.number
+            || self.is_left(order)
+            || self.is_mixed(order)
+            || self.open_order().is_some_and(|(open, _)| open == *order)
+    }
+
+    /// Whether units have promoted an order that the keystore was let go of in: a mixed end, which stands
+    /// until administrators end it.
+    fn is_mixed(&self, order: &OrderRef) -> bool {
+        let is_aborted =
+            self.standings_in_keystores(order).any(|it| it == KeystoreStanding::Aborted);
+        is_aborted && self.standings(*order).any(|it| it == Standing::Promoted)
+    }
+
+    fn has_flipped(&self, order: &OrderRef) -> bool {
+        self.standings_in_keystores(order)
+            .any(|it| it >= KeystoreStanding::Switched && it != KeystoreStanding::Aborted)
+    }
+
+    fn standings_in_keystores(&self, order: &OrderRef) -> impl Iterator<Item = KeystoreStanding> {
+        let rows = self.keystores.iter().filter_map(|report| report.row.as_ref());
+        let digest = order.digest;
+        rows.filter_map(|row| row.rotation.as_ref())
+            .filter(move |found| found.order_digest == digest)
+            .map(|found| found.standing)
+    }
+
+    /// Whether an order has not ended in the keystore, and units are bound to it, whatever others have taken
+    /// since: to clear it, where the keystore has flipped, else as far as it goes.
+    fn is_left(&self, order: &OrderRef) -> bool {
+        let is_any = |wanted: &[Standing]| self.standings(*order).any(|it| wanted.contains(&it));
+        self.standings_in_keystores(order).any(|standing| match standing {
+            KeystoreStanding::Flipped => is_any(&[Standing::Promoted]),
+            KeystoreStanding::Dropped | KeystoreStanding::Aborted => false,
+            _ => is_any(&[Standing::Promoted, Standing::Bound]),
+        })
+    }
+
     /// The newest order that some unit is bound to, or that a keystore is still open in. One below the
-    /// highest has ended: a unit that has promoted it, or knows that it had come further, was set back
-    /// and is not brought up by it any more; one that is bound is let go of, and a keystore that is open
-    /// in it (orders to recover, which it never sees, came after) is closed.
+    /// highest has ended, unless it is left: a unit that has promoted it, or knows that it had come further,
+    /// was set back and is not brought up by it any more; one that is bound is let go of, and a keystore that
+    /// is open in it (orders to recover, which it never sees, came after) is closed.
     fn open_order(&self) -> Option<(OrderRef, &'a SignedOrder)> {
         let highest = self.highest();
         let open = self.units.iter().filter_map(|report| {
@@ -91,7 +129,7 @@ impl<'a> Reports<'a> {
                 self.is_open_in_keystore(&found.order) && !self.has_promoted(found.order);
             let is_open = match found.standing {
                 Standing::Bound => is_highest || report.set_back_from.is_none() || is_left_open,
-                Standing::Promoted => is_highest,
+                Standing::Promoted => is_highest || self.is_left(&found.order),
                 Standing::Aborted if is_highest => self.is_open_in_keystore(&found.order),
                 Standing::Aborted => is_left_open,
                 // A keystore that is still open in it is an old copy, and precheck says so.
@@ -118,7 +156,9 @@ impl<'a> Reports<'a> {
     }
 
     fn is_forward(&self, order: OrderRef) -> bool {
-        self.has_promoted(order) && !self.has_aborted(order)
+        // A keystore that has flipped was shown that all had promoted; whoever says less was set back.
+        let has_flipped = self.highest() <= order.number && self.has_flipped(&order);
+        (self.has_promoted(order) || has_flipped) && !self.has_aborted(order)
     }
 
     /// The record is of the newest rotation, but may be older than what has come of it. A verdict

@@ -23,7 +23,29 @@ impl View<'_> {
     }
 
     pub(super) fn reached(&self, unit: ProcessId) -> Option<(Reached, Option<Pattern>)> {
-        reached(self.heard(unit)?, self.reference)
+        let report = self.heard(unit)?;
+        let has_cleared = || self.is_flipped() && report.has_spent(self.reference);
+        reached(report, self.reference)
+            .or_else(|| has_cleared().then_some((Reached::Cleared, None)))
+    }
+
+    /// Units that have taken another order since and never take this one again. Where the keystore has
+    /// flipped in it they had promoted, and could take another one only once they had cleared.
+    pub(super) fn gone_on(&self) -> impl Iterator<Item = ProcessId> {
+        let has_gone_on =
+            |unit: &ProcessId| self.heard(*unit).is_some_and(|it| it.has_spent(self.reference));
+        self.unit_ids().filter(has_gone_on)
+    }
+
+    /// Whether every keystore has flipped in this order.
+    pub(super) fn is_flipped(&self) -> bool {
+        self.keystores_short_of(KeystoreStanding::Switched).is_empty()
+    }
+
+    /// Whether every keystore has been heard, and not all have flipped in this order.
+    pub(super) fn is_before_flip(&self) -> bool {
+        let is_heard = |id: &ProcessId| self.row(*id).is_some();
+        self.reencryptors().iter().all(is_heard) && !self.is_flipped()
     }
 
     /// Units that have not come as far as `needed`.

@@ -11,7 +11,9 @@ impl Rotation {
     /// From now on only what the unit says today counts.
     pub(super) fn note_set_back(&mut self, report: &UnitReport) {
         let unit = report.unit;
-        let held = self.units.remove(&unit).map(|held| held.report.state_counter);
+        // What it says while it knows itself to be set back counts for nothing.
+        let held = self.units.remove(&unit).filter(|held| held.report.set_back_from.is_none());
+        let held = held.map(|held| held.report.state_counter);
         let kept = self.record.latest.iter().find(|latest| latest.unit == unit);
         let known = self.set_back.entry(unit).or_insert((0, report.facts.clock));
         let before = held.into_iter().chain(kept.map(|latest| latest.state_counter)).max();
@@ -32,6 +34,9 @@ impl Rotation {
         let is_since = report.facts.clock > noted;
         if report.state_counter > highest || (report.state_counter == highest && is_since) {
             self.set_back.remove(&report.unit);
+            // However high it had counted while it knew itself to be set back.
+            self.units
+                .retain(|unit, held| *unit != report.unit || held.report.set_back_from.is_none());
             return false;
         }
         // The one that said so is taken: there is none held yet.
@@ -44,9 +49,14 @@ impl Rotation {
             && self.units.get(&who).is_none_or(|held| held.report.set_back_from.is_none())
     }
 
+    /// All of those.
+    pub(super) fn unaware(&self) -> Vec<ProcessId> {
+        self.set_back.keys().copied().filter(|unit| self.is_unaware(*unit)).collect()
+    }
+
     /// Keeps each unit's report with its highest state counter in the record.
     pub(super) fn keep_latest(&mut self) {
-        for held in self.units.values() {
+        for held in self.units.values().filter(|held| held.report.set_back_from.is_none()) {
             let (unit, state_counter) = (held.report.unit, held.report.state_counter);
             let new = || LatestReport { unit, state_counter, envelope: held.envelope.clone() };
             match self.record.latest.iter_mut().find(|latest| latest.unit == unit) {

@@ -10,9 +10,12 @@ use crate::certificate::Reached;
 
 pub(super) fn inspecting(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Bound);
-    let inspect = |unit| view.inspect(unit);
-    (!short.is_empty())
-        .then(|| Desired::new(Phase::Inspect, short.into_iter().map(inspect).collect()))
+    // Whether who has gone on had cleared is for the keystore to say.
+    let unheard = view.reencryptors().into_iter().filter(|id| view.row(*id).is_none());
+    let survey = |id| Wanted::Keystore(id, KeystoreCommand::Survey);
+    let surveys = unheard.filter(|_| view.gone_on().next().is_some()).map(survey);
+    let wanted: Vec<_> = short.into_iter().map(|unit| view.inspect(unit)).chain(surveys).collect();
+    (!wanted.is_empty()).then(|| Desired::new(Phase::Inspect, wanted))
 }
 
 pub(super) fn generating(view: &View<'_>) -> Option<Desired> {
@@ -23,6 +26,10 @@ pub(super) fn generating(view: &View<'_>) -> Option<Desired> {
     if view.manifest.member(generator).is_none() {
         let hopeless = Some("the unit that should have made the master key was removed");
         return Some(Desired { hopeless, ..Desired::new(Phase::Generate, Vec::new()) });
+    }
+    // It may have drawn one that it has forgotten, and must be reminded first: the next answer brings that.
+    if view.unaware.contains(&generator) {
+        return Some(Desired::new(Phase::Generate, vec![view.inspect(generator)]));
     }
     let others = view.unit_ids().filter(|unit| *unit != generator);
     let offers = others.filter_map(|unit| view.offer(unit).cloned()).collect();
@@ -139,6 +146,10 @@ pub(super) fn clearing(view: &View<'_>) -> Option<Desired> {
 }
 
 pub(super) fn dropping(view: &View<'_>) -> Option<Desired> {
+    // Nobody can show any more that all had cleared: the next rotation drops this one's old generation too.
+    if view.gone_on().next().is_some() {
+        return None;
+    }
     let short = view.keystores_short_of(KeystoreStanding::Dropped);
     let drop = |id| {
         let certificate = view.unit_certificate();

@@ -32,12 +32,10 @@ pub fn admit(
     now: UnixMillis,
 ) -> Result<Admission, UnitRefusal> {
     let (_, reference) = leave::read(signed)?;
-    if let Some(taken) = &state.rotation {
-        if taken.reference == reference {
-            return Ok(Admission::Known);
-        }
-        not_spent(state, &reference)?;
+    if state.rotation.as_ref().is_some_and(|taken| taken.reference == reference) {
+        return Ok(Admission::Known);
     }
+    not_spent(state, &reference)?;
     let (order, reference) = leave::verify(signed, &state.trust)?;
     // A unit whose state was set back had taken it in time, or had ended it.
     match state.reminder.as_ref().and_then(|held| held.stood(&reference)) {
@@ -60,23 +58,29 @@ pub fn admit(
 }
 
 /// Lower numbers, and the same number under another digest, are refused for ever; while bound,
-/// everything of any other number is.
+/// everything of any other number is. What the unit had taken before its state was set back counts, as far
+/// as it knows.
 pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal> {
-    let Some(taken) = &state.rotation else { return Ok(()) };
-    let number = taken.reference.number;
-    if given.number == number {
-        return match given.digest == taken.reference.digest {
-            true => Ok(()),
-            false => Err(UnitRefusal::OtherDigest(number)),
-        };
+    let own = state.rotation.as_ref();
+    if own.is_some_and(|taken| taken.reference == *given) {
+        return Ok(());
     }
-    if matches!(taken.standing, Standing::Bound | Standing::Promoted) {
-        return Err(UnitRefusal::BoundToAnother { bound: number });
+    let bound = own.filter(|it| matches!(it.standing, Standing::Bound | Standing::Promoted));
+    let forgotten = state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
+    let known = own.map(|taken| taken.reference).into_iter().chain(forgotten.map(|it| it.order));
+    for order in known {
+        let number = order.number;
+        if given.number == number && given.digest != order.digest {
+            return Err(UnitRefusal::OtherDigest(number));
+        }
+        if let Some(taken) = bound {
+            return Err(UnitRefusal::BoundToAnother { bound: taken.reference.number });
+        }
+        if given.number < number {
+            return Err(UnitRefusal::OrderSpent { given: given.number, taken: number });
+        }
     }
-    match given.number < number {
-        true => Err(UnitRefusal::OrderSpent { given: given.number, taken: number }),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 /// Who joins is a crypto unit of the manifest, and somebody is left who holds the old master key.

@@ -72,19 +72,13 @@ fn is_sound(order: &Order, recovery: Recovery, trust: &Trust) -> Result<(), &'st
     if is_rotation { Err("it asks for what only a rotation does") } else { Ok(()) }
 }
 
-/// A unit whose state was set back knows from its own report which order it had taken last: what comes
-/// before that is spent, and nothing comes after it before its end. That has come at the latest with a
-/// manifest which does not amend it, as whoever is in a rotation takes none.
+/// A unit whose state was set back knows from its own report which order it had taken last: nothing comes
+/// after it before its end. That has come at the latest with a manifest which does not amend it, as whoever
+/// is in a rotation takes none.
 fn follows_the_forgotten(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal> {
     let had = state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
     let Some(had) = had.filter(|had| had.order != *given) else { return Ok(()) };
-    let (number, taken) = (given.number, had.order.number);
-    if number == taken {
-        return Err(UnitRefusal::OtherDigest(taken));
-    }
-    if number < taken {
-        return Err(UnitRefusal::OrderSpent { given: number, taken });
-    }
+    let taken = had.order.number;
     let has_ended = |standing| matches!(standing, Standing::Aborted | Standing::Cleared);
     let here = state.rotation.as_ref().filter(|here| here.reference == had.order);
     let is_over = has_ended(had.standing)

@@ -9,9 +9,10 @@ use protocol::order::OrderRef;
 use protocol::report::{Standing, UnitReport};
 
 use super::refusal::UnitRefusal;
+use super::state::TakenRotation;
 use super::{Done, Unit};
 use crate::certificate::reached;
-use crate::envelope;
+use crate::{envelope, leave};
 
 /// A report of the unit's own that its state lags behind.
 #[derive(Clone, Debug)]
@@ -42,7 +43,8 @@ impl Reminder {
 }
 
 impl Unit {
-    /// Takes a report of its own, signed by itself, with a higher state counter than it has.
+    /// Takes a report of its own, signed by itself, with a higher state counter than it has, or with as high
+    /// a one and another state: it has saved as often again since it was set back.
     pub(super) fn remind(&mut self, bytes: &[u8]) -> Result<Done, UnitRefusal> {
         let refuse = |reason| Err(UnitRefusal::Reminder(reason));
         let Ok(opened) = envelope::open_own(bytes, &self.identity.public_key()) else {
@@ -56,7 +58,11 @@ impl Unit {
             _ => return refuse("it is no report of this unit"),
         };
         let known = self.state.reminder.as_ref().map_or(0, |held| held.report.state_counter);
-        if report.state_counter <= self.state.counter.max(known) {
+        let counter = self.state.counter;
+        let is_other = report.state_counter == counter
+            && report.set_back_from.is_none()
+            && !report.is_of_same_state(&self.report(report.facts.clock, None));
+        if report.state_counter <= known || (report.state_counter <= counter && !is_other) {
             return Ok(Done::BEFORE);
         }
         let reminder = Reminder { envelope: bytes.to_vec(), report };
@@ -81,11 +87,26 @@ impl Unit {
     /// Lets go of the reminder once the unit is as far as the report in it shows. Its counter goes on
     /// above that of the report, so that nobody takes it for set back any more.
     pub(super) fn catch_up(&mut self) {
+        self.remember_aborted();
         let Some(reminder) = self.state.reminder.as_ref().filter(|_| self.is_as_far_again()) else {
             return;
         };
         self.state.counter = self.state.counter.max(reminder.report.state_counter + 1);
         self.state.reminder = None;
+    }
+
+    /// An order that the unit had ended before it was set back is ended in it again, once it is not bound to
+    /// another one.
+    fn remember_aborted(&mut self) {
+        let had = self.state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
+        let Some(had) = had.filter(|had| had.standing == Standing::Aborted) else { return };
+        let number = self.state.rotation.as_ref().map(|taken| taken.reference.number);
+        let Ok((order, reference)) = leave::read(&had.signed_order) else { return };
+        if self.state.is_in_rotation() || number >= Some(reference.number) {
+            return;
+        }
+        let signed_order = had.signed_order.clone();
+        self.state.rotation = Some(TakenRotation::aborted(signed_order, order, reference));
     }
 
     fn is_as_far_again(&self) -> bool {
@@ -119,6 +140,8 @@ impl Unit {
             (Standing::Bound | Standing::Aborted, Standing::Aborted) => {
                 registers.current == then.registers.current
             }
+            // It had been set back to before its promote when it was told to abort; this is the newer volume.
+            (Standing::Aborted, Standing::Promoted | Standing::Cleared) => true,
             _ => {
                 let (far, was) = (reached(&now, &taken.reference), reached(then, &taken.reference));
                 far.zip(was).is_some_and(|((far, pattern), (was, before))| {

@@ -43,6 +43,14 @@ pub struct TakenRotation {
     pub transport: Option<(TransportKey, SignedOffer)>,
 }
 
+impl TakenRotation {
+    /// One that the unit remembers as ended before its promote.
+    pub fn aborted(signed_order: SignedOrder, order: Order, reference: OrderRef) -> Self {
+        let (standing, holds, transport) = (Standing::Aborted, Holds::default(), None);
+        Self { signed_order, order, reference, standing, holds, transport }
+    }
+}
+
 /// A crypto unit's durable state.
 #[derive(Debug)]
 pub struct UnitState {

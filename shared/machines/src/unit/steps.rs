@@ -11,7 +11,6 @@ use protocol::report::Standing;
 use protocol::{Pattern, Role, UnixMillis};
 use rand::CryptoRng;
 
-use super::hold::Holds;
 use super::refusal::UnitRefusal;
 use super::state::{NewKey, TakenRotation};
 use super::{Done, Unit, admission};
@@ -78,14 +77,7 @@ impl Unit {
         }
         let (order, reference) = leave::verify_ended(&signed_order, &self.state.trust)?;
         may_abort?;
-        self.state.rotation = Some(TakenRotation {
-            signed_order,
-            order,
-            reference,
-            standing: Standing::Aborted,
-            holds: Holds::default(),
-            transport: None,
-        });
+        self.state.rotation = Some(TakenRotation::aborted(signed_order, order, reference));
         Ok(Done::CHANGED)
     }
 

@@ -191,6 +191,8 @@ impl Scene {
     fn explain(&self) -> Explanation {
         let running = self.running.as_ref().map(|rotation| Running {
             view: rotation.to_view(),
+            order: *rotation.reference(),
+            is_before_flip: rotation.is_before_flip(),
             awaited: rotation.awaited(),
             ends_because: rotation.ends_because().map(str::to_owned),
         });
@@ -523,7 +525,13 @@ fn the_rate_is_told_while_keys_are_re_encrypted() {
     view.phases.push((Phase::Reencrypt, NOW));
     (view.phase, view.keys_done, view.keys_total) = (Phase::Reencrypt, 5_000, 20_000);
     scene.now = NOW.plus_ms(2_000);
-    let running = Running { view, awaited: Vec::new(), ends_because: None };
+    let running = Running {
+        view,
+        order: *rotation.reference(),
+        is_before_flip: true,
+        awaited: Vec::new(),
+        ends_because: None,
+    };
     let (heard, findings) = (scene.heard(), scene.findings());
     let found = explain(&Known {
         now: scene.now,
@@ -621,6 +629,21 @@ fn a_decided_rotation_that_a_unit_has_aborted_is_named_with_its_way_out() {
     let next = "keyhelm cryptounit-retire op-1";
     assert_eq!((found.code.as_str(), found.next_command.as_deref()), ("mixed-end", Some(next)));
     assert!(found.details.iter().any(|it| it.contains("it goes forward without it")), "{found:?}");
+}
+
+#[test]
+fn a_decided_rotation_that_all_recovery_units_have_aborted_is_ended_by_a_manifest_as_it_is() {
+    let mut scene = Scene::decided();
+    for unit in [OP_1, OP_2] {
+        scene.stand(unit, Standing::Bound);
+    }
+    for unit in [REC_1, REC_2] {
+        scene.stand(unit, Standing::Aborted);
+    }
+    let found = scene.explain();
+    let next = "keyhelm cryptounit-retire --nobody";
+    assert_eq!((found.code.as_str(), found.next_command.as_deref()), ("mixed-end", Some(next)));
+    assert!(found.details.iter().any(|it| it.contains("cannot be spared")), "{found:?}");
 }
 
 #[test]

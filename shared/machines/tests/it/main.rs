@@ -9,6 +9,7 @@ mod envelope;
 mod every_state;
 mod explain;
 mod gate;
+mod gone_on;
 mod hearing;
 mod holds;
 mod joining;

@@ -121,7 +121,7 @@ fn units_on_both_sides_are_asked_at_most_how_they_stand_whatever_the_verdict_is(
                 units.iter().map(|unit| (unit_id(*unit), "survey")).collect()
             };
             let gate = [(id_of(&reencryptor()), "abort")];
-            // Those that have not said it, and those that have aborted.
+            // All that have not said that they have promoted.
             let expected = sorted([&gate[..], &surveyed(&[REC_1, REC_2, OP_1])].concat());
             let at_once = asked(&effects);
             assert!(at_once.iter().all(|one| expected.contains(one)), "{verdict:?}: {at_once:?}");
@@ -155,14 +155,25 @@ fn an_amendment_of_before_the_verdict_turns_nothing() {
 
 #[test]
 fn a_decided_rotation_that_a_unit_has_aborted_lets_keys_be_served_until_that_unit_is_removed() {
+    for has_gone_on in [false, true] {
+        one_unit_has_aborted(has_gone_on);
+    }
+}
+
+/// Whatever it has taken since, it never promotes.
+fn one_unit_has_aborted(has_gone_on: bool) {
     let mut world = World::initialised();
     let run = world.committed(Purpose::Rotate, 2);
     let mut rotation = rotation(&world, &run, Verdict::Decided);
     hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
     world.abort(OP_2, &run);
+    if has_gone_on {
+        let other = world.signed(world.order(Purpose::Rotate, 3));
+        assert_eq!(world.abort(OP_2, &other).code(), "taken");
+    }
     let effects = hear(&mut rotation, &mut world, &ALL);
     let gate = (id_of(&reencryptor()), "abort");
-    let expected = sorted(vec![gate, (unit_id(OP_2), "survey")]);
+    let expected = sorted([&[gate][..], &ALL.map(|unit| (unit_id(unit), "survey"))].concat());
     let at_once = asked(&effects);
     assert!(at_once.iter().all(|one| expected.contains(one)), "{at_once:?}");
     assert_eq!(later(&mut rotation, &mut world), expected, "so that its gate opens");

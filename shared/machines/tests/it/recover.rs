@@ -629,11 +629,16 @@ fn set_back_within_the_order_it_is_filled_again_or_let_go_of() {
 fn a_source_that_was_set_back_gives_nothing_away() {
     let mut world = lacking();
     let before = world.state_bytes(REC_1);
-    let abandoned = world.signed(world.order(Purpose::Rotate, 2));
-    assert_eq!(world.abort(REC_1, &abandoned).code(), "taken");
+    let left =
+        world.signed(Order { joining: vec![unit_id(OP_1)], ..world.order(Purpose::Rotate, 2) });
+    assert_eq!(world.inspect(REC_1, &left).code(), "taken");
     let own = world.command(REC_1, Command::Survey { order: None }).envelope;
     world.put_back(REC_1, &before);
     world.command(REC_1, Command::Remind { report: own });
+    // Which ends what it was bound to.
+    world.next_manifest(&ALL);
+    world.take_manifests(REC_1);
+    assert!(world.units[REC_1].state().reminder.is_some());
     let run = order(&world, 3, |_| {});
     world.refuses(REC_1, inspect(&run), "not-for-recovery");
 }

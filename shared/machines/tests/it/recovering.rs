@@ -128,6 +128,13 @@ fn a_unit_whose_state_is_from_before_the_first_key_is_reminded_and_recovers() {
     assert!(stage.world.units[OP_1].state().reminder.is_none());
 }
 
+/// It knows, and has saved it.
+fn loses_its_master_key(stage: &mut Stage, unit: usize) {
+    stage
+        .world
+        .restart_with(unit, |state| (state.current, state.counter) = (None, state.counter + 1));
+}
+
 /// All that is lacking, at once, and nothing has changed.
 fn refused(stage: &mut Stage, purpose: Purpose, expected: &[(&str, &str)]) {
     let before = stage.everything();
@@ -153,15 +160,17 @@ fn everything_that_keeps_it_from_starting_is_named_at_once() {
     refused(&mut stage, stranger, &[("target-unfit", "keyhelm cryptounits")]);
     // The target is silent, and the source has lost its own.
     let rec_1 = stage.world.state_bytes(REC_1);
-    stage.world.restart_with(REC_1, |state| state.current = None);
+    loses_its_master_key(&mut stage, REC_1);
     stage.silent = Some(OP_1);
     let expected = [("silent", "start operational-unit op-1"), ("source-unfit", give)];
     let mut expected = expected.to_vec();
     expected.sort_by_key(|(code, _)| *code);
     refused(&mut stage, purpose(OP_1, REC_1), &expected);
     // Whoever else is silent, or empty, does not stand in its way.
+    let counter = stage.world.units[REC_1].state().counter;
     stage.world.put_back(REC_1, &rec_1);
-    stage.world.restart_with(REC_2, |state| state.current = None);
+    stage.world.restart_with(REC_1, |state| state.counter = counter + 1);
+    loses_its_master_key(&mut stage, REC_2);
     stage.silent = Some(OP_2);
     let order = drafted(&mut stage, purpose(OP_1, REC_1));
     started(&mut stage, order);
@@ -169,7 +178,7 @@ fn everything_that_keeps_it_from_starting_is_named_at_once() {
     // Where no recovery unit holds it, only a rotation gives another one.
     let mut stage = lacking();
     for unit in [REC_1, REC_2] {
-        stage.world.restart_with(unit, |state| state.current = None);
+        loses_its_master_key(&mut stage, unit);
     }
     let join = "keyhelm auto-mk-rotate --join op-1";
     refused(&mut stage, purpose(OP_1, REC_1), &[("source-unfit", join)]);

@@ -477,7 +477,8 @@ impl World {
     }
 }
 
-fn flipped_row(instance: InstanceId, run: &Run) -> KeystoreRow {
+/// The keystore's row once this rotation has flipped it.
+pub fn flipped_row(instance: InstanceId, run: &Run) -> KeystoreRow {
     let generation = Generation {
         number: 2,
         id: GenerationId::from_bytes([5; 16]),

@@ -104,8 +104,7 @@ impl Checkers {
         if !touched.units && !touched.store {
             return Ok(());
         }
-        let saved: Vec<_> =
-            units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
+        let saved = saved_by(units);
         self.fencing.check()?;
         self.no_key_lost.check(&saved, store, touched.store)?;
         order_of_steps::check(&saved, store)?;
@@ -115,11 +114,25 @@ impl Checkers {
         self.registers.check(&saved, store)
     }
 
+    /// Looks at what units do while a copy of the keystore from before a cleared rotation stands in the place
+    /// of the right one.
+    pub fn while_foreign(
+        &mut self,
+        now: UnixMillis,
+        units: &[UnitNode],
+        store: &Store,
+    ) -> Result<(), Violation> {
+        self.holds.check(now, &saved_by(units), store)
+    }
+
     /// Looks at everything once all has converged.
     pub fn at_end(&mut self, units: &[UnitNode], store: &Store) -> Result<(), Violation> {
-        let saved: Vec<_> =
-            units.iter().map(|node| Saved { node, state: node.saved_state() }).collect();
+        let saved = saved_by(units);
         one_end::check(&saved, store)?;
         every_key_opens(&saved, store)
     }
+}
+
+fn saved_by(units: &[UnitNode]) -> Vec<Saved<'_>> {
+    units.iter().map(|node| Saved { node, state: node.saved_state() }).collect()
 }

@@ -61,6 +61,8 @@ async fn store_document(tx: &Transaction<'_>, row: &DocumentRow) -> Result<(), R
     Ok(())
 }
 
+/// What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
+/// that was set back to it, goes by what units and keystore say and needs no record.
 async fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), RecordsError> {
     tx.execute_typed(
         "INSERT INTO coordinator_rotations
@@ -69,7 +71,10 @@ async fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), Rec
          ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
          is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
          finished_at = excluded.finished_at, verdict_under =
-         greatest(excluded.verdict_under, coordinator_rotations.verdict_under)",
+         greatest(excluded.verdict_under, coordinator_rotations.verdict_under)
+         WHERE coordinator_rotations.finished_at IS NULL
+         OR coordinator_rotations.is_decided = excluded.is_decided
+         AND coordinator_rotations.is_aborted = excluded.is_aborted",
         &[
             (&row.instance.uuid(), Type::UUID),
             (&row.rotation.uuid(), Type::UUID),

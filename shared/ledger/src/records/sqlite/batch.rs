@@ -47,6 +47,8 @@ fn store_document(tx: &Transaction<'_>, row: &DocumentRow) -> Result<(), Records
     Ok(())
 }
 
+/// What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
+/// that was set back to it, goes by what units and keystore say and needs no record.
 fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), RecordsError> {
     tx.execute(
         "INSERT INTO coordinator_rotations
@@ -55,7 +57,10 @@ fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), RecordsEr
          ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
          is_decided = excluded.is_decided, is_aborted = excluded.is_aborted,
          finished_at = excluded.finished_at, verdict_under =
-         max(excluded.verdict_under, coordinator_rotations.verdict_under)",
+         max(excluded.verdict_under, coordinator_rotations.verdict_under)
+         WHERE coordinator_rotations.finished_at IS NULL
+         OR coordinator_rotations.is_decided = excluded.is_decided
+         AND coordinator_rotations.is_aborted = excluded.is_aborted",
         params![
             row.instance.bytes(),
             row.rotation.bytes(),

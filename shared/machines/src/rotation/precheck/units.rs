@@ -1,9 +1,10 @@
 //! What must hold of each crypto unit.
 
 use protocol::UnixMillis;
+use protocol::keystore::{KeystoreRotation, KeystoreStanding};
 use protocol::manifest::{Manifest, Member};
 use protocol::order::{Purpose, Recovery};
-use protocol::report::{Standing, UnitReport, UnitRotation};
+use protocol::report::{KeystoreReport, Standing, UnitReport, UnitRotation};
 use protocol::topology::PROTOCOL_VERSION;
 
 use super::{Findings, MAX_SKEW_MS, Surveyed, TAKE_UP, TAKE_UP_RECOVERY, keystores, recover};
@@ -62,14 +63,21 @@ pub(crate) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
     found.filter(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
 }
 
-/// Whether a unit is still to clear a rotation that others have left for a later one: a rogue coordinator
-/// has ordered that too early, or the unit's state is an old one.
+/// Whether a unit is still to clear a rotation that others have left for a later one, and that the
+/// keystore shows no flip of: a rogue coordinator has ordered that too early, or the unit's state is an old
+/// one.
 pub(crate) fn is_left_behind<'a>(
     found: &UnitRotation,
     mut units: impl Iterator<Item = &'a UnitReport>,
+    keystores: impl Iterator<Item = &'a KeystoreReport>,
 ) -> bool {
+    let mut rotations = keystores.filter_map(|report| report.row.as_ref()?.rotation.as_ref());
+    let is_flipped = |shown: &KeystoreRotation| {
+        shown.order_digest == found.order.digest && shown.standing == KeystoreStanding::Flipped
+    };
     found.standing == Standing::Promoted
         && units.any(|report| report.last_number() > found.order.number)
+        && !rotations.any(is_flipped)
 }
 
 /// Between whom the order is that holds the unit, if it is one to recover.
@@ -215,7 +223,7 @@ impl Checked<'_> {
                 format!("{name} is bound to rotation {id}"),
                 format!("keyhelm rotations {id} --follow"),
             ),
-            (false, _) if is_left_behind(found, self.surveyed.units.iter().map(|(it, _)| *it)) => (
+            (false, _) if self.is_left_behind(found) => (
                 format!("{name} is still in rotation {id}, which others have left for a later one"),
                 self.retire(),
             ),
@@ -225,6 +233,11 @@ impl Checked<'_> {
             ),
         };
         self.unmet("bound", text, mend, findings);
+    }
+
+    fn is_left_behind(&self, found: &UnitRotation) -> bool {
+        let units = self.surveyed.units.iter().map(|(report, _)| *report);
+        is_left_behind(found, units, self.surveyed.keystores.iter().map(|(report, _)| *report))
     }
 
     fn check_current(&self, findings: &mut Findings) {

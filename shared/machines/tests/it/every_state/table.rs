@@ -94,8 +94,8 @@ const fn gives(at: At) -> bool {
 }
 
 /// A unit that knows that it had cleared this order draws no key for it, does not abort it (but for one
-/// to recover, which takes nothing away), and stays set back until it has cleared again or has taken a
-/// later order.
+/// to recover, which takes nothing away), takes and ends nothing that came before it, and stays set back
+/// until it has cleared again or has taken a later order.
 fn set_back(kind: Kind, at: At, ask: Ask, outcome: Outcome) -> Outcome {
     let is_this = ask.which == Which::This;
     match (ask.what, at, outcome) {
@@ -108,6 +108,16 @@ fn set_back(kind: Kind, at: At, ask: Ask, outcome: Outcome) -> Outcome {
             if is_this && !recovers(at) && !gives(at) =>
         {
             No("cleared")
+        }
+        (What::Inspect | What::InspectUnsigned | What::Abort | What::AbortUnsigned, at, _)
+            if matches!(stage(at), Stage::NotTaken) && ask.which == Which::Lower =>
+        {
+            No("order-spent")
+        }
+        (What::Inspect | What::InspectUnsigned | What::Abort | What::AbortUnsigned, at, _)
+            if matches!(stage(at), Stage::NotTaken) && ask.which == Which::OtherDigest =>
+        {
+            No("other-digest")
         }
         (What::Remind | What::RemindOlder, ..) => Same,
         (_, _, Outcome::To(which, place)) => {
