@@ -402,8 +402,8 @@ MUTANTS = [
     Mutant(
         "a mixed end goes neither forward nor back",
         MACHINES + "rotation/mixed.rs",
-        "    if !view.is_mixed() {\n",
-        "    if !view.is_mixed() || view.sides().is_mixed() {\n",
+        "    if !is_mixed {\n",
+        "    if !is_mixed || sides.is_mixed() {\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -625,8 +625,8 @@ MUTANTS = [
     Mutant(
         "who has not promoted in a mixed end is asked again how it stands",
         MACHINES + "rotation/mixed.rs",
-        "!promoted.contains(unit);\n",
-        "!promoted.contains(unit) && !view.units.contains_key(unit);\n",
+        "!sides.promoted.contains(unit);\n",
+        "!sides.promoted.contains(unit) && !view.units.contains_key(unit);\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -674,8 +674,8 @@ MUTANTS = [
     Mutant(
         "who has gone on after the flip had cleared",
         MACHINES + "rotation/reports.rs",
-        "let has_cleared = || self.is_flipped() && report",
-        "let has_cleared = || self.is_flipped() && self.units.is_empty() && report",
+        "report.has_spent(self.reference) && self.is_flipped();",
+        "report.has_spent(self.reference) && self.is_flipped() && self.units.is_empty();",
         needs=(TESTS,),
     ),
     Mutant(

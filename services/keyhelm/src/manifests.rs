@@ -4,10 +4,9 @@ use crypto::identity::fingerprint;
 use crypto::quorum;
 use machines::amendment::{self, Binding};
 use machines::certificate::reached;
+use machines::envelope;
 use machines::trust::{self, Trust};
 use protocol::api::{AnnouncedMember, ManifestView, UnitEnvelope};
-use protocol::codec;
-use protocol::envelope::Envelope;
 use protocol::manifest::{Administrator, Manifest, Member, SignedManifest};
 use protocol::report::UnitReport;
 use protocol::{Digest, InstanceId, KeystoreId, ProcessId, Role, RotationId, UnixMillis};
@@ -136,7 +135,8 @@ pub fn holder_report(
     reports: &[UnitEnvelope],
 ) -> Result<Vec<u8>, String> {
     let before = Trust::from_saved(next.instance, chain.to_vec()).map_err(|it| it.to_string())?;
-    let read: Vec<_> = reports.iter().filter_map(report_in).collect();
+    let read: Vec<UnitReport> =
+        reports.iter().filter_map(|it| envelope::unverified(&it.envelope)).collect();
     let in_it = || {
         let taken = read.iter().filter_map(|report| Some((report, report.rotation.as_ref()?)));
         taken.filter(|(_, taken)| taken.order.rotation == rotation)
@@ -165,11 +165,6 @@ pub fn holder_report(
         }
     }
     Err(refused.to_owned())
-}
-
-fn report_in(found: &UnitEnvelope) -> Option<UnitReport> {
-    let envelope = Envelope::parse(&found.envelope).ok()?;
-    codec::decode(envelope.body).ok()
 }
 
 /// The crypto unit of this name or id.

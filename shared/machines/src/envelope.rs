@@ -2,7 +2,7 @@
 
 use crypto::identity::{self, Identity};
 use crypto::{digest, domain};
-use protocol::codec::{self, DecodeError, Encode};
+use protocol::codec::{self, Decode, DecodeError, Encode};
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::{Epoch, InstanceId, MessageId, ProcessId, PublicKey, Role, RotationId};
 
@@ -92,6 +92,11 @@ pub fn open_evidence<'a>(bytes: &'a [u8], trust: &Trust) -> Result<Opened<'a>, E
     }
     let sender_role = verify_sender(&envelope, trust)?;
     Ok(Opened { header: envelope.header, body: envelope.body, sender_role })
+}
+
+/// What an envelope says, whoever has signed it: of one that was verified before, or is so elsewhere.
+pub fn unverified<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
+    codec::decode(Envelope::parse(bytes).ok()?.body).ok()
 }
 
 /// Checks that this very process has signed it: for what it is shown of itself.

@@ -7,7 +7,6 @@ use crypto::{digest, domain, identity};
 use protocol::audit::Phase;
 use protocol::certificate::Certificate;
 use protocol::codec;
-use protocol::envelope::Envelope;
 use protocol::keystore::KeystoreRow;
 use protocol::manifest::{Manifest, SignedManifest};
 use protocol::order::{Authority, OrderRef};
@@ -286,8 +285,7 @@ fn judge_coordinator(receipt: &RotationReceipt, manifest: &Manifest) -> Result<S
 }
 
 fn row_of(proof: &KeystoreProof) -> Option<KeystoreRow> {
-    let body = Envelope::parse(&proof.report).ok()?.body;
-    codec::decode::<KeystoreReport>(body).ok()?.row
+    envelope::unverified::<KeystoreReport>(&proof.report)?.row
 }
 
 fn evidence<'a>(envelopes: impl Iterator<Item = &'a Vec<u8>>) -> Certificate {

@@ -111,6 +111,11 @@ impl KeystoreStanding {
         }
     }
 
+    /// Whether it has come as far as this; what was aborted has come nowhere.
+    pub fn has_reached(self, needed: Self) -> bool {
+        self >= needed && self != Self::Aborted
+    }
+
     /// The standing behind a stable word.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Open, Self::Complete, Self::Switched, Self::Flipped, Self::Dropped, Self::Aborted]

@@ -280,11 +280,7 @@ impl World {
         });
         let row = self.store.row.rotation.as_ref();
         let has_flipped = row.is_some_and(|it| {
-            let is_past = matches!(
-                it.standing,
-                KeystoreStanding::Switched | KeystoreStanding::Flipped | KeystoreStanding::Dropped
-            );
-            it.order_digest == running.digest && is_past
+            it.order_digest == running.digest && it.standing.has_reached(KeystoreStanding::Switched)
         });
         let taken = unit.saved_state().rotation.as_ref().map(|it| it.reference);
         let is_later =

@@ -97,9 +97,8 @@ impl World {
     }
 
     /// What is wrong with the receipt that was just to be made. There is none of a rotation after which
-    /// a unit lost its master key, or its state, or took another order by a rogue's, before its end was
-    /// seen; nor of one that was found
-    /// again after a manifest that does not merely amend it.
+    /// a unit lost its master key, or its state, or was ordered on by a rogue before its end was seen; nor of
+    /// one that was found again after a manifest that does not merely amend it.
     pub(crate) fn receipt_fault(&mut self) -> Option<String> {
         match self.coordinator.receipt_fault.take()? {
             ReceiptFault::Lacking(Lacking::OlderManifest { .. }) => None,

@@ -107,8 +107,7 @@ async fn is_complete(store: &Keystore, instance: InstanceId, order: &OrderRef) -
     row.and_then(|row| row.rotation).is_some_and(|found| {
         found.rotation == order.rotation
             && found.order_digest == order.digest
-            && found.standing >= KeystoreStanding::Complete
-            && found.standing != KeystoreStanding::Aborted
+            && found.standing.has_reached(KeystoreStanding::Complete)
     })
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::codec;
-use protocol::envelope::Envelope;
 use protocol::report::{Announcement, KeystoreReport, UnitReport};
 use protocol::{ProcessId, UnixMillis};
+
+use crate::envelope;
 
 /// Something that was said, and when it was heard.
 #[derive(Clone, Debug)]
@@ -108,8 +108,7 @@ impl Heard {
 
     /// Keeps what a record has kept where it counts higher.
     pub fn remember(&mut self, envelope: &[u8]) {
-        let said = Envelope::parse(envelope).ok().and_then(|it| codec::decode(it.body).ok());
-        if let Some(report) = said {
+        if let Some(report) = envelope::unverified(envelope) {
             self.keep_highest(&report, envelope);
         }
     }

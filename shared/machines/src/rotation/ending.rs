@@ -71,9 +71,7 @@ pub(super) fn aborting(view: &View<'_>) -> Desired {
             None => !is_taken || view.is_closed(*id),
         };
         // It has flipped: all had promoted, whatever one says that was set back and does not know it.
-        let is_done = standing.is_some_and(|standing| {
-            standing >= KeystoreStanding::Switched && standing != KeystoreStanding::Aborted
-        });
+        let is_done = standing.is_some_and(|it| it.has_reached(KeystoreStanding::Switched));
         is_done || view.has_spent(*id) || (is_told && is_over)
     };
     let keystores =

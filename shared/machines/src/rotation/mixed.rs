@@ -39,13 +39,6 @@ impl Sides {
 }
 
 impl View<'_> {
-    /// Whether one unit's end keeps the rotation from the end of the others.
-    pub(super) fn is_mixed(&self) -> bool {
-        let sides = self.sides();
-        let is_decided = *self.verdict == Verdict::Decided;
-        sides.is_mixed() || (is_decided && !sides.aborted.is_empty())
-    }
-
     /// Who of the manifest has ended the rotation how. Who has taken another order before the flip never
     /// promotes this one; an abort is over in it.
     pub fn sides(&self) -> Sides {
@@ -71,7 +64,11 @@ impl View<'_> {
 /// wants to know, and as one that has aborted may have been set back to before its promote, and its volume
 /// may be brought back. The keystore is let go of, so that it serves.
 pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
-    if !view.is_mixed() {
+    let sides = view.sides();
+    let is_decided = *view.verdict == Verdict::Decided;
+    // Whether one unit's end keeps the rotation from the end of the others.
+    let is_mixed = sides.is_mixed() || (is_decided && !sides.aborted.is_empty());
+    if !is_mixed {
         return None;
     }
     let is_open = |id: &ProcessId| {
@@ -80,8 +77,7 @@ pub(super) fn mixed(view: &View<'_>) -> Option<Desired> {
         })
     };
     let keystores = view.reencryptors().into_iter().filter(is_open).map(|id| view.abort(id));
-    let promoted = view.sides().promoted;
-    let is_asked = |unit: &ProcessId| !promoted.contains(unit);
+    let is_asked = |unit: &ProcessId| !sides.promoted.contains(unit);
     let survey = |unit| Wanted::Unit(unit, Command::Survey { order: None });
     let units = view.unit_ids().filter(is_asked).map(survey);
     let found = Desired::new(Phase::Inspect, keystores.chain(units).collect());

@@ -2,8 +2,6 @@
 //! coordinator holds.
 
 use protocol::audit::Phase;
-use protocol::codec;
-use protocol::envelope::Envelope;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::receipt::{
     self, AuditHead, KeystoreProof, ManifestName, RotationReceipt, TYPE, UnitProof, VERSION,
@@ -13,6 +11,7 @@ use protocol::{Digest, KeystoreId, ProcessId, Signature};
 
 use super::{Rotation, view};
 use crate::certificate::{Reached, reached};
+use crate::envelope;
 
 /// What keeps a receipt from being made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,8 +135,7 @@ impl Rotation {
 
 /// Read out of the very envelope that goes into the receipt, so that they cannot differ.
 fn keystore_proof(keystore: KeystoreId, envelope: &[u8]) -> Option<KeystoreProof> {
-    let body = Envelope::parse(envelope).ok()?.body;
-    let row = codec::decode::<KeystoreReport>(body).ok()?.row?;
+    let row = envelope::unverified::<KeystoreReport>(envelope)?.row?;
     let active = row.active?;
     Some(KeystoreProof {
         keystore,

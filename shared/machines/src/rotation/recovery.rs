@@ -2,7 +2,7 @@
 //! the truth, the record is a convenience that may be lost or restored from an old backup.
 
 use protocol::audit::Phase;
-use protocol::keystore::KeystoreStanding;
+use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::{OrderRef, SignedOrder};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{Epoch, OrderNumber, Pattern, UnixMillis};
@@ -27,8 +27,8 @@ pub struct Reports<'a> {
     pub keystores: Vec<&'a KeystoreReport>,
 }
 
-/// Decides by the reports of the highest order number: promoted or cleared and none aborted, forward;
-/// aborted and none promoted, abort; neither, as the record says, or abort. One below the highest is gone on
+/// Decides by the reports of the highest order number: promoted or cleared, or the keystore flipped, and none
+/// aborted, forward; aborted and none promoted, abort; neither, as the record says, or abort. One below the highest is gone on
 /// with where it has not ended.
 pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -> Recovered {
     let open = || reports.open_order().map(|found| reports.rebuilt(found, now));
@@ -45,9 +45,12 @@ impl<'a> Reports<'a> {
     /// The highest order number that anybody has taken.
     fn highest(&self) -> OrderNumber {
         let units = self.units.iter().map(|report| report.last_number());
-        let rows = self.keystores.iter().filter_map(|report| report.row.as_ref());
-        let rows = rows.filter_map(|row| row.rotation.as_ref()).map(|rotation| rotation.number);
+        let rows = self.rows().filter_map(|row| row.rotation.as_ref()).map(|found| found.number);
         units.chain(rows).max().unwrap_or_default()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &KeystoreRow> {
+        self.keystores.iter().filter_map(|report| report.row.as_ref())
     }
 
     /// Of an order to recover only what its target says counts.
@@ -69,8 +72,8 @@ impl<'a> Reports<'a> {
     }
 
     fn is_open_in_keystore(&self, order: &OrderRef) -> bool {
-        let rows = self.keystores.iter().filter_map(|report| report.row.as_ref());
-        rows.filter(|row| row.open.is_some())
+        self.rows()
+            .filter(|row| row.open.is_some())
             .filter_map(|row| row.rotation.as_ref())
             .any(|found| found.rotation == order.rotation)
     }
@@ -92,15 +95,16 @@ impl<'a> Reports<'a> {
         is_aborted && self.standings(*order).any(|it| it == Standing::Promoted)
     }
 
+    /// Whether a keystore has flipped in this order.
     fn has_flipped(&self, order: &OrderRef) -> bool {
-        self.standings_in_keystores(order)
-            .any(|it| it >= KeystoreStanding::Switched && it != KeystoreStanding::Aborted)
+        self.standings_in_keystores(order).any(|it| it.has_reached(KeystoreStanding::Switched))
     }
 
+    /// How keystores stand in this order.
     fn standings_in_keystores(&self, order: &OrderRef) -> impl Iterator<Item = KeystoreStanding> {
-        let rows = self.keystores.iter().filter_map(|report| report.row.as_ref());
         let digest = order.digest;
-        rows.filter_map(|row| row.rotation.as_ref())
+        self.rows()
+            .filter_map(|row| row.rotation.as_ref())
             .filter(move |found| found.order_digest == digest)
             .map(|found| found.standing)
     }
@@ -142,7 +146,7 @@ impl<'a> Reports<'a> {
     }
 
     /// A record of which nothing is left, or that has ended without a unit that was silent: forward if any
-    /// unit has promoted and none aborted, else it is ended.
+    /// unit has promoted, or the keystore has flipped, and none aborted, else it is ended.
     fn rebuilt(&self, (order, signed): (OrderRef, &SignedOrder), now: UnixMillis) -> Record {
         let actor = "coordinator (rebuilt from reports)".to_owned();
         let mut record = Record::new(signed.clone(), Epoch::default(), actor, now);

@@ -24,7 +24,7 @@ impl View<'_> {
 
     pub(super) fn reached(&self, unit: ProcessId) -> Option<(Reached, Option<Pattern>)> {
         let report = self.heard(unit)?;
-        let has_cleared = || self.is_flipped() && report.has_spent(self.reference);
+        let has_cleared = || report.has_spent(self.reference) && self.is_flipped();
         reached(report, self.reference)
             .or_else(|| has_cleared().then_some((Reached::Cleared, None)))
     }
@@ -125,9 +125,7 @@ impl View<'_> {
 
     pub(super) fn keystores_short_of(&self, needed: KeystoreStanding) -> Vec<ProcessId> {
         let is_short = |id: &ProcessId| {
-            self.keystore_rotation(*id).is_none_or(|found| {
-                found.standing < needed || found.standing == KeystoreStanding::Aborted
-            })
+            self.keystore_rotation(*id).is_none_or(|found| !found.standing.has_reached(needed))
         };
         self.reencryptors().into_iter().filter(is_short).collect()
     }

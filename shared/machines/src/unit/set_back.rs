@@ -26,8 +26,7 @@ pub struct Reminder {
 impl Reminder {
     /// Reads what was saved, where it was verified before.
     pub fn from_saved(envelope: Vec<u8>) -> Option<Self> {
-        let opened = protocol::envelope::Envelope::parse(&envelope).ok()?;
-        let report = codec::decode(opened.body).ok()?;
+        let report = envelope::unverified(&envelope)?;
         Some(Self { envelope, report })
     }
 

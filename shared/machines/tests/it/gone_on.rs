@@ -24,9 +24,21 @@ fn survey(world: &mut World, unit: usize) -> Answer {
     world.command(unit, Command::Survey { order: None })
 }
 
-fn rotation(world: &World, run: &Run, verdict: Verdict) -> Rotation {
+/// What a coordinator has saved of it.
+fn recorded(run: &Run, verdict: Verdict) -> Record {
     let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
     (record.verdict, record.verdict_under) = (verdict, Some(1));
+    record
+}
+
+/// A coordinator starts with it.
+fn started(stage: &mut Stage, record: Option<Record>) {
+    let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, record);
+    stage.settle(effects);
+}
+
+fn rotation(world: &World, run: &Run, verdict: Verdict) -> Rotation {
+    let record = recorded(run, verdict);
     Rotation::new(record, world.manifests[0].unverified().unwrap(), Limits::default()).unwrap()
 }
 
@@ -66,10 +78,7 @@ fn a_generator_that_has_saved_as_often_again_since_it_was_set_back_draws_no_seco
     let highest = survey(&mut stage.world, REC_1).report.state_counter;
     stage.world.put_back(REC_1, &before);
     saves_as_often_again(&mut stage.world, REC_1, &run, highest);
-    let mut record = Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), NOW);
-    record.to = Some(run.to);
-    let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, Some(record));
-    stage.settle(effects);
+    started(&mut stage, Some(Record { to: Some(run.to), ..recorded(&run, Verdict::Open) }));
     stage.pass(10_000);
     let state = stage.world.units[REC_1].state();
     assert!(state.new.is_none(), "it has drawn another one");
@@ -138,10 +147,8 @@ fn an_abort_does_not_wait_for_who_has_promoted_once_the_others_have_gone_on() {
             }
         }
         let mut stage = Stage::of(world);
-        let mut record = Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), NOW);
-        record.verdict = Verdict::Aborted { because: "asked".to_owned() };
-        let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, Some(record));
-        stage.settle(effects);
+        let aborted = Verdict::Aborted { because: "asked".to_owned() };
+        started(&mut stage, Some(recorded(&run, aborted)));
         stage.pass(10_000);
         assert_ne!(stage.conductor.is_rotating(), have_gone_on, "else it is a mixed end");
         if have_gone_on {
@@ -170,12 +177,8 @@ fn the_others_clear_what_was_flipped_though_one_has_gone_on() {
         let mends: Vec<_> =
             unmet(&answer).into_iter().filter(|(code, _)| *code == "bound").collect();
         assert_eq!(mends, [("bound", "keyhelm auto-mk-rotate --yes"); 3]);
-        let mut record = Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), NOW);
-        (record.verdict, record.verdict_under) = (Verdict::Decided, Some(1));
-        record.to = Some(run.to);
-        let record = has_record.then_some(record);
-        let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, record);
-        stage.settle(effects);
+        let record = Record { to: Some(run.to), ..recorded(&run, Verdict::Decided) };
+        started(&mut stage, has_record.then_some(record));
         stage.pass(10_000);
         for unit in ALL.into_iter().filter(|unit| *unit != OP_1) {
             let taken = stage.world.units[unit].state().rotation.as_ref().unwrap();
@@ -280,11 +283,7 @@ fn a_decided_rotation_that_one_has_left_before_the_flip_is_neither_closed_nor_be
         let mut stage = Stage::of(world);
         opened(&mut stage, &run);
         stage.row.rotation.as_mut().unwrap().standing = KeystoreStanding::Complete;
-        let mut record = Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), NOW);
-        (record.verdict, record.verdict_under) = (Verdict::Decided, Some(1));
-        record.to = Some(run.to);
-        let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, Some(record));
-        stage.settle(effects);
+        started(&mut stage, Some(Record { to: Some(run.to), ..recorded(&run, Verdict::Decided) }));
         stage.pass(10_000);
         let epoch = stage.conductor.rotation().unwrap().record().epoch;
         stage.pass(10_000);
