@@ -2,6 +2,8 @@
 //! rotation from its end, and no second master key is drawn for one order. Method: a rotation, or a
 //! conductor with everybody, over units that rogues have ordered on, or whose volumes were put back.
 
+use machines::conductor::Answer::Looked;
+use machines::conductor::{Ask, StartAsk};
 use machines::rotation::desired::Wanted;
 use machines::rotation::record::{Record, Verdict};
 use machines::rotation::recovery::{Reports, recover};
@@ -14,7 +16,7 @@ use protocol::order::{Order, Purpose};
 use protocol::report::Standing;
 use protocol::{Epoch, Pattern};
 
-use crate::starts::{Stage, opened, restarted, start_ask, unmet};
+use crate::starts::{Stage, opened, start_ask, unmet};
 use crate::world::{
     ALL, Answer, EPOCH, NOW, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, coordinator,
     flipped_row, unit_id,
@@ -74,10 +76,12 @@ fn a_generator_that_has_saved_as_often_again_since_it_was_set_back_draws_no_seco
     let before = world.state_bytes(REC_1);
     let run = world.generated(Purpose::Rotate, 2);
     let mut stage = Stage::of(world);
-    restarted(&mut stage);
+    assert!(matches!(stage.ask(Ask::Look), Looked(_)), "the coordinator has heard of the key");
     let highest = survey(&mut stage.world, REC_1).report.state_counter;
     stage.world.put_back(REC_1, &before);
     saves_as_often_again(&mut stage.world, REC_1, &run, highest);
+    assert!(matches!(stage.ask(Ask::Look), Looked(_)));
+    assert!(stage.world.units[REC_1].state().reminder.is_some(), "it is noticed, and told");
     started(&mut stage, Some(Record { to: Some(run.to), ..recorded(&run, Verdict::Open) }));
     stage.pass(10_000);
     let state = stage.world.units[REC_1].state();
@@ -146,8 +150,20 @@ fn an_abort_does_not_wait_for_who_has_promoted_once_the_others_have_gone_on() {
                 assert_eq!(world.abort(unit, &of_rogue).code(), "taken");
             }
         }
-        let mut stage = Stage::of(world);
         let aborted = Verdict::Aborted { because: "asked".to_owned() };
+        let mut running = rotation(&world, &run, aborted.clone());
+        let mut let_go = world.flipped(&run);
+        let row = let_go.row.as_mut().unwrap();
+        row.rotation.as_mut().unwrap().standing = KeystoreStanding::Aborted;
+        row.epoch = EPOCH;
+        running.handle(NOW, Input::Keystore(Box::new(let_go), Vec::new()));
+        for unit in ALL {
+            let answer = survey(&mut world, unit);
+            running.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
+        }
+        assert_eq!(running.is_ended(), have_gone_on, "{:?}", running.awaited());
+
+        let mut stage = Stage::of(world);
         started(&mut stage, Some(recorded(&run, aborted)));
         stage.pass(10_000);
         assert_ne!(stage.conductor.is_rotating(), have_gone_on, "else it is a mixed end");
@@ -172,8 +188,8 @@ fn the_others_clear_what_was_flipped_though_one_has_gone_on() {
         let mut stage = Stage::of(world);
         stage.row = row;
         let order = stage.order(|order| order.number.number = 4);
-        let plan = machines::conductor::StartAsk { dry_run: true, ..start_ask(order, false) };
-        let answer = stage.ask(machines::conductor::Ask::Start(Box::new(plan)));
+        let plan = StartAsk { dry_run: true, ..start_ask(order, false) };
+        let answer = stage.ask(Ask::Start(Box::new(plan)));
         let mends: Vec<_> =
             unmet(&answer).into_iter().filter(|(code, _)| *code == "bound").collect();
         assert_eq!(mends, [("bound", "keyhelm auto-mk-rotate --yes"); 3]);
