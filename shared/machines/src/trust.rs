@@ -272,5 +272,8 @@ pub fn sound(manifest: &Manifest) -> Result<(), ManifestRefusal> {
     if manifest.of_role(Role::RecoveryUnit).next().is_none() {
         return refuse("it has no recovery unit: nothing could make a master key".to_owned());
     }
+    if !manifest.keystores.is_empty() && manifest.of_role(Role::Reencryptor).next().is_none() {
+        return refuse("it has no reencryptor: nothing could re-encrypt its keystores".to_owned());
+    }
     Ok(())
 }

@@ -93,7 +93,7 @@ impl World {
 
     /// Ends the hold of the rotation that runs.
     pub(crate) fn end_hold(&mut self) {
-        let Some(record) = &self.coordinator.record else { return };
+        let Some(record) = self.coordinator.record() else { return };
         let Ok((order, reference)) = record.order() else { return };
         let hold = if self.rng.random_bool(0.5) { Hold::AfterCommit } else { Hold::BeforeClear };
         let (rotation, number) = (reference.rotation, reference.number);
@@ -142,7 +142,7 @@ impl World {
     /// those: whoever is left ends it under the next manifest.
     fn must_be_judged_anew(&self) -> bool {
         let (aborted, promoted) = self.sides();
-        let record = self.coordinator.record.as_ref();
+        let record = self.coordinator.record();
         let is_decided = record.is_some_and(|record| record.verdict == Verdict::Decided);
         let is_due = self.amended_at.plus_ms(PATIENCE_MS) <= self.now;
         let is_one_sided = !aborted.is_empty() && promoted.is_empty();
@@ -250,7 +250,7 @@ impl World {
             let found = unit.saved_state().rotation.as_ref();
             found.filter(|it| it.order.purpose.recovery().is_none()).map(|it| it.reference)
         };
-        let record = self.coordinator.record.as_ref().filter(|it| it.finished_at.is_none());
+        let record = self.coordinator.record().filter(|it| it.finished_at.is_none());
         let running = record.and_then(|it| it.order().ok()).map(|(_, reference)| reference);
         let newest = || members().filter_map(|unit| taken(&unit)).max_by_key(|found| found.number);
         let Some(newest) = running.or_else(newest) else {
@@ -274,7 +274,7 @@ impl World {
 
     /// Whether a unit has taken another order than the one that runs and is not being aborted, before its flip.
     fn has_gone_on(&self, unit: &UnitNode, running: OrderRef) -> bool {
-        let record = self.coordinator.record.as_ref();
+        let record = self.coordinator.record();
         let goes_on = record.is_some_and(|it| {
             it.finished_at.is_none() && !matches!(it.verdict, Verdict::Aborted { .. })
         });
@@ -336,7 +336,7 @@ impl World {
 
     /// The report of a recovery unit that stays, of the one that has come furthest in the rotation.
     fn holder_report(&mut self, whom: &[ProcessId]) -> Option<Vec<u8>> {
-        let record = self.coordinator.record.as_ref();
+        let record = self.coordinator.record();
         let order = record.and_then(|record| record.order().ok()).map(|(_, order)| order);
         let far = |unit: &UnitNode| {
             let state = unit.saved_state();

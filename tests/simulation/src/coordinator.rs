@@ -1,23 +1,20 @@
 //! The coordinator's process: the shipped conductor and its saved record.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::conductor::{Answer, Ask, Conductor, Effects, Input, Message, Times};
 use machines::receipt::{receipt_hash, verify};
-use machines::rotation::record::{Record, Verdict};
+use machines::rotation::record::Record;
 use machines::rotation::{Lacking, Limits};
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
 use protocol::receipt::{AuditHead, RotationReceipt};
 use protocol::{Digest, ProcessId, RotationId, UnixMillis};
-use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// Most records that a backup may be out of.
-const BACKUPS: usize = 12;
+use crate::records::RecordTable;
 
 /// What is wrong with a rotation's receipt.
 pub enum ReceiptFault {
@@ -31,12 +28,10 @@ pub enum ReceiptFault {
 pub struct CoordinatorNode {
     /// Its id.
     pub id: ProcessId,
-    /// What it saved of the newest rotation.
-    pub record: Option<Record>,
-    /// What it had saved before, as a backup may have it.
-    backups: Vec<Record>,
-    /// Whether rotations that have ended were decided: the database keeps them so.
-    ended: BTreeMap<RotationId, bool>,
+    /// What it has saved of rotations.
+    records: RecordTable,
+    /// Why something could not be saved.
+    pub record_fault: Option<&'static str>,
     /// The last receipt that it made.
     pub receipt: Option<RotationReceipt>,
     /// The hash of it.
@@ -59,9 +54,8 @@ impl CoordinatorNode {
         let id = identity::process_id(&identity.public_key());
         Self {
             id,
-            record: None,
-            backups: Vec::new(),
-            ended: BTreeMap::new(),
+            records: RecordTable::default(),
+            record_fault: None,
             receipt: None,
             receipt_hash: None,
             receipt_fault: None,
@@ -121,7 +115,8 @@ impl CoordinatorNode {
         let identity = Arc::new(self.identity());
         let mut conductor =
             Conductor::new(identity, self.trust.clone(), self.standing.clone(), times);
-        let effects = conductor.recover(now, rng, self.record.clone());
+        let saved = self.records.open().into_iter().chain(self.records.newest());
+        let effects = conductor.recover(now, rng, saved.cloned());
         self.conductor = Some(conductor);
         effects
     }
@@ -196,31 +191,15 @@ impl CoordinatorNode {
         self.conductor.as_ref()?.next_tick()
     }
 
-    /// Saves the record of the running rotation; without one, that of an earlier one that has ended.
+    /// Saves the record of an earlier rotation that has ended, and that of the running one.
     pub fn save(&mut self, closed: Option<&Record>) {
         self.make_receipt();
         if let Some(conductor) = &self.conductor {
             self.trust = conductor.trust().clone();
         }
         let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
-        let (running, ended) =
-            (rotation.map(|rotation| rotation.record().clone()), &mut self.ended);
-        for record in closed.into_iter().chain(&running).filter(|it| it.finished_at.is_some()) {
-            if let Ok((_, order)) = record.order() {
-                ended.entry(order.rotation).or_insert(record.verdict == Verdict::Decided);
-            }
-        }
-        let stands = |record: &Record| {
-            let ended = record.order().ok().and_then(|(_, order)| ended.get(&order.rotation));
-            ended.is_none_or(|was_decided| *was_decided == (record.verdict == Verdict::Decided))
-        };
-        let record = running.or(closed.cloned()).filter(stands);
-        if let Some(record) = record.filter(|record| self.record.as_ref() != Some(record)) {
-            self.backups.extend(self.record.replace(record));
-            if self.backups.len() > BACKUPS {
-                self.backups.remove(0);
-            }
-        }
+        let records = closed.into_iter().chain(rotation.map(|rotation| rotation.record()));
+        self.record_fault = self.records.save(records).err();
     }
 
     /// Makes the receipt of a rotation that has ended well, and judges it as anybody could.
@@ -243,23 +222,17 @@ impl CoordinatorNode {
 
     /// The database is gone, or comes back as it was some saves ago.
     pub fn forget(&mut self, rng: &mut ChaCha8Rng) -> &'static str {
-        if self.backups.is_empty() || rng.random_bool(0.3) {
-            self.record = None;
-            self.ended.clear();
-            return "its record is gone";
-        }
-        let index = rng.random_range(0..self.backups.len());
-        let older = self.backups.swap_remove(index);
-        if let Ok((_, order)) = older.order() {
-            self.ended.remove(&order.rotation);
-        }
-        self.record = Some(older);
-        "its record is an old one"
+        self.records.forget(rng)
+    }
+
+    /// The record that has no end, else the one that was saved last.
+    pub fn record(&self) -> Option<&Record> {
+        self.records.current()
     }
 
     /// Whether a rotation is running, as far as is saved.
     pub fn is_rotating(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.finished_at.is_none())
+        self.records.open().is_some()
     }
 }
 

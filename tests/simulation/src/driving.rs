@@ -72,10 +72,9 @@ impl World {
             self.note("coordinator", &text);
             let is_aborted = self
                 .coordinator
-                .record
-                .as_ref()
+                .record()
                 .is_some_and(|record| matches!(record.verdict, Verdict::Aborted { .. }));
-            let running = self.coordinator.record.as_ref().and_then(|record| record.order().ok());
+            let running = self.coordinator.record().and_then(|record| record.order().ok());
             let recovers = running.is_some_and(|(order, _)| order.purpose.recovery().is_some());
             match event.phase {
                 Phase::Done if recovers => self.outcome.recovered += 1,

@@ -102,6 +102,10 @@ impl World {
             Event::Restore => self.restore(),
         }
         self.sign_draft();
+        if let Some(rule) = self.coordinator.record_fault.take() {
+            let text = format!("a record cannot be saved: {rule}");
+            return Err(Violation { checker: "records", text });
+        }
         if let Some(text) = self.receipt_fault() {
             return Err(Violation { checker: "receipts", text });
         }

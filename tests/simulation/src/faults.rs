@@ -140,7 +140,7 @@ impl World {
     }
 
     fn phase(&self) -> &'static str {
-        let record = self.coordinator.record.as_ref();
+        let record = self.coordinator.record();
         let running = record.filter(|record| record.finished_at.is_none());
         running.map_or(NO_PHASE, |record| record.phase().name())
     }

@@ -15,6 +15,7 @@ mod events;
 pub mod fault_table;
 mod faults;
 mod founding;
+mod records;
 pub mod reencryptor;
 mod restore;
 mod rewrapping;

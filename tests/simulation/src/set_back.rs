@@ -26,16 +26,17 @@ impl UnitNode {
         // Mostly a few saves, now and then far behind an earlier rotation.
         let few = rng.random_range(0..=newest.min(4));
         let by = if rng.random_bool(0.8) { few } else { rng.random_range(0..=newest) };
-        self.snapshots.truncate(newest - by + 1);
-        let Some(older) = self.snapshots.pop_back() else { return false };
-        self.forgotten.extend(self.order());
         let counter = self.read.counter;
-        let saved = std::mem::replace(&mut self.saved, older);
-        let older = self.read_saved();
-        let read = std::mem::replace(&mut self.read, older);
-        let before = self.before.get_or_insert(Before { saved, read, counter });
-        before.counter = before.counter.max(counter);
         self.forgotten.extend(self.order());
+        // Whatever came between is forgotten too.
+        for older in self.snapshots.split_off(newest - by).into_iter().rev() {
+            let saved = std::mem::replace(&mut self.saved, older);
+            let older = self.read_saved();
+            let read = std::mem::replace(&mut self.read, older);
+            let before = self.before.get_or_insert(Before { saved, read, counter });
+            before.counter = before.counter.max(counter);
+            self.forgotten.extend(self.order());
+        }
         self.set_back_at = now;
         if self.is_up() {
             self.start();

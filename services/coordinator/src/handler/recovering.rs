@@ -21,13 +21,17 @@ impl Coordinator {
             let trust = Trust::from_saved(id, self.records.manifests(id).await?)?;
             let standing = self.records.standing(id).await?;
             let newest = self.records.list(id, 1).await?.into_iter().next();
-            let journal = self.recover_journal(id, &trust, newest.as_ref()).await;
-            let ended = newest.as_ref().filter(|record| record.finished_at.is_some());
+            // An older one that was taken up again: no other can be begun before it has an end.
+            let open = self.records.unfinished(id).await?;
+            let last = open.as_ref().or(newest.as_ref());
+            let journal = self.recover_journal(id, &trust, last).await;
+            let ended = last.filter(|record| record.finished_at.is_some());
             let told = ended
                 .and_then(|record| Some(Told::all_of(record.order().ok()?.1.rotation, record)));
             let times = self.config.times;
             let mut conductor = Conductor::new(self.identity.clone(), trust, standing, times);
-            let effects = conductor.recover(service::now(), &mut self.rng, newest);
+            let saved = open.into_iter().chain(newest);
+            let effects = conductor.recover(service::now(), &mut self.rng, saved);
             let mut instance = Instance::new(name, conductor, journal);
             instance.told = told.unwrap_or_default();
             instance.before = Before::load(&self.records, id).await?;
@@ -45,15 +49,15 @@ impl Coordinator {
         self.status.ready_with(serials.max().unwrap_or_default());
     }
 
-    /// The events of the newest rotation; what a crash kept out of the audit log is told now. A log
-    /// that cannot be read keeps no rotation from ending.
+    /// The events of the rotation that runs, or ran last; what a crash kept out of the audit log is told
+    /// now. A log that cannot be read keeps no rotation from ending.
     async fn recover_journal(
         &mut self,
         id: InstanceId,
         trust: &Trust,
-        newest: Option<&Record>,
+        last: Option<&Record>,
     ) -> Journal {
-        let Some(record) = newest else { return Journal::default() };
+        let Some(record) = last else { return Journal::default() };
         let view = views::recorded(record, trust);
         let events = match self.records.audit_log(id, 0).await {
             Ok(entries) => read_back(&entries, &view),

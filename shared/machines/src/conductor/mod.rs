@@ -15,11 +15,12 @@ mod receipt;
 mod recovering;
 mod sealing;
 mod set_back;
+mod starting;
 mod survey;
 mod taking_up;
 mod unmet;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crypto::identity::{self, Identity};
 use protocol::order::{Purpose, SignedStandingOrder, StandingOrder};
@@ -120,6 +121,8 @@ pub struct Conductor {
     sent: BTreeMap<ProcessId, (MessageId, u64)>,
     /// The last reminder to each unit whose state was set back.
     reminded: BTreeMap<ProcessId, MessageId>,
+    /// Units whose state was set back, and that have not said since that they know it.
+    unaware: BTreeSet<ProcessId>,
 }
 
 impl Conductor {
@@ -146,21 +149,29 @@ impl Conductor {
             rotation: None,
             sent: BTreeMap::new(),
             reminded: BTreeMap::new(),
+            unaware: BTreeSet::new(),
         }
     }
 
-    /// Goes on after a start: with the newest record, if it is open, else with what units say. One
-    /// that has ended still says how far units had come.
+    /// Goes on after a start: with the record that has no end, which need not be the newest, else with
+    /// what units say. Those that have ended still say how far units had come.
     pub fn recover<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
         rng: &mut R,
-        record: Option<Record>,
+        records: impl IntoIterator<Item = Record>,
     ) -> Effects {
         let mut effects = Effects::default();
-        self.remember(record.as_ref());
+        // What a survey that is under way was for comes after this one.
+        let (ask, mut open) = self.survey.take().map(Survey::left).unwrap_or_default();
+        if let Some(ask) = ask {
+            self.waiting.push_front(ask);
+        }
+        for record in records {
+            self.remember(&record);
+            open = open.or(Some(record).filter(|record| record.finished_at.is_none()));
+        }
         if self.trust.newest().is_some() {
-            let open = record.filter(|record| record.finished_at.is_none());
             self.survey = Some(Survey::to_recover(open));
             self.send_survey(now, rng, &mut effects);
         }
@@ -257,7 +268,13 @@ impl Conductor {
         effects.is_fenced |= found.fenced_by.is_some();
         for wanted in &found.send {
             let message = match wanted {
-                Wanted::Unit(who, command) => self.seal_unit(now, rng, *who, command),
+                Wanted::Unit(who, command) => match self.reminder_first(*who, command) {
+                    Some(reminder) => {
+                        effects.send.push(self.seal_reminder(now, rng, *who, reminder));
+                        continue;
+                    }
+                    None => self.seal_unit(now, rng, *who, command),
+                },
                 Wanted::Keystore(who, command) => self.seal_keystore(now, rng, *who, command),
             };
             self.note_sent(&message);

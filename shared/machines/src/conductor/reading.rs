@@ -71,6 +71,7 @@ impl Conductor {
                 let report: UnitReport = decoded(&opened, Role::is_crypto_unit, "not-a-unit")?;
                 is_about(sender, report.unit)?;
                 let is_set_back = self.is_set_back(&report);
+                self.note_awareness(&report, is_set_back);
                 let is_asked_now = self.note_answer(sender, report.answering.as_ref());
                 self.heard.take_unit(now, &report, bytes, is_asked_now || is_set_back);
                 let is_refusal = refuses_manifest(report.answering.as_ref());

@@ -56,10 +56,42 @@ impl Conductor {
         let Some(before) = self.heard.highest(unit).map(|(_, report)| report.to_vec()) else {
             return;
         };
-        let message = self.seal_unit(now, rng, unit, &Command::Remind { report: before });
+        let message = self.seal_reminder(now, rng, unit, before);
+        effects.send.push(message);
+    }
+
+    pub(super) fn seal_reminder<R: CryptoRng>(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut R,
+        unit: ProcessId,
+        report: Vec<u8>,
+    ) -> Message {
+        let message = self.seal_unit(now, rng, unit, &Command::Remind { report });
         self.note_sent(&message);
         self.reminded.insert(unit, message.id);
-        effects.send.push(message);
+        message
+    }
+
+    /// Notes whether a unit knows as much of itself as it has said before, by its answer to what it was sent
+    /// last.
+    pub(super) fn note_awareness(&mut self, report: &UnitReport, is_set_back: bool) {
+        let answered = report.answering.as_ref().map(|answering| answering.message);
+        let is_last = self.sent.get(&report.unit).is_some_and(|(sent, _)| Some(*sent) == answered);
+        let knows = report.set_back_from >= Some(self.heard.highest_counter(report.unit));
+        if is_set_back && !knows && !report.facts.is_imprint {
+            self.unaware.insert(report.unit);
+        } else if is_last {
+            self.unaware.remove(&report.unit);
+        }
+    }
+
+    /// The reminder that a unit gets instead of this command: it does not know yet that its state was set
+    /// back, and what it saves now could count past what it had said. Nobody would notice it any more.
+    pub(super) fn reminder_first(&self, unit: ProcessId, command: &Command) -> Option<Vec<u8>> {
+        let saves = !matches!(command, Command::Survey { .. });
+        let highest = self.heard.highest(unit).filter(|_| saves && self.unaware.contains(&unit));
+        highest.map(|(_, report)| report.to_vec())
     }
 
     /// The record goes on with the highest counters that were ever heard: they outlive the rotation
@@ -75,8 +107,8 @@ impl Conductor {
     }
 
     /// What the record has kept counts as heard.
-    pub(super) fn remember(&mut self, record: Option<&Record>) {
-        for latest in record.into_iter().flat_map(|record| &record.latest) {
+    pub(super) fn remember(&mut self, record: &Record) {
+        for latest in &record.latest {
             self.heard.remember(&latest.envelope);
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::api::{RotationView, Unmet};
+use protocol::keystore::KeystoreStanding;
 use protocol::manifest::{Manifest, Member};
 use protocol::order::OrderRef;
 use protocol::report::Standing;
@@ -11,7 +12,7 @@ use protocol::{OrderNumber, Role, RotationId};
 use super::rotating::silences;
 use super::words::sentence;
 use super::{Known, Told};
-use crate::rotation::precheck::units::{in_rotation, recovery, shown};
+use crate::rotation::precheck::units::{in_rotation, recovery, restore, shown};
 use crate::rotation::precheck::{TAKE_UP, TAKE_UP_RECOVERY};
 
 /// Who ended an order, by how they did.
@@ -59,6 +60,17 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
     };
     let mut newest_first = orders.into_iter().rev();
     let ((_, rotation), sides) = newest_first.find(|((_, id), sides)| is_mixed(*id, sides))?;
+    let mut details =
+        vec![format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted))];
+    if has_flipped(known, rotation) && !can_go(&sides.aborted, manifest) {
+        details.push(
+            "The key storage is under the new master key, which they do not hold.".to_owned(),
+        );
+        details.push(
+            "They cannot be spared: nothing goes on before their newest data is back.".to_owned(),
+        );
+        return Told::act(details, restore(sides.aborted.first()?));
+    }
     let is_one_sided = sides.promoted.is_empty();
     let (goes, stays) = match is_one_sided || !can_go(&sides.promoted, manifest) {
         true if is_one_sided || can_go(&sides.aborted, manifest) => {
@@ -66,8 +78,6 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
         }
         _ => (&sides.promoted, &sides.aborted),
     };
-    let mut details =
-        vec![format!("Rotation {rotation} was aborted in {}.", names(&sides.aborted))];
     if is_one_sided && !can_go(goes, manifest) {
         details.push("It is decided, and nobody has promoted it yet.".to_owned());
         details.push(
@@ -93,6 +103,14 @@ pub(super) fn mixed_end(known: &Known<'_>) -> Option<Told> {
     }
     let whom: Vec<_> = goes.iter().map(|member| shown(member, manifest)).collect();
     Told::act(details, format!("keyhelm cryptounit-retire {}", whom.join(" ")))
+}
+
+/// Whether a keystore has flipped in this rotation: all had promoted, and who has aborted was set back.
+fn has_flipped(known: &Known<'_>, rotation: RotationId) -> bool {
+    let rows = known.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
+    rows.filter_map(|row| row.rotation.as_ref()).any(|found| {
+        found.rotation == rotation && found.standing.has_reached(KeystoreStanding::Switched)
+    })
 }
 
 /// Whether the instance still has a unit of either role without them.

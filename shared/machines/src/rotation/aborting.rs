@@ -1,8 +1,10 @@
-//! How an abort is asked for, and judged once whoever has promoted could say so.
+//! How an abort is asked for, and judged once whoever has promoted, or flipped, could say so.
 
-use protocol::UnixMillis;
 use protocol::audit::Phase;
+use protocol::command::KeystoreCommand;
+use protocol::{ProcessId, UnixMillis};
 
+use super::desired::{Desired, Wanted};
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, numbers};
 
@@ -14,7 +16,8 @@ pub(super) struct PendingAbort {
 }
 
 impl Rotation {
-    /// An abort begins with an inspect round at a new epoch: whoever has promoted says so.
+    /// An abort begins with an inspect round at a new epoch: whoever has promoted says so, and a keystore
+    /// that has flipped.
     pub(super) fn ask_abort(&mut self, now: UnixMillis, because: String, effects: &mut Effects) {
         match &self.record.verdict {
             Verdict::Aborted { .. } => {}
@@ -39,33 +42,67 @@ impl Rotation {
         }
         let epoch = self.record.epoch;
         let is_heard = |unit| self.units.get(&unit).is_some_and(|it| it.report.epoch == epoch);
-        let all_heard = self.view().unit_ids().all(is_heard);
+        let all_heard = self.view().unit_ids().all(is_heard)
+            && self.unheard_keystores(pending.since).is_empty();
         if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
             return;
         }
-        let refused = match self.recovery() {
-            Some(recovery) if self.view().has_recovered(recovery) => {
-                Some("the unit holds the master key already")
-            }
-            None if !self.view().sides().promoted.is_empty() => {
-                Some("a unit has promoted: the rotation only goes forward")
-            }
-            None if self.view().is_flipped() => {
-                Some("the keystore has flipped: the rotation only goes forward")
-            }
-            _ => None,
-        };
-        if let Some(refused) = refused {
+        let because = pending.because.clone();
+        if let Some(refused) = self.only_forward() {
             effects.abort_refused = Some(refused.to_owned());
             self.pending_abort = None;
             // Whoever is silent is waited for once more, before it is asked about again.
             self.unanswered.clear();
+            // Who has aborted and who has promoted keep each other from an end: that is for the
+            // administrators. Else it is decided, whatever became of the record in which that was saved.
+            if self.view().is_flipped() || !self.sides().is_mixed() {
+                self.decide(effects);
+            }
             return;
         }
-        let because = pending.because.clone();
         effects.events.push(Event { phase: Phase::Aborting, text: because.clone() });
         self.reach(Verdict::Aborted { because }, effects);
         self.asked.clear();
+    }
+
+    /// Why it cannot be aborted, if it cannot.
+    fn only_forward(&self) -> Option<&'static str> {
+        let view = self.view();
+        match self.recovery() {
+            Some(recovery) => {
+                view.has_recovered(recovery).then_some("the unit holds the master key already")
+            }
+            None if !view.sides().promoted.is_empty() => {
+                Some("a unit has promoted: the rotation only goes forward")
+            }
+            None => view
+                .is_flipped()
+                .then_some("the keystore has flipped: the rotation only goes forward"),
+        }
+    }
+
+    /// Keystores that have not said how they stand since the abort was asked for.
+    fn unheard_keystores(&self, since: UnixMillis) -> Vec<ProcessId> {
+        if self.recovery().is_some() {
+            return Vec::new();
+        }
+        let is_unheard =
+            |id: &ProcessId| self.keystores.get(id).is_none_or(|held| held.heard_at < since);
+        self.view().reencryptors().into_iter().filter(is_unheard).collect()
+    }
+
+    /// While an abort is judged, everybody is asked how they stand, and nothing else.
+    pub(super) fn judging(&self, pending: &PendingAbort, found: Desired) -> Desired {
+        let mut wanted = match found.phase {
+            Phase::Inspect => found.wanted,
+            _ => Vec::new(),
+        };
+        for id in self.unheard_keystores(pending.since) {
+            if wanted.iter().all(|asked| asked.to() != id) {
+                wanted.push(Wanted::Keystore(id, KeystoreCommand::Survey));
+            }
+        }
+        Desired::new(self.record.phase(), wanted)
     }
 
     pub(super) fn may_abort(&self) -> bool {

@@ -51,7 +51,10 @@ impl Rotation {
     pub fn binding(&self, who: ProcessId, new: &Manifest) -> Binding {
         let to = self.record.to.or_else(|| self.view().to_pattern());
         let heard = |unit| self.units.get(&unit).map(|held| &held.report);
-        Binding::of_units(self.reference, to, who, new, heard)
+        let mut binding = Binding::of_units(self.reference, to, who, new, heard);
+        // Whoever has aborted does not hold what the keystore is under.
+        binding.is_promoted |= self.view().is_flipped();
+        binding
     }
 
     /// Serial of the manifest that it goes by.
@@ -90,11 +93,13 @@ impl Rotation {
             return;
         }
         let Some(verdict) = self.sides().verdict() else { return };
-        let is_same = match (&verdict, &self.record.verdict) {
+        let is_unchanged = match (&verdict, &self.record.verdict) {
             (Verdict::Aborted { .. }, Verdict::Aborted { .. }) => true,
+            // All had promoted: whoever says less was set back.
+            (Verdict::Aborted { .. }, _) => self.view().is_flipped(),
             (ours, saved) => ours == saved,
         };
-        if is_same {
+        if is_unchanged {
             return;
         }
         if verdict == Verdict::Decided {

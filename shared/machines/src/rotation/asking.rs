@@ -7,7 +7,6 @@ use protocol::report::Refusal;
 use protocol::{ProcessId, UnixMillis};
 
 use super::desired::Desired;
-use super::record::Verdict;
 use super::{Effects, Rotation};
 
 /// What somebody was asked last, and has not done yet.
@@ -60,7 +59,8 @@ impl Rotation {
     }
 
     pub(super) fn judge_silence(&mut self, now: UnixMillis, effects: &mut Effects) {
-        if self.record.verdict != Verdict::Open || self.pending_abort.is_some() {
+        // A mixed end is for the administrators, whoever is silent.
+        if !self.may_abort() || self.sides().is_mixed() {
             return;
         }
         let silent = self.asked.iter().find(|(who, _)| self.is_silent(**who));

@@ -280,12 +280,7 @@ impl Rotation {
             let is_new_phase = self.enter(now, found.phase, effects);
             self.tell_hold(&found, effects);
             if found.may_decide {
-                self.reach(Verdict::Decided, effects);
-                let (phase, text) = match self.recovery() {
-                    Some(_) => (Phase::Install, "the unit holds the master key"),
-                    None => (Phase::Promote, "decided: from here it only goes forward"),
-                };
-                effects.events.push(Event { phase, text: text.to_owned() });
+                self.decide(effects);
                 continue;
             }
             if !is_new_phase || found.wanted.is_empty() {
@@ -299,17 +294,19 @@ impl Rotation {
         }
     }
 
+    fn decide(&mut self, effects: &mut Effects) {
+        self.reach(Verdict::Decided, effects);
+        let (phase, text) = match self.recovery() {
+            Some(_) => (Phase::Install, "the unit holds the master key"),
+            None => (Phase::Promote, "decided: from here it only goes forward"),
+        };
+        effects.events.push(Event { phase, text: text.to_owned() });
+    }
+
     fn desired(&self) -> Desired {
         let found = desired(&self.view());
         match &self.pending_abort {
-            Some(_) if self.record.verdict == Verdict::Open => {
-                // Only the inspect round of the abort is asked.
-                let wanted = match found.phase {
-                    Phase::Inspect => found.wanted,
-                    _ => Vec::new(),
-                };
-                Desired::new(self.record.phase(), wanted)
-            }
+            Some(pending) if self.record.verdict == Verdict::Open => self.judging(pending, found),
             _ => found,
         }
     }

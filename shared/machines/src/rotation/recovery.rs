@@ -27,9 +27,9 @@ pub struct Reports<'a> {
     pub keystores: Vec<&'a KeystoreReport>,
 }
 
-/// Decides by the reports of the highest order number: promoted or cleared, or the keystore flipped, and none
-/// aborted, forward; aborted and none promoted, abort; neither, as the record says, or abort. One below the highest is gone on
-/// with where it has not ended.
+/// Decides by the reports of the highest order number: the keystore flipped, or promoted or cleared and none
+/// aborted, forward; aborted and none promoted, abort; neither, as the record says, or abort. One below the
+/// highest is gone on with where it has not ended.
 pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -> Recovered {
     let open = || reports.open_order().map(|found| reports.rebuilt(found, now));
     match record {
@@ -145,8 +145,8 @@ impl<'a> Reports<'a> {
         Some((newest.order, &newest.signed_order))
     }
 
-    /// A record of which nothing is left, or that has ended without a unit that was silent: forward if any
-    /// unit has promoted, or the keystore has flipped, and none aborted, else it is ended.
+    /// A record of which nothing is left, or that has ended without a unit that was silent: forward if the
+    /// keystore has flipped, or a unit has promoted and none aborted, else it is ended.
     fn rebuilt(&self, (order, signed): (OrderRef, &SignedOrder), now: UnixMillis) -> Record {
         let actor = "coordinator (rebuilt from reports)".to_owned();
         let mut record = Record::new(signed.clone(), Epoch::default(), actor, now);
@@ -162,7 +162,7 @@ impl<'a> Reports<'a> {
     fn is_forward(&self, order: OrderRef) -> bool {
         // A keystore that has flipped was shown that all had promoted; whoever says less was set back.
         let has_flipped = self.highest() <= order.number && self.has_flipped(&order);
-        (self.has_promoted(order) || has_flipped) && !self.has_aborted(order)
+        has_flipped || (self.has_promoted(order) && !self.has_aborted(order))
     }
 
     /// The record is of the newest rotation, but may be older than what has come of it. A verdict
@@ -175,11 +175,12 @@ impl<'a> Reports<'a> {
         record
     }
 
-    /// Later orders have been taken since, so this one has ended: well, if it was decided or its
-    /// master key is, or has been, the one that units rotate from.
+    /// Later orders have been taken since, so this one has ended: well, if it was decided, or a unit has
+    /// promoted it, or its master key is, or has been, the one that units rotate from.
     fn closed(&self, mut record: Record, now: UnixMillis) -> Record {
         if record.verdict == Verdict::Open {
-            let is_forward = record.to.is_some_and(|to| self.has_been_current(to));
+            let has_promoted = record.order().is_ok_and(|(_, order)| self.has_promoted(order));
+            let is_forward = has_promoted || record.to.is_some_and(|to| self.has_been_current(to));
             record.verdict = match is_forward {
                 true => Verdict::Decided,
                 false => Verdict::Aborted {

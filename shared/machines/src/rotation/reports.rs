@@ -39,7 +39,8 @@ impl View<'_> {
 
     /// Whether every keystore has flipped in this order.
     pub(super) fn is_flipped(&self) -> bool {
-        self.keystores_short_of(KeystoreStanding::Switched).is_empty()
+        let has_keystore = !self.manifest.keystores.is_empty();
+        has_keystore && self.keystores_short_of(KeystoreStanding::Switched).is_empty()
     }
 
     /// Whether every keystore has been heard, and not all have flipped in this order.

@@ -27,8 +27,8 @@ impl PostgresRecords {
             store_document(&tx, document).await?;
         }
         for (row, receipt) in &batch.records {
-            store_record(&tx, row).await?;
-            if let Some(receipt) = receipt {
+            let is_stored = store_record(&tx, row).await?;
+            if let Some(receipt) = receipt.as_ref().filter(|_| is_stored) {
                 receipts::insert(&tx, row, receipt).await?;
             }
         }
@@ -61,11 +61,12 @@ async fn store_document(tx: &Transaction<'_>, row: &DocumentRow) -> Result<(), R
     Ok(())
 }
 
-/// What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
+/// Whether it was written. What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
 /// that was set back to it, goes by what units and keystore say and needs no record.
-async fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), RecordsError> {
-    tx.execute_typed(
-        "INSERT INTO coordinator_rotations
+async fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<bool, RecordsError> {
+    let written = tx
+        .execute_typed(
+            "INSERT INTO coordinator_rotations
          (instance, rotation, record, is_decided, is_aborted, finished_at, verdict_under)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
@@ -75,19 +76,19 @@ async fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), Rec
          WHERE coordinator_rotations.finished_at IS NULL
          OR coordinator_rotations.is_decided = excluded.is_decided
          AND coordinator_rotations.is_aborted = excluded.is_aborted",
-        &[
-            (&row.instance.uuid(), Type::UUID),
-            (&row.rotation.uuid(), Type::UUID),
-            (&row.bytes, Type::BYTEA),
-            (&row.is_decided, Type::BOOL),
-            (&row.is_aborted, Type::BOOL),
-            (&row.finished_at, Type::INT8),
-            (&row.verdict_under, Type::INT8),
-        ],
-    )
-    .await
-    .map_err(database)?;
-    Ok(())
+            &[
+                (&row.instance.uuid(), Type::UUID),
+                (&row.rotation.uuid(), Type::UUID),
+                (&row.bytes, Type::BYTEA),
+                (&row.is_decided, Type::BOOL),
+                (&row.is_aborted, Type::BOOL),
+                (&row.finished_at, Type::INT8),
+                (&row.verdict_under, Type::INT8),
+            ],
+        )
+        .await
+        .map_err(database)?;
+    Ok(written > 0)
 }
 
 async fn remember(tx: &Transaction<'_>, row: &AnswerRow) -> Result<(), RecordsError> {

@@ -20,8 +20,8 @@ impl SqliteRecords {
         self.write(held, move |tx| {
             batch.documents.iter().try_for_each(|document| store_document(tx, document))?;
             for (row, receipt) in &batch.records {
-                store_record(tx, row)?;
-                if let Some(receipt) = receipt {
+                let is_stored = store_record(tx, row)?;
+                if let Some(receipt) = receipt.as_ref().filter(|_| is_stored) {
                     receipts::insert(tx, row, receipt)?;
                 }
             }
@@ -47,11 +47,12 @@ fn store_document(tx: &Transaction<'_>, row: &DocumentRow) -> Result<(), Records
     Ok(())
 }
 
-/// What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
+/// Whether it was written. What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
 /// that was set back to it, goes by what units and keystore say and needs no record.
-fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), RecordsError> {
-    tx.execute(
-        "INSERT INTO coordinator_rotations
+fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<bool, RecordsError> {
+    let written = tx
+        .execute(
+            "INSERT INTO coordinator_rotations
          (instance, rotation, record, is_decided, is_aborted, finished_at, verdict_under)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (instance, rotation) DO UPDATE SET record = excluded.record,
@@ -61,18 +62,18 @@ fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<(), RecordsEr
          WHERE coordinator_rotations.finished_at IS NULL
          OR coordinator_rotations.is_decided = excluded.is_decided
          AND coordinator_rotations.is_aborted = excluded.is_aborted",
-        params![
-            row.instance.bytes(),
-            row.rotation.bytes(),
-            row.bytes,
-            row.is_decided,
-            row.is_aborted,
-            row.finished_at,
-            row.verdict_under
-        ],
-    )
-    .map_err(database)?;
-    Ok(())
+            params![
+                row.instance.bytes(),
+                row.rotation.bytes(),
+                row.bytes,
+                row.is_decided,
+                row.is_aborted,
+                row.finished_at,
+                row.verdict_under
+            ],
+        )
+        .map_err(database)?;
+    Ok(written > 0)
 }
 
 fn remember(tx: &Transaction<'_>, row: &AnswerRow) -> Result<(), RecordsError> {

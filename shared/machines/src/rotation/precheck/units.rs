@@ -63,21 +63,22 @@ pub(crate) fn in_rotation(report: &UnitReport) -> Option<&UnitRotation> {
     found.filter(|found| matches!(found.standing, Standing::Bound | Standing::Promoted))
 }
 
-/// Whether a unit is still to clear a rotation that others have left for a later one, and that the
-/// keystore shows no flip of: a rogue coordinator has ordered that too early, or the unit's state is an old
-/// one.
+/// Whether a unit is still to clear a rotation that others have left for a later one, and that is over in
+/// the keystore: a rogue coordinator has ordered that too early, or the unit's state is an old one.
 pub(crate) fn is_left_behind<'a>(
     found: &UnitRotation,
     mut units: impl Iterator<Item = &'a UnitReport>,
     keystores: impl Iterator<Item = &'a KeystoreReport>,
 ) -> bool {
     let mut rotations = keystores.filter_map(|report| report.row.as_ref()?.rotation.as_ref());
-    let is_flipped = |shown: &KeystoreRotation| {
-        shown.order_digest == found.order.digest && shown.standing == KeystoreStanding::Flipped
+    let is_left_open = |shown: &KeystoreRotation| {
+        let is_over =
+            matches!(shown.standing, KeystoreStanding::Dropped | KeystoreStanding::Aborted);
+        shown.order_digest == found.order.digest && !is_over
     };
     found.standing == Standing::Promoted
         && units.any(|report| report.last_number() > found.order.number)
-        && !rotations.any(is_flipped)
+        && !rotations.any(is_left_open)
 }
 
 /// Between whom the order is that holds the unit, if it is one to recover.
