@@ -226,7 +226,8 @@ pub fn judge(
 
 /// Judges a manifest as every process will, but for its signatures.
 fn checked(manifest: Manifest) -> Result<Manifest, String> {
-    trust::sound(&manifest).map_err(|refusal| refusal.to_string())?;
+    let judged = trust::sound(&manifest).and_then(|()| trust::served(&manifest));
+    judged.map_err(|refusal| refusal.to_string())?;
     Ok(manifest)
 }
 

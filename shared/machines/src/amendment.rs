@@ -182,8 +182,8 @@ pub fn holds(
     // With a holder that has aborted the rotation ends so, and nothing is under the new one.
     if standing == Standing::Aborted && binding.is_promoted {
         return Err(
-            "the holder has aborted the rotation, and a unit that stays has promoted it, or \
-            has not said how it stands",
+            "the holder has aborted the rotation, and a unit that stays has promoted it, or a \
+            keystore has flipped, or one of them has not said how it stands",
         );
     }
     let new_key = binding.to.filter(|_| standing != Standing::Aborted);

@@ -272,8 +272,15 @@ pub fn sound(manifest: &Manifest) -> Result<(), ManifestRefusal> {
     if manifest.of_role(Role::RecoveryUnit).next().is_none() {
         return refuse("it has no recovery unit: nothing could make a master key".to_owned());
     }
-    if !manifest.keystores.is_empty() && manifest.of_role(Role::Reencryptor).next().is_none() {
-        return refuse("it has no reencryptor: nothing could re-encrypt its keystores".to_owned());
-    }
     Ok(())
+}
+
+/// What a new manifest must keep besides; one that is long taken need not.
+pub fn served(manifest: &Manifest) -> Result<(), ManifestRefusal> {
+    let is_served = manifest.of_role(Role::Reencryptor).next().is_some();
+    if manifest.keystores.is_empty() || is_served {
+        return Ok(());
+    }
+    let reason = "it has no reencryptor: nothing could re-encrypt its keystores".to_owned();
+    Err(ManifestRefusal::NotSound { serial: manifest.serial, reason })
 }

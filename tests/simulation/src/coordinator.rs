@@ -193,13 +193,19 @@ impl CoordinatorNode {
 
     /// Saves the record of an earlier rotation that has ended, and that of the running one.
     pub fn save(&mut self, closed: Option<&Record>) {
+        let former = (self.receipt.clone(), self.receipt_hash);
         self.make_receipt();
         if let Some(conductor) = &self.conductor {
             self.trust = conductor.trust().clone();
         }
         let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
         let records = closed.into_iter().chain(rotation.map(|rotation| rotation.record()));
-        self.record_fault = self.records.save(records).err();
+        match self.records.save(records) {
+            Err(rule) => self.record_fault = Some(rule),
+            // Saved with its record or not at all.
+            Ok(false) => (self.receipt, self.receipt_hash) = former,
+            Ok(true) => {}
+        }
     }
 
     /// Makes the receipt of a rotation that has ended well, and judges it as anybody could.

@@ -96,13 +96,14 @@ impl World {
     }
 
     /// What is wrong with the receipt that was just to be made. There is none of a rotation after which
-    /// a unit lost its master key, or its state, or was ordered on by a rogue before its end was seen; nor of
-    /// one that was found again after a manifest that does not merely amend it.
+    /// a unit lost its master key, or its state, or has gone on before its end was seen: by a rogue's order, or
+    /// as the record had been an old one; nor of one that was found again after a manifest that does not merely
+    /// amend it.
     pub(crate) fn receipt_fault(&mut self) -> Option<String> {
         match self.coordinator.receipt_fault.take()? {
             ReceiptFault::Lacking(Lacking::OlderManifest { .. }) => None,
             ReceiptFault::Lacking(Lacking::Unit(_))
-                if self.outcome.replaced > 0 || self.rogue_orders > 0.0 =>
+                if self.outcome.replaced > 0 || self.rogue_orders > 0.0 || self.has_forgotten =>
             {
                 None
             }

@@ -24,15 +24,17 @@ pub(crate) struct RecordTable {
 }
 
 impl RecordTable {
-    /// Saves records in one transaction, or none of them and says which rule refuses it.
+    /// Saves records in one transaction, or none of them and says which rule refuses it. Whether the last
+    /// one was written: what has ended stays as it ended.
     pub(crate) fn save<'a>(
         &mut self,
         records: impl Iterator<Item = &'a Record>,
-    ) -> Result<(), &'static str> {
-        let (mut rows, mut last) = (self.rows.clone(), self.last);
+    ) -> Result<bool, &'static str> {
+        let (mut rows, mut last, mut is_written) = (self.rows.clone(), self.last, true);
         for record in records {
             let Ok((_, order)) = record.order() else { continue };
-            if store(&mut rows, order.rotation, record)? {
+            is_written = store(&mut rows, order.rotation, record)?;
+            if is_written {
                 last = Some(order.rotation);
             }
         }
@@ -44,7 +46,7 @@ impl RecordTable {
             }
         }
         self.last = last;
-        Ok(())
+        Ok(is_written)
     }
 
     /// The record that has no end.

@@ -37,7 +37,7 @@ use self::progress::Told;
 use self::receipts::Before;
 use self::surveys::Survey;
 use crate::handle::Asker;
-use crate::{CoordinatorConfig, publish, request};
+use crate::{CoordinatorConfig, publish, request, views};
 
 struct Instance {
     name: String,
@@ -123,7 +123,10 @@ impl Coordinator {
 
     /// Takes what a conductor wants done: everything is queued until it is saved.
     fn apply(&mut self, id: InstanceId, effects: Effects, outcome: &mut Outcome) {
-        self.unsaved.closed.extend(effects.closed.map(|record| (id, record)));
+        if let Some(record) = effects.closed {
+            self.tell_closed(id, &record, outcome);
+            self.unsaved.closed.push((id, record));
+        }
         if effects.save {
             self.unsaved.records.insert(id);
             self.make_receipt(id);
@@ -218,6 +221,17 @@ impl Coordinator {
         tracing::info!(instance = %instance.name, phase = %event.phase, "{}", told.text);
         outcome.publish.push(publish::event(id, &told));
         self.unsaved.entries.push(Entry::of_event(id, actor, told));
+    }
+
+    /// The end of an earlier rotation, which the coordinator had not heard of.
+    fn tell_closed(&mut self, id: InstanceId, record: &Record, outcome: &mut Outcome) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let rotation = views::recorded(record, instance.conductor.trust());
+        let seq = instance.journal.next_seq(rotation.rotation);
+        let text = machines::rotation::phase_text(rotation.phase, rotation.purpose).to_owned();
+        let told = RotationEvent { seq, at: service::now(), rotation, text };
+        outcome.publish.push(publish::event(id, &told));
+        self.unsaved.entries.push(Entry::of_event(id, record.actor.clone(), told));
     }
 
     fn conduct(&mut self, id: InstanceId, input: Input, outcome: &mut Outcome) {

@@ -46,6 +46,13 @@ impl Coordinator {
             events.push((instance, event));
         }
         let written = self.records.save_all(batch).await?;
+        // One of a record that was not written is none: the next does not follow it.
+        for id in unsaved.receipts.keys() {
+            let last = self.records.last_receipt(*id).await?;
+            if let Some(instance) = self.instances.get_mut(id) {
+                instance.before.set_receipt(last);
+            }
+        }
         if !unsaved.documents.is_empty() {
             self.tell_readiness();
         }

@@ -30,6 +30,11 @@ impl Before {
         Ok(Self { audit, receipt: records.last_receipt(id).await? })
     }
 
+    /// The last receipt that was saved.
+    pub(super) const fn set_receipt(&mut self, receipt: Option<Digest>) {
+        self.receipt = receipt;
+    }
+
     /// An entry has been written to the audit log.
     pub(super) const fn note(&mut self, entry: &AuditView) {
         self.audit = AuditHead { seq: entry.seq, hash: entry.hash };

@@ -1,8 +1,10 @@
 //! A coordinator that stops in the middle: its clients are let go, its successor goes on.
 
+use ledger::Records;
 use protocol::api::RotationView;
 use protocol::audit::Phase;
 
+use crate::cluster::Cluster;
 use crate::founding::{founded, start};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,4 +45,25 @@ async fn a_coordinator_that_has_stopped_says_so() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(cluster.api.get(path).await.status(), status, "{path}");
     }
+}
+
+/// It was taken up again after a newer one had come, and has no end yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_rotation_without_an_end_is_closed_and_the_next_one_starts() {
+    let (mut cluster, _) = founded().await;
+    let second = start(&cluster.api).await.rotation;
+    assert_eq!(cluster.api.events(second, None).await.last().unwrap().rotation.phase, Phase::Done);
+    cluster.stop_coordinator().await;
+    let records = Records::open(&cluster.folder.path().join("coordinator.db")).await.unwrap();
+    let mut first = records.list(Cluster::instance(), 2).await.unwrap().pop().unwrap();
+    let id = first.order().unwrap().1.rotation;
+    assert_ne!(id, second);
+    first.finished_at = None;
+    first.phases.pop();
+    records.save(Cluster::instance(), &first).await.unwrap();
+    cluster.start_coordinator().await;
+    let third = start(&cluster.api).await.rotation;
+    assert_eq!(cluster.api.events(third, None).await.last().unwrap().rotation.phase, Phase::Done);
+    let view: RotationView = cluster.api.read(&format!("/v1/rotations/{id}")).await;
+    assert_eq!((view.phase, view.finished_at.is_some()), (Phase::Done, true));
 }

@@ -168,6 +168,16 @@ fn the_last_recovery_unit_stays() {
 }
 
 #[test]
+fn the_last_reencryptor_stays() {
+    let world = World::found(1);
+    let refused = manifests::retire(world.next(), "reencryptor").unwrap_err();
+    assert!(refused.contains("no reencryptor"), "{refused}");
+    let other = announced("another", Role::Reencryptor);
+    let next = manifests::enroll(world.next(), &other, false).unwrap();
+    manifests::retire(next, "reencryptor").unwrap();
+}
+
+#[test]
 fn administrators_come_and_go_and_thresholds_are_kept_reachable() {
     let world = World::found(2);
     let new = Identity::generate(&mut process_rng());

@@ -3,7 +3,7 @@
 
 use ledger::{Records, RecordsError};
 use machines::receipt::receipt_hash;
-use machines::rotation::record::Record;
+use machines::rotation::record::{Record, Verdict};
 use protocol::audit::Phase;
 use protocol::receipt::{AuditHead, ManifestName, RotationReceipt, TYPE, VERSION};
 use protocol::{Digest, InstanceId, Pattern, ProcessId, Signature};
@@ -13,6 +13,7 @@ use crate::setup::{NOW, TestStore, instance, on_each_store, process, record, rot
 on_each_store!(
     a_receipt_is_saved_with_the_end_of_its_rotation,
     what_is_refused_leaves_no_receipt,
+    what_is_not_written_leaves_no_receipt,
     the_end_of_the_audit_log_is_known,
 );
 
@@ -106,6 +107,19 @@ async fn what_is_refused_leaves_no_receipt(store: TestStore) {
     assert_eq!(records.last_receipt(one).await.unwrap(), None);
     other.save_with_receipt(one, &first, &receipt(&first, None)).await.unwrap();
     assert!(read(&records, 1).await.is_some());
+}
+
+/// What has ended stays as it ended, and gets no receipt of another end.
+async fn what_is_not_written_leaves_no_receipt(store: TestStore) {
+    let records = store.open().await;
+    let one = instance(1);
+    let well = Record { verdict: Verdict::Decided, ..ended(one, 1) };
+    let because = "asked".to_owned();
+    let aborted = Record { verdict: Verdict::Aborted { because }, ..well.clone() };
+    records.save(one, &aborted).await.unwrap();
+    records.save_with_receipt(one, &well, &receipt(&well, None)).await.unwrap();
+    assert_eq!(records.rotation(rotation(1)).await.unwrap(), Some(aborted));
+    assert_eq!((read(&records, 1).await, records.last_receipt(one).await.unwrap()), (None, None));
 }
 
 async fn the_end_of_the_audit_log_is_known(store: TestStore) {

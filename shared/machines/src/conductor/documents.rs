@@ -9,7 +9,7 @@ use rand::CryptoRng;
 
 use super::{Answer, Conductor, Effects, refused};
 use crate::leave;
-use crate::trust::ManifestRefusal;
+use crate::trust::{self, ManifestRefusal};
 
 impl Conductor {
     pub(super) fn take_manifest<R: CryptoRng>(
@@ -24,6 +24,11 @@ impl Conductor {
             members.iter().map(|member| member.id).collect()
         };
         let before = ids(self.trust.newest());
+        if let Ok(manifest) = signed.unverified()
+            && manifest.serial > self.trust.serial()
+        {
+            trust::served(&manifest)?;
+        }
         let is_new = self.trust.take(
             std::slice::from_ref(signed),
             Some((self.id, Role::Coordinator)),

@@ -295,6 +295,7 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         mut record: Record,
+        is_begun_here: bool,
         effects: &mut Effects,
     ) -> Result<(), LeaveRefusal> {
         self.note_highest(&mut record);
@@ -302,6 +303,9 @@ impl Conductor {
         let since = self.since_order(&record);
         let rotation = Rotation::new(record, manifest, self.times.rotation)?;
         let mut rotation = rotation.with_amendments(since);
+        if is_begun_here {
+            rotation = rotation.begun_here();
+        }
         let found = rotation.handle(now, RotationInput::Tick);
         self.rotation = Some(rotation);
         effects.save = true;

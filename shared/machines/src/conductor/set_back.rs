@@ -73,15 +73,18 @@ impl Conductor {
         message
     }
 
-    /// Notes whether a unit knows as much of itself as it has said before, by its answer to what it was sent
-    /// last.
+    /// Notes whether a unit knows as much of itself as it has said before, by its answer.
     pub(super) fn note_awareness(&mut self, report: &UnitReport, is_set_back: bool) {
-        let answered = report.answering.as_ref().map(|answering| answering.message);
-        let is_last = self.sent.get(&report.unit).is_some_and(|(sent, _)| Some(*sent) == answered);
+        let Some(answered) = report.answering.as_ref().map(|answering| answering.message) else {
+            return;
+        };
+        let is_last = self.sent.get(&report.unit).is_some_and(|(sent, _)| *sent == answered);
         let knows = report.set_back_from >= Some(self.heard.highest_counter(report.unit));
-        if is_set_back && !knows && !report.facts.is_imprint {
+        // No other reminder would move who has just answered one.
+        let is_reminded = self.reminded.get(&report.unit) == Some(&answered);
+        if is_set_back && !knows && !is_reminded && !report.facts.is_imprint {
             self.unaware.insert(report.unit);
-        } else if is_last {
+        } else if is_last || knows || is_reminded {
             self.unaware.remove(&report.unit);
         }
     }

@@ -32,8 +32,8 @@ impl Conductor {
     }
 
     /// Goes on after a start, with all that was ever heard. What is rebuilt from reports and to be aborted
-    /// is so only after a round of *inspect* like any other abort, while a unit has not been heard: it may
-    /// have promoted.
+    /// is so only after a round of *inspect* like any other abort, while a unit or a keystore has not been
+    /// heard: it may have promoted, or flipped.
     pub(super) fn recovered<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
@@ -46,7 +46,7 @@ impl Conductor {
         let found = recovery::recover(record, &reports, now);
         effects.closed = found.closed;
         let Some(mut record) = found.go_on else { return };
-        let is_sure = saved.as_ref() == Some(&record.signed_order) || self.has_heard_every_unit();
+        let is_sure = saved.as_ref() == Some(&record.signed_order) || self.has_heard_everybody();
         let unsure = match &record.verdict {
             Verdict::Aborted { because } if !is_sure => Some(because.clone()),
             _ => None,
@@ -68,9 +68,11 @@ impl Conductor {
         }
     }
 
-    fn has_heard_every_unit(&self) -> bool {
-        let mut units = self.trust.newest().into_iter().flat_map(|newest| newest.crypto_units());
-        units.all(|unit| self.heard.units.contains_key(&unit.id))
+    fn has_heard_everybody(&self) -> bool {
+        let Some(newest) = self.trust.newest() else { return true };
+        let rows = || self.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
+        newest.crypto_units().all(|unit| self.heard.units.contains_key(&unit.id))
+            && newest.keystores.iter().all(|id| rows().any(|row| row.keystore == *id))
     }
 
     /// Takes up a rotation that units or a keystore are in and that nobody drives: a coordinator
@@ -124,7 +126,7 @@ impl Conductor {
     ) {
         let base = record.order().map(|(_, order)| order.number.manifest_serial).ok();
         record.epoch = self.next_epoch(base, Some(record.epoch));
-        if let Err(error) = self.start_rotation(now, rng, record, effects) {
+        if let Err(error) = self.start_rotation(now, rng, record, false, effects) {
             let text = format!("the saved rotation cannot be gone on with: {error}");
             effects.events.push(Event { phase: Phase::Survey, text });
         }

@@ -5,6 +5,7 @@
 //! the runbook has a section for each of them.
 
 mod left_behind;
+mod mixed_end;
 mod quiet;
 mod rotating;
 mod units;
@@ -228,7 +229,7 @@ impl Situation {
         match self {
             Self::NobodyAnnounced => quiet::nobody_announced(known),
             Self::NotInitialised => quiet::not_initialised(known),
-            Self::MixedEnd => left_behind::mixed_end(known),
+            Self::MixedEnd => mixed_end::mixed_end(known),
             Self::RolledBack => units::rolled_back(known),
             Self::Aborting => rotating::aborting(known),
             Self::Holding => rotating::holding(known),

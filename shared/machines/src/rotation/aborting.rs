@@ -44,23 +44,28 @@ impl Rotation {
         let is_heard = |unit| self.units.get(&unit).is_some_and(|it| it.report.epoch == epoch);
         let all_heard = self.view().unit_ids().all(is_heard)
             && self.unheard_keystores(pending.since).is_empty();
-        if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
+        // Whether all had promoted once, a keystore may know alone: it is waited for.
+        let is_over = now.since(pending.since) >= self.limits.abort_grace_ms;
+        if !all_heard && (!is_over || self.is_flip_unknown()) {
             return;
         }
         let because = pending.because.clone();
         if let Some(refused) = self.only_forward() {
             effects.abort_refused = Some(refused.to_owned());
+            let text = format!("it is not aborted: {refused}");
+            effects.events.push(Event { phase: self.record.phase(), text });
             self.pending_abort = None;
             // Whoever is silent is waited for once more, before it is asked about again.
             self.unanswered.clear();
             // Who has aborted and who has promoted keep each other from an end: that is for the
             // administrators. Else it is decided, whatever became of the record in which that was saved.
-            if self.view().is_flipped() || !self.sides().is_mixed() {
+            if self.view().has_flipped() || !self.sides().is_mixed() {
                 self.decide(effects);
             }
             return;
         }
         effects.events.push(Event { phase: Phase::Aborting, text: because.clone() });
+        self.pending_abort = None;
         self.reach(Verdict::Aborted { because }, effects);
         self.asked.clear();
     }
@@ -76,8 +81,8 @@ impl Rotation {
                 Some("a unit has promoted: the rotation only goes forward")
             }
             None => view
-                .is_flipped()
-                .then_some("the keystore has flipped: the rotation only goes forward"),
+                .has_flipped()
+                .then_some("a keystore has flipped: the rotation only goes forward"),
         }
     }
 
@@ -91,7 +96,12 @@ impl Rotation {
         self.view().reencryptors().into_iter().filter(is_unheard).collect()
     }
 
-    /// While an abort is judged, everybody is asked how they stand, and nothing else.
+    /// Whether a keystore has not been heard that may have flipped, as another process has driven this.
+    pub(super) fn is_flip_unknown(&self) -> bool {
+        !self.is_begun_here && !self.unheard_keystores(UnixMillis(0)).is_empty()
+    }
+
+    /// While an abort is judged, only what asks everybody how they stand is gone on with.
     pub(super) fn judging(&self, pending: &PendingAbort, found: Desired) -> Desired {
         let mut wanted = match found.phase {
             Phase::Inspect => found.wanted,
@@ -105,7 +115,10 @@ impl Rotation {
         Desired::new(self.record.phase(), wanted)
     }
 
+    /// Whether an abort may be asked for; a mixed end is for the administrators.
     pub(super) fn may_abort(&self) -> bool {
-        self.record.verdict == Verdict::Open && self.pending_abort.is_none()
+        self.record.verdict == Verdict::Open
+            && self.pending_abort.is_none()
+            && !self.sides().is_mixed()
     }
 }

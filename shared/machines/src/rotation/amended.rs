@@ -52,8 +52,8 @@ impl Rotation {
         let to = self.record.to.or_else(|| self.view().to_pattern());
         let heard = |unit| self.units.get(&unit).map(|held| &held.report);
         let mut binding = Binding::of_units(self.reference, to, who, new, heard);
-        // Whoever has aborted does not hold what the keystore is under.
-        binding.is_promoted |= self.view().is_flipped();
+        // Whoever has aborted does not hold what a keystore is under, or may be.
+        binding.is_promoted |= self.view().has_flipped() || self.is_flip_unknown();
         binding
     }
 
@@ -95,8 +95,8 @@ impl Rotation {
         let Some(verdict) = self.sides().verdict() else { return };
         let is_unchanged = match (&verdict, &self.record.verdict) {
             (Verdict::Aborted { .. }, Verdict::Aborted { .. }) => true,
-            // All had promoted: whoever says less was set back.
-            (Verdict::Aborted { .. }, _) => self.view().is_flipped(),
+            // All had promoted, or may have: whoever says less was set back.
+            (Verdict::Aborted { .. }, _) => self.view().has_flipped() || self.is_flip_unknown(),
             (ours, saved) => ours == saved,
         };
         if is_unchanged {

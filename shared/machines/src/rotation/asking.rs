@@ -59,8 +59,7 @@ impl Rotation {
     }
 
     pub(super) fn judge_silence(&mut self, now: UnixMillis, effects: &mut Effects) {
-        // A mixed end is for the administrators, whoever is silent.
-        if !self.may_abort() || self.sides().is_mixed() {
+        if !self.may_abort() {
             return;
         }
         let silent = self.asked.iter().find(|(who, _)| self.is_silent(**who));

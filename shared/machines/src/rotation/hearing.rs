@@ -9,7 +9,6 @@ use protocol::{Epoch, ProcessId, UnixMillis};
 
 use super::asking::Asked;
 use super::desired::Held;
-use super::record::Verdict;
 use super::{Effects, Rotation};
 
 /// How often a sealed copy that does not open is made anew before the rotation is ended.
@@ -88,15 +87,8 @@ impl Rotation {
     fn note_ended(&mut self, now: UnixMillis, unit: ProcessId, effects: &mut Effects) {
         let found = self.units.get(&unit).and_then(|held| held.report.in_order(&self.reference));
         let has_ended = found.is_some_and(|found| found.standing == Standing::Aborted);
-        let goes_on = match self.recovery() {
-            Some(recovery) => self.view().has_recovered(recovery),
-            None => self.view().sides().is_mixed(),
-        };
-        if has_ended
-            && !goes_on
-            && self.record.verdict == Verdict::Open
-            && self.pending_abort.is_none()
-        {
+        let has_recovered = self.recovery().is_some_and(|it| self.view().has_recovered(it));
+        if has_ended && !has_recovered && self.may_abort() {
             let because = format!("{} has ended the rotation", self.name_of(unit));
             self.ask_abort(now, because, effects);
         }
@@ -132,11 +124,11 @@ impl Rotation {
         refusal: Option<Refusal>,
         effects: &mut Effects,
     ) {
-        let Some(asked) = self.asked.get_mut(&who) else { return };
         // It stands until the command is done: an answer to a survey says nothing of it.
         let Some(refusal) = refusal else { return };
+        let may_abort = self.may_abort();
+        let Some(asked) = self.asked.get_mut(&who) else { return };
         asked.refusal = Some(refusal.clone());
-        let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
         match refusal.code.as_str() {
             "stale-epoch" | "epoch-ahead" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
             "transfer-refused" if self.reseals < MAX_RESEALS => {
@@ -145,7 +137,7 @@ impl Rotation {
             }
             // It must be reminded first: what it refuses until then says nothing.
             _ if self.is_unaware(who) => {}
-            _ if is_open => {
+            _ if may_abort => {
                 let name = self.name_of(who);
                 let because =
                     format!("{name} refused {}: {}", asked_name(&self.asked, who), refusal.text);

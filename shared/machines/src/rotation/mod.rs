@@ -135,6 +135,8 @@ pub struct Rotation {
     pending_abort: Option<PendingAbort>,
     reseals: u32,
     amendments: Vec<SignedManifest>,
+    /// Whether this process has begun it: no keystore can have flipped in it before it was asked to.
+    is_begun_here: bool,
     /// Units whose state was set back, with the highest state counter from before, and the unit's
     /// clock when it showed.
     set_back: BTreeMap<ProcessId, (u64, UnixMillis)>,
@@ -164,6 +166,7 @@ impl Rotation {
             pending_abort: None,
             reseals: 0,
             amendments: Vec::new(),
+            is_begun_here: false,
             set_back: BTreeMap::new(),
             holds_until: None,
             is_hold_told: false,
@@ -174,6 +177,12 @@ impl Rotation {
     /// With the manifests since the order's, for certificates.
     pub fn with_amendments(mut self, amendments: Vec<SignedManifest>) -> Self {
         self.amendments = amendments;
+        self
+    }
+
+    /// One that has just been ordered, and that nobody else has driven before.
+    pub const fn begun_here(mut self) -> Self {
+        self.is_begun_here = true;
         self
     }
 

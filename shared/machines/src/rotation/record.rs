@@ -13,7 +13,8 @@ use crate::leave::{self, LeaveRefusal};
 pub enum Verdict {
     /// Neither: it may still go either way.
     Open,
-    /// All units committed, the new generation complete: it only goes forward.
+    /// All units committed, the new generation complete; or a unit has promoted, or a keystore flipped, which
+    /// shows as much: it only goes forward.
     Decided,
     /// It ends before the decision.
     Aborted {

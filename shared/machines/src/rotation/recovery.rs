@@ -84,7 +84,13 @@ impl<'a> Reports<'a> {
         self.highest() <= order.number
             || self.is_left(order)
             || self.is_mixed(order)
-            || self.open_order().is_some_and(|(open, _)| open == *order)
+            || (!self.is_past(order) && self.open_order().is_some_and(|(open, _)| open == *order))
+    }
+
+    /// Whether a keystore has come to a later order.
+    fn is_past(&self, order: &OrderRef) -> bool {
+        let mut rotations = self.rows().filter_map(|row| row.rotation.as_ref());
+        rotations.any(|found| found.number > order.number)
     }
 
     /// Whether units have promoted an order that the keystore was let go of in: a mixed end, which stands
@@ -160,9 +166,11 @@ impl<'a> Reports<'a> {
     }
 
     fn is_forward(&self, order: OrderRef) -> bool {
-        // A keystore that has flipped was shown that all had promoted; whoever says less was set back.
+        // A keystore that has flipped was shown that all had promoted; whoever says less was set back. What
+        // it has gone on from is over, whoever was put back into it.
         let has_flipped = self.highest() <= order.number && self.has_flipped(&order);
-        has_flipped || (self.has_promoted(order) && !self.has_aborted(order))
+        let is_promoted = self.has_promoted(order) && !self.has_aborted(order);
+        has_flipped || (is_promoted && !self.is_past(&order))
     }
 
     /// The record is of the newest rotation, but may be older than what has come of it. A verdict

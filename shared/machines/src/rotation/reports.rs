@@ -39,8 +39,18 @@ impl View<'_> {
 
     /// Whether every keystore has flipped in this order.
     pub(super) fn is_flipped(&self) -> bool {
-        let has_keystore = !self.manifest.keystores.is_empty();
-        has_keystore && self.keystores_short_of(KeystoreStanding::Switched).is_empty()
+        !self.reencryptors().is_empty()
+            && self.keystores_short_of(KeystoreStanding::Switched).is_empty()
+    }
+
+    /// Whether some keystore has flipped in this order: all units had promoted, and something is under the
+    /// new master key.
+    pub(super) fn has_flipped(&self) -> bool {
+        let has_flipped = |id: &ProcessId| {
+            let found = self.keystore_rotation(*id);
+            found.is_some_and(|found| found.standing.has_reached(KeystoreStanding::Switched))
+        };
+        self.reencryptors().iter().any(has_flipped)
     }
 
     /// Whether every keystore has been heard, and not all have flipped in this order.

@@ -11,6 +11,7 @@ use protocol::api::{Explanation, RotationView};
 use protocol::audit::Phase;
 use protocol::codes;
 use protocol::keystore::GenerationState;
+use protocol::keystore::KeystoreStanding;
 use protocol::manifest::{Manifest, Member};
 use protocol::order::{Order, Purpose, StandingOrder};
 use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, Standing, UnitReport};
@@ -97,7 +98,7 @@ impl Scene {
         }
         let mut complete = scene.world.flipped(&scene.run);
         let row = complete.row.as_mut().unwrap();
-        row.rotation.as_mut().unwrap().standing = protocol::keystore::KeystoreStanding::Complete;
+        row.rotation.as_mut().unwrap().standing = KeystoreStanding::Complete;
         let bytes = scene.world.keystore_envelope(&reencryptor(), &complete);
         let rotation = scene.running.as_mut().unwrap();
         rotation.handle(NOW, Input::Keystore(Box::new(complete), bytes));
@@ -121,7 +122,7 @@ impl Scene {
 
     fn drive(&mut self, record: Record) {
         let manifest = self.manifest.clone().unwrap();
-        let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
+        let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap().begun_here();
         let asked = rotation.handle(NOW, Input::Tick).send;
         assert!(asked.iter().all(|wanted| wanted.name() == "inspect"));
         self.running = Some(rotation);
@@ -144,6 +145,15 @@ impl Scene {
         rotation.order = run.reference;
         rotation.standing = standing;
         self.units[unit].rotation = Some(rotation);
+    }
+
+    /// How the keystore stands in this order.
+    fn stand_keystore(&mut self, standing: KeystoreStanding) {
+        let reference = self.run.reference;
+        let row = self.keystore.as_mut().unwrap().row.as_mut().unwrap();
+        let shown = row.rotation.as_mut().unwrap();
+        (shown.rotation, shown.number) = (reference.rotation, reference.number);
+        shown.standing = standing;
     }
 
     fn silence(&mut self, unit: usize) {
@@ -289,6 +299,7 @@ const CASES: [Case; 19] = [
             let mut scene = Scene::rotated();
             scene.stand(OP_1, Standing::Aborted);
             scene.stand(REC_1, Standing::Promoted);
+            scene.stand_keystore(KeystoreStanding::Aborted);
             // Standings are for good: who is away now counts too.
             scene.before.push(scene.units[OP_1].clone());
             scene.silence(OP_1);
@@ -613,9 +624,47 @@ fn either_side_of_a_mixed_end_can_go_if_the_other_can_do_without() {
     ] {
         scene.stand(unit, standing);
     }
+    scene.stand_keystore(KeystoreStanding::Aborted);
     let found = scene.explain();
     let next = "keyhelm cryptounit-retire op-2 rec-2";
     assert_eq!((found.code.as_str(), found.next_command.as_deref()), ("mixed-end", Some(next)));
+}
+
+/// All had promoted, and some volumes are old ones: whoever holds the key of the key storage stays.
+#[test]
+fn nobody_who_holds_the_key_that_the_keystore_has_flipped_to_can_go() {
+    for (aborted, next) in [
+        (vec![OP_1], "keyhelm cryptounit-retire op-1"),
+        (vec![OP_1, REC_1], "keyhelm cryptounit-retire op-1 rec-1"),
+        (vec![REC_1, REC_2], "restore the data folder of recovery-unit rec-1"),
+    ] {
+        let mut scene = Scene::rotated();
+        for unit in ALL {
+            let is_aborted = aborted.contains(&unit);
+            scene.stand(unit, if is_aborted { Standing::Aborted } else { Standing::Promoted });
+        }
+        scene.stand_keystore(KeystoreStanding::Flipped);
+        let found = scene.explain();
+        assert_eq!((&*found.code, found.next_command.as_deref()), ("mixed-end", Some(next)));
+    }
+}
+
+/// It may have flipped: only then is it known who may go.
+#[test]
+fn while_a_keystore_is_silent_only_who_has_aborted_can_go() {
+    for (aborted, next) in [
+        (vec![OP_1, REC_1], "keyhelm cryptounit-retire op-1 rec-1"),
+        (vec![REC_1, REC_2], "start keystore-reencryptor reencryptor"),
+    ] {
+        let mut scene = Scene::rotated();
+        for unit in ALL {
+            let is_aborted = aborted.contains(&unit);
+            scene.stand(unit, if is_aborted { Standing::Aborted } else { Standing::Promoted });
+        }
+        scene.keystore = None;
+        let found = scene.explain();
+        assert_eq!((&*found.code, found.next_command.as_deref()), ("mixed-end", Some(next)));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! conductor with everybody, over units that rogues have ordered on, or whose volumes were put back.
 
 use machines::conductor::Answer::Looked;
-use machines::conductor::{Ask, StartAsk};
+use machines::conductor::{Ask, Input as ConductorInput, StartAsk};
 use machines::rotation::desired::Wanted;
 use machines::rotation::record::{Record, Verdict};
 use machines::rotation::recovery::{Reports, recover};
@@ -87,6 +87,32 @@ fn a_generator_that_has_saved_as_often_again_since_it_was_set_back_draws_no_seco
     let state = stage.world.units[REC_1].state();
     assert!(state.new.is_none(), "it has drawn another one");
     assert!(!stage.conductor.is_rotating(), "{:?}", stage.conductor.rotation());
+}
+
+/// Else what it saves could count past what it had said, and nobody would notice it any more.
+#[test]
+fn one_that_does_not_know_that_it_was_set_back_is_sent_nothing_but_the_reminder() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(REC_2);
+    let run = world.inspected(Purpose::Rotate, 2);
+    let mut stage = Stage::of(world);
+    assert!(matches!(stage.ask(Ask::Look), Looked(_)));
+    stage.silent = Some(REC_2);
+    started(&mut stage, Some(recorded(&run, Verdict::Open)));
+    stage.pass(3_000);
+    stage.world.put_back(REC_2, &before);
+    (stage.silent, stage.silent_after_surveys) = (None, Some(REC_2));
+    assert!(matches!(stage.ask(Ask::Look), Looked(_)), "noticed, and the reminder is lost");
+    for _ in 0..20 {
+        stage.now = stage.now.plus_ms(499);
+        let effects = stage.conductor.handle(stage.now, &mut stage.world.rng, ConductorInput::Tick);
+        let sent: Vec<_> = effects.send.iter().filter(|it| it.to == unit_id(REC_2)).collect();
+        assert!(sent.iter().all(|it| it.name == "remind"), "{}", sent[0].name);
+    }
+    stage.silent_after_surveys = None;
+    stage.pass(10_000);
+    let taken = stage.world.units[REC_2].state().rotation.as_ref().map(|it| it.reference);
+    assert_eq!(taken, Some(run.reference), "it knows, and is brought up again");
 }
 
 /// It may have drawn one that it has forgotten.

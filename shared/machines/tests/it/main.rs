@@ -2,6 +2,7 @@
 //! every rule is tried by breaking it alone.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod aborts;
 mod amendments;
 mod certificates;
 mod ends;

@@ -7,7 +7,7 @@ use protocol::Epoch;
 use protocol::audit::Phase;
 use protocol::order::Purpose;
 
-use crate::world::{ALL, NOW, OP_1, Run, World};
+use crate::world::{ALL, NOW, OP_1, OP_2, Run, World};
 
 fn recovered(world: &World, record: Option<Record>) -> Recovered {
     let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
@@ -88,6 +88,67 @@ fn an_older_record_is_closed_as_it_must_have_ended_and_the_newer_rotation_gone_o
     let closed = found.closed.unwrap();
     assert!(matches!(closed.verdict, Verdict::Aborted { .. }), "{:?}", closed.verdict);
     assert_eq!(closed.phases.last().unwrap().0, Phase::Aborted);
+}
+
+/// Its pattern was never saved.
+#[test]
+fn an_older_record_that_a_unit_has_promoted_is_closed_as_done() {
+    let mut world = World::initialised();
+    let first = world.promoted(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_1);
+    world.all_clear(first.clone());
+    world.whole_rotation(Purpose::Rotate, 3);
+    world.whole_rotation(Purpose::Rotate, 4);
+    world.put_back(OP_1, &before);
+    let record = Record { to: None, ..record_of(&first, Verdict::Open) };
+    assert_eq!(recovered(&world, Some(record)).closed.unwrap().verdict, Verdict::Decided);
+}
+
+/// An old record, and one unit from the same backup: where the keystore has come further, there is nothing
+/// left to be decided, and the unit is let go of.
+#[test]
+fn an_old_record_is_not_gone_on_with_for_a_unit_of_the_same_backup_once_the_keystore_is_past_it() {
+    let mut world = World::initialised();
+    let first = world.committed(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_1);
+    for unit in ALL {
+        assert_eq!(world.promote(unit, &first).code(), "taken");
+    }
+    world.all_clear(first.clone());
+    let second = world.whole_rotation(Purpose::Rotate, 3);
+    world.put_back(OP_1, &before);
+    let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let keystore = world.flipped(&second);
+    let reports = Reports { units: units.iter().collect(), keystores: vec![&keystore] };
+    let found = recover(Some(record_of(&first, Verdict::Decided)), &reports, NOW);
+    assert_eq!(found.closed.as_ref().unwrap().verdict, Verdict::Decided);
+    assert_eq!(found.closed.as_ref().unwrap().finished_at, Some(NOW));
+    assert_eq!(verdict(&found), Some("aborted"));
+    assert_eq!(found.go_on.unwrap().signed_order, first.signed);
+}
+
+/// Else it would be closed and begun again for ever: what is decided below the highest number is closed.
+#[test]
+fn what_the_keystore_is_past_is_let_go_of_whatever_one_of_the_same_backup_had_promoted() {
+    let mut world = World::initialised();
+    let first = world.committed(Purpose::Rotate, 2);
+    let bound = world.state_bytes(OP_1);
+    for unit in ALL {
+        assert_eq!(world.promote(unit, &first).code(), "taken");
+    }
+    let promoted = world.state_bytes(OP_2);
+    world.all_clear(first.clone());
+    let second = world.whole_rotation(Purpose::Rotate, 3);
+    world.put_back(OP_1, &bound);
+    world.put_back(OP_2, &promoted);
+    let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let keystore = world.flipped(&second);
+    let reports = Reports { units: units.iter().collect(), keystores: vec![&keystore] };
+    for record in [None, Some(record_of(&first, Verdict::Decided))] {
+        let found = recover(record, &reports, NOW);
+        assert_eq!(verdict(&found), Some("aborted"));
+        assert_eq!(found.go_on.unwrap().signed_order, first.signed);
+    }
 }
 
 /// A unit that stands in an earlier rotation was set back: where it had promoted, that rotation cannot

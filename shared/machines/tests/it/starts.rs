@@ -36,6 +36,8 @@ pub struct Stage {
     /// By how much the first operational unit's clock is ahead.
     ahead_ms: u64,
     saves: usize,
+    /// Records of earlier rotations that have ended.
+    pub closed: Vec<Record>,
     /// Of the reencryptor's manifest.
     serial: u64,
     pub answers: Vec<Answer>,
@@ -68,6 +70,7 @@ impl Stage {
             now: NOW,
             ahead_ms: 0,
             saves: 0,
+            closed: Vec::new(),
             serial: 1,
             answers: Vec::new(),
             silent: None,
@@ -109,6 +112,7 @@ impl Stage {
         while let Some(effects) = waiting.pop() {
             self.saves += usize::from(effects.save) + usize::from(effects.save_documents);
             self.answers.extend(effects.answers.into_iter().map(|(_, answer)| answer));
+            self.closed.extend(effects.closed);
             for message in effects.send {
                 for bytes in self.answered(message.to, &message.bytes) {
                     let input = Input::Message(bytes);
@@ -691,4 +695,46 @@ fn an_amendment_without_a_holders_report_is_refused_before_anybody_takes_it() {
     stage.world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
     let signed = stage.world.manifests[1].clone();
     assert!(matches!(stage.ask(Ask::Manifest(signed, None)), Answer::Taken));
+}
+
+/// It was taken up again after newer ones had come.
+#[test]
+fn a_record_without_an_end_is_found_beside_a_newer_one_that_has_one() {
+    for is_first in [true, false] {
+        let mut world = World::initialised();
+        let first = world.whole_rotation(Purpose::Rotate, 2);
+        let second = world.whole_rotation(Purpose::Rotate, 3);
+        let record = |run: &Run| Record {
+            verdict: Verdict::Decided,
+            to: Some(run.to),
+            ..Record::new(run.signed.clone(), Epoch::default(), "test".to_owned(), NOW)
+        };
+        let newer = Record { finished_at: Some(NOW), ..record(&second) };
+        let mut saved = vec![newer, record(&first)];
+        if is_first {
+            saved.reverse();
+        }
+        let mut stage = Stage::of(world);
+        let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, saved);
+        stage.settle(effects);
+        let closed: Vec<_> = stage.closed.iter().map(|it| it.signed_order.clone()).collect();
+        assert_eq!(closed, [first.signed], "{is_first}");
+        assert!(stage.closed[0].finished_at.is_some() && !stage.conductor.is_rotating());
+    }
+}
+
+/// The lease was taken anew, and everybody is asked again.
+#[test]
+fn whoever_waits_for_a_survey_is_answered_though_another_one_comes_between() {
+    let mut stage = Stage::well();
+    let order = stage.order(|_| {});
+    let start = StartAsk { dry_run: true, ..start_ask(order, false) };
+    for ask in [Ask::Look, Ask::Start(Box::new(start))] {
+        let asked = stage.conductor.handle(stage.now, &mut stage.world.rng, Input::Ask(7, ask));
+        assert!(!asked.send.is_empty() && asked.answers.is_empty());
+        let effects = stage.conductor.survey_anew(stage.now, &mut stage.world.rng);
+        stage.settle(effects);
+        let answer = stage.answers.pop().expect("it was forgotten");
+        assert!(matches!(answer, Answer::Looked(_) | Answer::Planned(..)), "{answer:?}");
+    }
 }

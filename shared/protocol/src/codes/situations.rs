@@ -23,8 +23,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     act(
         "mixed-end",
-        "Some crypto units have aborted a rotation that others have promoted or that is decided: it cannot flip.",
-        "No key is lost: both sides hold the master key that the key storage is under, and it is never switched.",
+        "Some crypto units have aborted a rotation that others have promoted or that is decided.",
+        "No key is lost: whoever is to stay holds the master key that the key storage is under.",
         "keyhelm cryptounit-retire NAME",
     ),
     act(

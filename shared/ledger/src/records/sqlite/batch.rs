@@ -47,8 +47,8 @@ fn store_document(tx: &Transaction<'_>, row: &DocumentRow) -> Result<(), Records
     Ok(())
 }
 
-/// Whether it was written. What has ended stays as it ended: a coordinator that takes such a rotation up again, to let go of a unit
-/// that was set back to it, goes by what units and keystore say and needs no record.
+/// Whether it was written: what has ended stays as it ended. A coordinator that takes such a rotation up
+/// again, to let go of a unit that was set back to it, goes by what units and keystore say and needs no record.
 fn store_record(tx: &Transaction<'_>, row: &RotationRow) -> Result<bool, RecordsError> {
     let written = tx
         .execute(

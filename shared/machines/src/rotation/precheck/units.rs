@@ -70,15 +70,17 @@ pub(crate) fn is_left_behind<'a>(
     mut units: impl Iterator<Item = &'a UnitReport>,
     keystores: impl Iterator<Item = &'a KeystoreReport>,
 ) -> bool {
-    let mut rotations = keystores.filter_map(|report| report.row.as_ref()?.rotation.as_ref());
+    let rotations: Vec<_> =
+        keystores.filter_map(|report| report.row.as_ref()?.rotation.as_ref()).collect();
     let is_left_open = |shown: &KeystoreRotation| {
         let is_over =
             matches!(shown.standing, KeystoreStanding::Dropped | KeystoreStanding::Aborted);
         shown.order_digest == found.order.digest && !is_over
     };
-    found.standing == Standing::Promoted
-        && units.any(|report| report.last_number() > found.order.number)
-        && !rotations.any(is_left_open)
+    let number = found.order.number;
+    let is_past = units.any(|report| report.last_number() > number)
+        || rotations.iter().any(|shown| shown.number > number);
+    found.standing == Standing::Promoted && is_past && !rotations.into_iter().any(is_left_open)
 }
 
 /// Between whom the order is that holds the unit, if it is one to recover.
