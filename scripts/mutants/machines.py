@@ -603,8 +603,7 @@ MUTANTS = [
     Mutant(
         "an abort that is refused is not asked for at once again",
         MACHINES + "rotation/aborting.rs",
-        "            // Whoever is silent is waited for once more, before it is asked about again.\n"
-        "            self.unanswered.clear();\n",
+        "        self.unanswered.clear();\n",
         "",
         needs=(TESTS,),
     ),
@@ -730,15 +729,15 @@ MUTANTS = [
     Mutant(
         "an abort that comes too late decides",
         MACHINES + "rotation/aborting.rs",
-        "            if self.view().has_flipped() || !self.sides().is_mixed() {\n",
-        "            if self.view().has_flipped() && !self.sides().is_mixed() && self.units.is_empty() {\n",
+        "            if !self.sides().is_mixed() {\n",
+        "            if !self.sides().is_mixed() && self.units.is_empty() {\n",
         needs=(TESTS,),
     ),
     Mutant(
         "an abort does not decide a mixed end",
         MACHINES + "rotation/aborting.rs",
-        "            if self.view().has_flipped() || !self.sides().is_mixed() {\n",
-        "            if self.view().has_flipped() || !self.sides().promoted.is_empty() {\n",
+        "            if !self.sides().is_mixed() {\n",
+        "            if !self.sides().promoted.is_empty() {\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -751,7 +750,7 @@ MUTANTS = [
     Mutant(
         "nobody asks for an abort of a mixed end",
         MACHINES + "rotation/aborting.rs",
-        "            && !self.sides().is_mixed()\n",
+        "            && (self.recovery().is_some() || !self.sides().is_mixed())\n",
         "",
         needs=(TESTS,),
     ),
@@ -805,10 +804,24 @@ MUTANTS = [
         needs=(TESTS,),
     ),
     Mutant(
-        "an abort of what another process has driven waits for keystores that were never heard",
+        "nothing is aborted before every keystore has said how it stands",
         MACHINES + "rotation/aborting.rs",
-        "        if !all_heard && (!is_over || self.is_flip_unknown()) {\n",
-        "        if !all_heard && !is_over {\n",
+        "            _ => !self.unknown_keystores().is_empty(),\n",
+        "            _ => false,\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what a keystore has flipped is decided whoever has aborted it",
+        MACHINES + "rotation/mod.rs",
+        "        self.judge_flip(effects);\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what a decided keystore said before its flip says nothing any more",
+        MACHINES + "rotation/aborting.rs",
+        "                found != Some(KeystoreStanding::Aborted) && !view.has_spent(id)\n",
+        "                found.is_none()\n",
         needs=(TESTS,),
     ),
 ]

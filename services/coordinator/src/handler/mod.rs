@@ -227,6 +227,7 @@ impl Coordinator {
     fn tell_closed(&mut self, id: InstanceId, record: &Record, outcome: &mut Outcome) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let rotation = views::recorded(record, instance.conductor.trust());
+        outcome.after_save.extend(instance.told.news(&instance.name, rotation.rotation, record));
         let seq = instance.journal.next_seq(rotation.rotation);
         let text = machines::rotation::phase_text(rotation.phase, rotation.purpose).to_owned();
         let told = RotationEvent { seq, at: service::now(), rotation, text };

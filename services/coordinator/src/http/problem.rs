@@ -182,6 +182,10 @@ impl Fault {
                 Self::new(StatusCode::CONFLICT, code, text)
                     .next(format!("keyhelm rotations {subject}"))
             }
+            "keystore-silent" => {
+                let text = format!("Rotation {subject} cannot be aborted yet. {text}");
+                Self::new(StatusCode::CONFLICT, code, text).next("keyhelm explain")
+            }
             "not-holding" => conflict().next(format!("keyhelm rotations {subject}")),
             "decided" => {
                 let text = format!("Rotation {subject} cannot be aborted. {text}");

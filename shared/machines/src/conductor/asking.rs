@@ -5,8 +5,8 @@ use rand::CryptoRng;
 
 use super::survey::Survey;
 use super::{Answer, Ask, AskId, Conductor, Effects, refused, unmet};
-use crate::rotation::Input as RotationInput;
 use crate::rotation::precheck::Findings;
+use crate::rotation::{Input as RotationInput, Refused};
 
 impl Conductor {
     pub(super) fn next_asks<R: CryptoRng>(
@@ -111,7 +111,8 @@ impl Conductor {
         let name = rotation.reference().rotation;
         let found = rotation.handle(now, RotationInput::Abort { because });
         let answer = match &found.abort_refused {
-            Some(text) => refused("decided", text.clone()),
+            Some(Refused::Decided(text)) => refused("decided", text.clone()),
+            Some(Refused::KeystoreSilent(text)) => refused("keystore-silent", text.clone()),
             None => Answer::Aborting(name),
         };
         self.merge(now, rng, found, effects);

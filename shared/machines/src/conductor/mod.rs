@@ -295,17 +295,15 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         mut record: Record,
-        is_begun_here: bool,
+        asked_at: UnixMillis,
         effects: &mut Effects,
     ) -> Result<(), LeaveRefusal> {
         self.note_highest(&mut record);
         let Some(manifest) = self.trust.newest().cloned() else { return Ok(()) };
         let since = self.since_order(&record);
         let rotation = Rotation::new(record, manifest, self.times.rotation)?;
-        let mut rotation = rotation.with_amendments(since);
-        if is_begun_here {
-            rotation = rotation.begun_here();
-        }
+        let surveyed = self.surveyed_keystores(asked_at);
+        let mut rotation = rotation.with_amendments(since).with_surveyed(surveyed);
         let found = rotation.handle(now, RotationInput::Tick);
         self.rotation = Some(rotation);
         effects.save = true;

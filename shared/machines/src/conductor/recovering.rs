@@ -85,7 +85,7 @@ impl Conductor {
         };
         let text = "taken up: units were bound to an order to recover that nobody drove";
         effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
-        self.go_on(now, rng, record, effects);
+        self.go_on(now, rng, record, asked_at, effects);
         let mut findings = Findings::default();
         let text = "an order to recover that nobody drove was found, and is ended first".to_owned();
         findings.unmet("recovery-running", "instance", text, TAKE_UP_RECOVERY.to_owned());

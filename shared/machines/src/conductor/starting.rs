@@ -141,7 +141,7 @@ impl Conductor {
         let mut record = Record::new(order, epoch, start.actor, now);
         record.verify_all = start.verify_all;
         record.traceparent = start.traceparent;
-        let started = self.start_rotation(now, rng, record, true, effects);
+        let started = self.start_rotation(now, rng, record, asked_at, effects);
         let answer = match (started, &self.rotation) {
             (Ok(()), Some(rotation)) => Answer::Started {
                 rotation: Box::new(rotation.to_view()),

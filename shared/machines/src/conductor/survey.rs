@@ -194,7 +194,7 @@ impl Conductor {
                 let shown = Shown { id, start, order, findings, asked_at };
                 self.judge_shown(now, rng, shown, effects);
             }
-            Goal::Recover(record) => self.recovered(now, rng, record, effects),
+            Goal::Recover(record) => self.recovered(now, rng, record, asked_at, effects),
             Goal::Admit(id, signed, standing) => {
                 let answer = match self.may_be_bound(&signed) {
                     None => self.admit_manifest(now, rng, &signed, standing, effects),
@@ -203,7 +203,7 @@ impl Conductor {
                 effects.answers.push((id, answer));
                 // Whoever is in a rotation is gone on with: the manifest can then amend it.
                 if !self.is_rotating() {
-                    self.recovered(now, rng, None, effects);
+                    self.recovered(now, rng, None, asked_at, effects);
                 }
             }
         }

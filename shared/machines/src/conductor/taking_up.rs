@@ -1,9 +1,11 @@
 //! Going on: with the saved rotation after a start, and with one that nobody drives.
 
-use protocol::UnixMillis;
+use std::collections::BTreeSet;
+
 use protocol::audit::Phase;
 use protocol::order::Purpose;
 use protocol::report::UnitReport;
+use protocol::{ProcessId, UnixMillis};
 use rand::CryptoRng;
 
 use super::{Answer, AskId, Conductor, Effects};
@@ -32,13 +34,15 @@ impl Conductor {
     }
 
     /// Goes on after a start, with all that was ever heard. What is rebuilt from reports and to be aborted
-    /// is so only after a round of *inspect* like any other abort, while a unit or a keystore has not been
-    /// heard: it may have promoted, or flipped.
+    /// is so only after a round of *inspect* like any other abort, while a unit has not been heard: it may
+    /// have promoted. While a keystore has not, it is gone on with: it may have flipped, and to go forward is
+    /// never wrong.
     pub(super) fn recovered<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
         rng: &mut R,
         record: Option<Record>,
+        asked_at: UnixMillis,
         effects: &mut Effects,
     ) {
         let reports = self.reports();
@@ -54,7 +58,7 @@ impl Conductor {
         if unsure.is_some() {
             record.verdict = Verdict::Open;
         }
-        self.go_on(now, rng, record, effects);
+        self.go_on(now, rng, record, asked_at, effects);
         if let Some(because) = unsure {
             self.turn(now, rng, RotationInput::Abort { because }, effects);
         }
@@ -68,6 +72,13 @@ impl Conductor {
         }
     }
 
+    /// Reencryptors that have said since then how their keystore stands.
+    pub(super) fn surveyed_keystores(&self, asked_at: UnixMillis) -> BTreeSet<ProcessId> {
+        let heard = self.heard.keystores.iter();
+        let since = heard.filter(|(_, heard)| heard.at >= asked_at && heard.said.row.is_some());
+        since.map(|(id, _)| *id).collect()
+    }
+
     fn has_heard_everybody(&self) -> bool {
         let Some(newest) = self.trust.newest() else { return true };
         let rows = || self.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
@@ -76,8 +87,9 @@ impl Conductor {
     }
 
     /// Takes up a rotation that units or a keystore are in and that nobody drives: a coordinator
-    /// that lost its record, or one that was none of ours, has left it behind. Only when every unit
-    /// has just been heard: one that is silent could have promoted. Whether there was one.
+    /// that lost its record, or one that was none of ours, has left it behind. Only when everybody
+    /// has just been heard: a unit that is silent could have promoted, a keystore flipped. Whether there
+    /// was one.
     pub(super) fn take_up<R: CryptoRng>(
         &mut self,
         now: UnixMillis,
@@ -91,15 +103,18 @@ impl Conductor {
         let surveyed = self.look(asked_at, Purpose::Rotate, None, &[]);
         let units: Vec<_> = surveyed.units.iter().map(|(report, _)| *report).collect();
         let is_heard = |unit| units.iter().any(|report| report.unit == unit);
-        if !manifest.crypto_units().all(|member| is_heard(member.id)) {
+        let keystores: Vec<_> = surveyed.keystores.iter().map(|(report, _)| *report).collect();
+        let rows = || keystores.iter().filter_map(|report| report.row.as_ref());
+        let are_heard = manifest.crypto_units().all(|member| is_heard(member.id))
+            && manifest.keystores.iter().all(|id| rows().any(|row| row.keystore == *id));
+        if !are_heard {
             return false;
         }
-        let keystores = surveyed.keystores.iter().map(|(report, _)| *report).collect();
         let found = recovery::recover(None, &Reports { units, keystores }, now);
         let Some(record) = found.go_on else { return false };
         let text = "taken up: units or the keystore were in a rotation that nobody drove";
         effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
-        self.go_on(now, rng, record, effects);
+        self.go_on(now, rng, record, asked_at, effects);
         true
     }
 
@@ -122,11 +137,12 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         mut record: Record,
+        asked_at: UnixMillis,
         effects: &mut Effects,
     ) {
         let base = record.order().map(|(_, order)| order.number.manifest_serial).ok();
         record.epoch = self.next_epoch(base, Some(record.epoch));
-        if let Err(error) = self.start_rotation(now, rng, record, false, effects) {
+        if let Err(error) = self.start_rotation(now, rng, record, asked_at, effects) {
             let text = format!("the saved rotation cannot be gone on with: {error}");
             effects.events.push(Event { phase: Phase::Survey, text });
         }

@@ -2,11 +2,24 @@
 
 use protocol::audit::Phase;
 use protocol::command::KeystoreCommand;
+use protocol::keystore::KeystoreStanding;
+use protocol::report::Standing;
 use protocol::{ProcessId, UnixMillis};
 
 use super::desired::{Desired, Wanted};
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, numbers};
+
+/// Why a rotation is not aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is decided, or shows itself to have been.
+    Decided(String),
+    /// A keystore has not been heard that may have flipped.
+    KeystoreSilent(String),
+}
+
+const FLIPPED: &str = "a keystore has flipped: the rotation only goes forward";
 
 /// An abort that is asked for, and not yet judged.
 #[derive(Clone, Debug)]
@@ -17,15 +30,20 @@ pub(super) struct PendingAbort {
 
 impl Rotation {
     /// An abort begins with an inspect round at a new epoch: whoever has promoted says so, and a keystore
-    /// that has flipped.
+    /// that has flipped. It is not asked for before every keystore was heard that may have flipped.
     pub(super) fn ask_abort(&mut self, now: UnixMillis, because: String, effects: &mut Effects) {
         match &self.record.verdict {
             Verdict::Aborted { .. } => {}
             Verdict::Decided => {
-                let refused = "the rotation is decided: it only goes forward".to_owned();
-                effects.abort_refused = Some(refused);
+                let text = "the rotation is decided: it only goes forward".to_owned();
+                effects.abort_refused = Some(Refused::Decided(text));
             }
             Verdict::Open if self.pending_abort.is_some() => {}
+            Verdict::Open if self.is_flip_unknown() && self.only_forward().is_none() => {
+                let text = "a keystore has not been heard yet, which may have flipped: it must \
+                            answer first";
+                effects.abort_refused = Some(Refused::KeystoreSilent(text.to_owned()));
+            }
             Verdict::Open => {
                 self.record.epoch = numbers::after(self.record.epoch, self.manifest.serial);
                 self.asked.clear();
@@ -44,22 +62,15 @@ impl Rotation {
         let is_heard = |unit| self.units.get(&unit).is_some_and(|it| it.report.epoch == epoch);
         let all_heard = self.view().unit_ids().all(is_heard)
             && self.unheard_keystores(pending.since).is_empty();
-        // Whether all had promoted once, a keystore may know alone: it is waited for.
-        let is_over = now.since(pending.since) >= self.limits.abort_grace_ms;
-        if !all_heard && (!is_over || self.is_flip_unknown()) {
+        if !all_heard && now.since(pending.since) < self.limits.abort_grace_ms {
             return;
         }
         let because = pending.because.clone();
         if let Some(refused) = self.only_forward() {
-            effects.abort_refused = Some(refused.to_owned());
-            let text = format!("it is not aborted: {refused}");
-            effects.events.push(Event { phase: self.record.phase(), text });
-            self.pending_abort = None;
-            // Whoever is silent is waited for once more, before it is asked about again.
-            self.unanswered.clear();
+            self.refuse_abort(refused, effects);
             // Who has aborted and who has promoted keep each other from an end: that is for the
             // administrators. Else it is decided, whatever became of the record in which that was saved.
-            if self.view().has_flipped() || !self.sides().is_mixed() {
+            if !self.sides().is_mixed() {
                 self.decide(effects);
             }
             return;
@@ -68,6 +79,27 @@ impl Rotation {
         self.pending_abort = None;
         self.reach(Verdict::Aborted { because }, effects);
         self.asked.clear();
+    }
+
+    /// What a keystore has flipped all had promoted: it is decided, whatever became of the record in which
+    /// that was saved, and whoever has aborted it since.
+    pub(super) fn judge_flip(&mut self, effects: &mut Effects) {
+        if self.record.verdict != Verdict::Open || !self.view().has_flipped() {
+            return;
+        }
+        if self.pending_abort.is_some() {
+            self.refuse_abort(FLIPPED, effects);
+        }
+        self.decide(effects);
+    }
+
+    fn refuse_abort(&mut self, why: &str, effects: &mut Effects) {
+        effects.abort_refused = Some(Refused::Decided(why.to_owned()));
+        let text = format!("it is not aborted: {why}");
+        effects.events.push(Event { phase: self.record.phase(), text });
+        self.pending_abort = None;
+        // Whoever is silent is waited for once more, before it is asked about again.
+        self.unanswered.clear();
     }
 
     /// Why it cannot be aborted, if it cannot.
@@ -80,9 +112,7 @@ impl Rotation {
             None if !view.sides().promoted.is_empty() => {
                 Some("a unit has promoted: the rotation only goes forward")
             }
-            None => view
-                .has_flipped()
-                .then_some("a keystore has flipped: the rotation only goes forward"),
+            None => view.has_flipped().then_some(FLIPPED),
         }
     }
 
@@ -91,14 +121,50 @@ impl Rotation {
         if self.recovery().is_some() {
             return Vec::new();
         }
-        let is_unheard =
-            |id: &ProcessId| self.keystores.get(id).is_none_or(|held| held.heard_at < since);
+        // One that cannot read its database says so, and nothing of how it stands.
+        let is_unheard = |id: &ProcessId| {
+            let held = self.keystores.get(id).filter(|held| held.report.row.is_some());
+            held.is_none_or(|held| held.heard_at < since)
+        };
         self.view().reencryptors().into_iter().filter(is_unheard).collect()
     }
 
-    /// Whether a keystore has not been heard that may have flipped, as another process has driven this.
+    /// Whether a keystore may have flipped that has not been heard since this process took the rotation up,
+    /// or since it was decided.
     pub(super) fn is_flip_unknown(&self) -> bool {
-        !self.is_begun_here && !self.unheard_keystores(UnixMillis(0)).is_empty()
+        let view = self.view();
+        match self.record.verdict {
+            _ if self.recovery().is_some() => false,
+            // What it said before it was to flip says nothing any more, unless it can flip no more.
+            Verdict::Decided => view.reencryptors().into_iter().any(|id| {
+                let found = view.keystore_rotation(id).map(|found| found.standing);
+                found != Some(KeystoreStanding::Aborted) && !view.has_spent(id)
+            }),
+            _ => !self.unknown_keystores().is_empty(),
+        }
+    }
+
+    /// Whoever must say first how it stands is asked, besides what is lacking.
+    pub(super) fn asking_keystores(&self, mut found: Desired) -> Desired {
+        if self.record.verdict == Verdict::Open && self.is_flip_unknown() {
+            self.survey_keystores(self.unknown_keystores(), &mut found.wanted);
+        }
+        found
+    }
+
+    /// Those that have said nothing since this process took the rotation up, nor just before.
+    fn unknown_keystores(&self) -> Vec<ProcessId> {
+        let mut unheard = self.unheard_keystores(UnixMillis(0));
+        unheard.retain(|id| !self.surveyed.contains(id));
+        unheard
+    }
+
+    fn survey_keystores(&self, who: Vec<ProcessId>, wanted: &mut Vec<Wanted>) {
+        for id in who {
+            if wanted.iter().all(|asked| asked.to() != id) {
+                wanted.push(Wanted::Keystore(id, KeystoreCommand::Survey));
+            }
+        }
     }
 
     /// While an abort is judged, only what asks everybody how they stand is gone on with.
@@ -107,18 +173,27 @@ impl Rotation {
             Phase::Inspect => found.wanted,
             _ => Vec::new(),
         };
-        for id in self.unheard_keystores(pending.since) {
-            if wanted.iter().all(|asked| asked.to() != id) {
-                wanted.push(Wanted::Keystore(id, KeystoreCommand::Survey));
-            }
-        }
+        self.survey_keystores(self.unheard_keystores(pending.since), &mut wanted);
         Desired::new(self.record.phase(), wanted)
     }
 
-    /// Whether an abort may be asked for; a mixed end is for the administrators.
+    /// Whether the rotation may ask for its own end: a mixed end is for the administrators.
     pub(super) fn may_abort(&self) -> bool {
         self.record.verdict == Verdict::Open
             && self.pending_abort.is_none()
-            && !self.sides().is_mixed()
+            && !self.is_flip_unknown()
+            && (self.recovery().is_some() || !self.sides().is_mixed())
+    }
+
+    /// What one unit has ended can only be ended in all of them.
+    pub(super) fn judge_ended(&mut self, now: UnixMillis, effects: &mut Effects) {
+        let has_recovered = self.recovery().is_some_and(|it| self.view().has_recovered(it));
+        let ended = self.view().unit_ids().find(|unit| {
+            let found = self.units.get(unit).and_then(|held| held.report.in_order(&self.reference));
+            found.is_some_and(|found| found.standing == Standing::Aborted)
+        });
+        let Some(unit) = ended.filter(|_| !has_recovered && self.may_abort()) else { return };
+        let because = format!("{} has ended the rotation", self.name_of(unit));
+        self.ask_abort(now, because, effects);
     }
 }

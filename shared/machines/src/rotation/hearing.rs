@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::codec;
 use protocol::command::{Transfer, Transfers};
-use protocol::report::{KeystoreReport, Refusal, Standing, UnitReport};
+use protocol::report::{KeystoreReport, Refusal, UnitReport};
 use protocol::{Epoch, ProcessId, UnixMillis};
 
 use super::asking::Asked;
@@ -41,8 +41,6 @@ impl Rotation {
             self.units.insert(unit, Held { report, envelope, heard_at: now });
         }
         self.note_refusal(now, unit, refusal, effects);
-
-        self.note_ended(now, unit, effects);
     }
 
     pub(super) fn take_keystore(
@@ -65,7 +63,11 @@ impl Rotation {
         self.note_gate(now, &report);
         self.note_flipped(&report, &envelope);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
-        let is_older = self.keystores.get(&id).is_some_and(|held| held.report.clock > report.clock);
+        // One that cannot read its database takes nothing back of what it has said.
+        let is_older = self.keystores.get(&id).is_some_and(|held| {
+            let says_less = report.row.is_none() && held.report.row.is_some();
+            says_less || held.report.clock > report.clock
+        });
         if !is_older {
             self.keystores.insert(id, Held { report, envelope, heard_at: now });
         }
@@ -80,17 +82,6 @@ impl Rotation {
             if let Ok(transfer) = codec::decode::<Transfer>(&signed.bytes) {
                 self.transfers.insert(transfer.recipient, signed);
             }
-        }
-    }
-
-    /// What one unit has ended can only be ended in all of them.
-    fn note_ended(&mut self, now: UnixMillis, unit: ProcessId, effects: &mut Effects) {
-        let found = self.units.get(&unit).and_then(|held| held.report.in_order(&self.reference));
-        let has_ended = found.is_some_and(|found| found.standing == Standing::Aborted);
-        let has_recovered = self.recovery().is_some_and(|it| self.view().has_recovered(it));
-        if has_ended && !has_recovered && self.may_abort() {
-            let because = format!("{} has ended the rotation", self.name_of(unit));
-            self.ask_abort(now, because, effects);
         }
     }
 

@@ -23,12 +23,13 @@ mod steps;
 mod view;
 mod waits;
 
+pub use self::aborting::Refused;
 pub use self::mixed::Sides;
 pub use self::receipt::Lacking;
 pub use self::view::{phase_text, record_view};
 pub use self::waits::Awaited;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::audit::Phase;
 use protocol::command::{SignedTransfer, Transfers};
@@ -105,7 +106,7 @@ pub struct Effects {
     /// A higher epoch has been seen: stop, take the lease anew, then [`Rotation::resume`].
     pub fenced_by: Option<Epoch>,
     /// The abort that was asked for is refused.
-    pub abort_refused: Option<String>,
+    pub abort_refused: Option<Refused>,
 }
 
 /// One thing worth telling.
@@ -135,8 +136,8 @@ pub struct Rotation {
     pending_abort: Option<PendingAbort>,
     reseals: u32,
     amendments: Vec<SignedManifest>,
-    /// Whether this process has begun it: no keystore can have flipped in it before it was asked to.
-    is_begun_here: bool,
+    /// Reencryptors that had said how their keystore stands when this process took it up.
+    surveyed: BTreeSet<ProcessId>,
     /// Units whose state was set back, with the highest state counter from before, and the unit's
     /// clock when it showed.
     set_back: BTreeMap<ProcessId, (u64, UnixMillis)>,
@@ -166,7 +167,7 @@ impl Rotation {
             pending_abort: None,
             reseals: 0,
             amendments: Vec::new(),
-            is_begun_here: false,
+            surveyed: BTreeSet::new(),
             set_back: BTreeMap::new(),
             holds_until: None,
             is_hold_told: false,
@@ -180,9 +181,9 @@ impl Rotation {
         self
     }
 
-    /// One that has just been ordered, and that nobody else has driven before.
-    pub const fn begun_here(mut self) -> Self {
-        self.is_begun_here = true;
+    /// With the reencryptors that have just said how their keystore stands: the record is as far.
+    pub fn with_surveyed(mut self, surveyed: BTreeSet<ProcessId>) -> Self {
+        self.surveyed = surveyed;
         self
     }
 
@@ -276,6 +277,8 @@ impl Rotation {
 
     fn advance(&mut self, now: UnixMillis, effects: &mut Effects) {
         self.rejudge(effects);
+        self.judge_flip(effects);
+        self.judge_ended(now, effects);
         self.judge_silence(now, effects);
         self.judge_abort(now, effects);
         // Each turn either changes verdict or phase, or is the last one.
@@ -316,7 +319,7 @@ impl Rotation {
         let found = desired(&self.view());
         match &self.pending_abort {
             Some(pending) if self.record.verdict == Verdict::Open => self.judging(pending, found),
-            _ => found,
+            _ => self.asking_keystores(found),
         }
     }
 

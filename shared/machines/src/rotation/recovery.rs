@@ -37,7 +37,15 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
         Some(record) if record.order().is_ok_and(|(_, order)| reports.goes_on(&order)) => {
             Recovered { go_on: Some(reports.judged(record)), closed: None }
         }
-        Some(record) => Recovered { go_on: open(), closed: Some(reports.closed(record, now)) },
+        Some(record) => match open() {
+            // It has ended but for units that are let go of.
+            Some(found) if reports.is_undecided(&record, &found) => {
+                let is_open = record.verdict == Verdict::Open;
+                let verdict = if is_open { found.verdict } else { record.verdict.clone() };
+                Recovered { go_on: Some(Record { verdict, ..record }), closed: None }
+            }
+            found => Recovered { go_on: found, closed: Some(reports.closed(record, now)) },
+        },
     }
 }
 
@@ -181,6 +189,12 @@ impl<'a> Reports<'a> {
             record.verdict = Verdict::Decided;
         }
         record
+    }
+
+    /// Whether what is rebuilt is the order of the record, which nothing shows to have ended well.
+    fn is_undecided(&self, record: &Record, rebuilt: &Record) -> bool {
+        let is_same = record.signed_order == rebuilt.signed_order;
+        is_same && self.closed(record.clone(), UnixMillis(0)).verdict != Verdict::Decided
     }
 
     /// Later orders have been taken since, so this one has ended: well, if it was decided, or a unit has

@@ -30,7 +30,7 @@ pub struct Awaited {
 impl Rotation {
     /// Everybody whose answer is awaited.
     pub fn awaited(&self) -> Vec<Awaited> {
-        let is_open = self.record.verdict == Verdict::Open && self.pending_abort.is_none();
+        let is_open = self.may_abort();
         let is_aborting = matches!(self.record.verdict, Verdict::Aborted { .. });
         let awaited = |(who, asked): (&ProcessId, &Asked)| {
             let heard_at = self.last_heard.get(who).copied().filter(|at| *at >= asked.first_at);

@@ -17,7 +17,9 @@ use protocol::order::{Order, Purpose, StandingOrder};
 use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, Standing, UnitReport};
 use protocol::{MessageId, Pattern, UnixMillis};
 
-use crate::world::{ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, reencryptor, unit_id};
+use crate::world::{
+    ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, id_of, reencryptor, unit_id,
+};
 
 const OTHER: Pattern = Pattern([9; 32]);
 
@@ -122,7 +124,9 @@ impl Scene {
 
     fn drive(&mut self, record: Record) {
         let manifest = self.manifest.clone().unwrap();
-        let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap().begun_here();
+        let mut rotation = Rotation::new(record, manifest, Limits::default())
+            .unwrap()
+            .with_surveyed([id_of(&reencryptor())].into());
         let asked = rotation.handle(NOW, Input::Tick).send;
         assert!(asked.iter().all(|wanted| wanted.name() == "inspect"));
         self.running = Some(rotation);

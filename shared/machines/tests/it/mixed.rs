@@ -93,7 +93,7 @@ fn an_amendment_turns_a_verdict_once_and_the_record_says_under_which_manifest() 
         let mut rotation = rotation(&world, &run, saved.clone());
         hear(&mut rotation, &mut world, &ALL);
         assert_eq!(rotation.record().verdict, saved, "it is mixed: nobody has decided anything");
-        hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Complete);
+        hear_keystore(&mut rotation, &mut world, &run, KeystoreStanding::Aborted);
         let stays: Vec<_> = ALL.into_iter().filter(|unit| !goes.contains(unit)).collect();
         let holder = if turned == "aborted" { REC_1 } else { REC_2 };
         world.amend(&stays, &run, holder);
