@@ -806,7 +806,7 @@ MUTANTS = [
     Mutant(
         "nothing is aborted before every keystore has said how it stands",
         MACHINES + "rotation/aborting.rs",
-        "            _ => !self.unknown_keystores().is_empty(),\n",
+        "            _ => !self.manifest.keystores.iter().all(|id| self.surveyed.contains(id)),\n",
         "            _ => false,\n",
         needs=(TESTS,),
     ),

@@ -227,7 +227,13 @@ impl Coordinator {
     fn tell_closed(&mut self, id: InstanceId, record: &Record, outcome: &mut Outcome) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let rotation = views::recorded(record, instance.conductor.trust());
-        outcome.after_save.extend(instance.told.news(&instance.name, rotation.rotation, record));
+        let is_rotating = instance.conductor.is_rotating();
+        outcome.after_save.push(progress::closed(
+            &instance.name,
+            rotation.rotation,
+            record,
+            is_rotating,
+        ));
         let seq = instance.journal.next_seq(rotation.rotation);
         let text = machines::rotation::phase_text(rotation.phase, rotation.purpose).to_owned();
         let told = RotationEvent { seq, at: service::now(), rotation, text };

@@ -79,6 +79,20 @@ impl Told {
     }
 }
 
+/// What there is to tell of the end of an earlier rotation; another one may run by now.
+pub(super) fn closed(
+    instance: &str,
+    rotation: RotationId,
+    record: &Record,
+    is_rotating: bool,
+) -> Telling {
+    let (record, instance) = (record.clone(), instance.to_owned());
+    Box::new(move || {
+        tell_end(&instance, &record, rotation);
+        running(&instance, is_rotating);
+    })
+}
+
 fn tell_phase(record: &Record, rotation: RotationId, number: usize) {
     let (Some((phase, begun)), Some((_, ended))) =
         (record.phases.get(number), record.phases.get(number + 1))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protocol::audit::Phase;
 use protocol::order::Purpose;
 use protocol::report::UnitReport;
-use protocol::{ProcessId, UnixMillis};
+use protocol::{KeystoreId, UnixMillis};
 use rand::CryptoRng;
 
 use super::{Answer, AskId, Conductor, Effects};
@@ -50,7 +50,8 @@ impl Conductor {
         let found = recovery::recover(record, &reports, now);
         effects.closed = found.closed;
         let Some(mut record) = found.go_on else { return };
-        let is_sure = saved.as_ref() == Some(&record.signed_order) || self.has_heard_everybody();
+        let is_sure =
+            saved.as_ref() == Some(&record.signed_order) || self.has_heard_everybody(asked_at);
         let unsure = match &record.verdict {
             Verdict::Aborted { because } if !is_sure => Some(because.clone()),
             _ => None,
@@ -72,18 +73,19 @@ impl Conductor {
         }
     }
 
-    /// Reencryptors that have said since then how their keystore stands.
-    pub(super) fn surveyed_keystores(&self, asked_at: UnixMillis) -> BTreeSet<ProcessId> {
-        let heard = self.heard.keystores.iter();
-        let since = heard.filter(|(_, heard)| heard.at >= asked_at && heard.said.row.is_some());
-        since.map(|(id, _)| *id).collect()
+    /// Keystores that have said since then how they stand.
+    pub(super) fn surveyed_keystores(&self, asked_at: UnixMillis) -> BTreeSet<KeystoreId> {
+        let since = self.heard.keystores.values().filter(|heard| heard.at >= asked_at);
+        since.filter_map(|heard| Some(heard.said.row.as_ref()?.keystore)).collect()
     }
 
-    fn has_heard_everybody(&self) -> bool {
+    /// Whether everybody has said since then how it stands.
+    fn has_heard_everybody(&self, asked_at: UnixMillis) -> bool {
         let Some(newest) = self.trust.newest() else { return true };
-        let rows = || self.heard.keystores.values().filter_map(|heard| heard.said.row.as_ref());
-        newest.crypto_units().all(|unit| self.heard.units.contains_key(&unit.id))
-            && newest.keystores.iter().all(|id| rows().any(|row| row.keystore == *id))
+        let is_heard = |id| self.heard.units.get(&id).is_some_and(|heard| heard.at >= asked_at);
+        let keystores = self.surveyed_keystores(asked_at);
+        newest.crypto_units().all(|unit| is_heard(unit.id))
+            && newest.keystores.iter().all(|id| keystores.contains(id))
     }
 
     /// Takes up a rotation that units or a keystore are in and that nobody drives: a coordinator
@@ -97,19 +99,15 @@ impl Conductor {
         asked_at: UnixMillis,
         effects: &mut Effects,
     ) -> bool {
-        let Some(manifest) = self.trust.newest().filter(|_| !self.is_rotating()) else {
-            return false;
-        };
-        let surveyed = self.look(asked_at, Purpose::Rotate, None, &[]);
-        let units: Vec<_> = surveyed.units.iter().map(|(report, _)| *report).collect();
-        let is_heard = |unit| units.iter().any(|report| report.unit == unit);
-        let keystores: Vec<_> = surveyed.keystores.iter().map(|(report, _)| *report).collect();
-        let rows = || keystores.iter().filter_map(|report| report.row.as_ref());
-        let are_heard = manifest.crypto_units().all(|member| is_heard(member.id))
-            && manifest.keystores.iter().all(|id| rows().any(|row| row.keystore == *id));
-        if !are_heard {
+        if self.trust.newest().is_none() || self.is_rotating() {
             return false;
         }
+        if !self.has_heard_everybody(asked_at) {
+            return false;
+        }
+        let surveyed = self.look(asked_at, Purpose::Rotate, None, &[]);
+        let units = surveyed.units.iter().map(|(report, _)| *report).collect();
+        let keystores = surveyed.keystores.iter().map(|(report, _)| *report).collect();
         let found = recovery::recover(None, &Reports { units, keystores }, now);
         let Some(record) = found.go_on else { return false };
         let text = "taken up: units or the keystore were in a rotation that nobody drove";

@@ -66,6 +66,11 @@ impl Rotation {
             return;
         }
         let because = pending.because.clone();
+        if self.is_flip_unknown() && self.only_forward().is_none() {
+            // Whoever showed that it only goes forward has gone since.
+            self.pending_abort = None;
+            return;
+        }
         if let Some(refused) = self.only_forward() {
             self.refuse_abort(refused, effects);
             // Who has aborted and who has promoted keep each other from an end: that is for the
@@ -116,7 +121,7 @@ impl Rotation {
         }
     }
 
-    /// Keystores that have not said how they stand since the abort was asked for.
+    /// Reencryptors that have not said how their keystore stands since the abort was asked for.
     fn unheard_keystores(&self, since: UnixMillis) -> Vec<ProcessId> {
         if self.recovery().is_some() {
             return Vec::new();
@@ -140,23 +145,16 @@ impl Rotation {
                 let found = view.keystore_rotation(id).map(|found| found.standing);
                 found != Some(KeystoreStanding::Aborted) && !view.has_spent(id)
             }),
-            _ => !self.unknown_keystores().is_empty(),
+            _ => !self.manifest.keystores.iter().all(|id| self.surveyed.contains(id)),
         }
     }
 
     /// Whoever must say first how it stands is asked, besides what is lacking.
     pub(super) fn asking_keystores(&self, mut found: Desired) -> Desired {
         if self.record.verdict == Verdict::Open && self.is_flip_unknown() {
-            self.survey_keystores(self.unknown_keystores(), &mut found.wanted);
+            self.survey_keystores(self.unheard_keystores(UnixMillis(0)), &mut found.wanted);
         }
         found
-    }
-
-    /// Those that have said nothing since this process took the rotation up, nor just before.
-    fn unknown_keystores(&self) -> Vec<ProcessId> {
-        let mut unheard = self.unheard_keystores(UnixMillis(0));
-        unheard.retain(|id| !self.surveyed.contains(id));
-        unheard
     }
 
     fn survey_keystores(&self, who: Vec<ProcessId>, wanted: &mut Vec<Wanted>) {

@@ -63,11 +63,10 @@ impl Rotation {
         self.note_gate(now, &report);
         self.note_flipped(&report, &envelope);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
-        // One that cannot read its database takes nothing back of what it has said.
-        let is_older = self.keystores.get(&id).is_some_and(|held| {
-            let says_less = report.row.is_none() && held.report.row.is_some();
-            says_less || held.report.clock > report.clock
-        });
+        // One that cannot read its database takes nothing back of what was heard of its keystore; but
+        // another one that serves it may be asked instead.
+        self.surveyed.extend(report.row.as_ref().map(|row| row.keystore));
+        let is_older = self.keystores.get(&id).is_some_and(|held| held.report.clock > report.clock);
         if !is_older {
             self.keystores.insert(id, Held { report, envelope, heard_at: now });
         }

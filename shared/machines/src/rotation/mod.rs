@@ -36,7 +36,7 @@ use protocol::command::{SignedTransfer, Transfers};
 use protocol::manifest::{Manifest, SignedManifest};
 use protocol::order::{Order, OrderRef, SignedHoldEnd};
 use protocol::report::{KeystoreReport, UnitReport};
-use protocol::{Epoch, ProcessId, UnixMillis};
+use protocol::{Epoch, KeystoreId, ProcessId, UnixMillis};
 
 use self::aborting::PendingAbort;
 use self::asking::Asked;
@@ -136,8 +136,8 @@ pub struct Rotation {
     pending_abort: Option<PendingAbort>,
     reseals: u32,
     amendments: Vec<SignedManifest>,
-    /// Reencryptors that had said how their keystore stands when this process took it up.
-    surveyed: BTreeSet<ProcessId>,
+    /// Keystores that have said how they stand since this process took it up, or just before.
+    surveyed: BTreeSet<KeystoreId>,
     /// Units whose state was set back, with the highest state counter from before, and the unit's
     /// clock when it showed.
     set_back: BTreeMap<ProcessId, (u64, UnixMillis)>,
@@ -181,8 +181,8 @@ impl Rotation {
         self
     }
 
-    /// With the reencryptors that have just said how their keystore stands: the record is as far.
-    pub fn with_surveyed(mut self, surveyed: BTreeSet<ProcessId>) -> Self {
+    /// With the keystores that have just said how they stand: the record is as far.
+    pub fn with_surveyed(mut self, surveyed: BTreeSet<KeystoreId>) -> Self {
         self.surveyed = surveyed;
         self
     }

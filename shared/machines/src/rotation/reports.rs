@@ -121,17 +121,17 @@ impl View<'_> {
             let row = self.keystores.get(id).and_then(|held| held.report.row.as_ref());
             row.is_some_and(|row| row.keystore == keystore)
         };
-        self.manifest
-            .keystores
-            .iter()
-            .flat_map(|keystore| {
-                let known = members.iter().find(|id| serves(id, *keystore));
-                match known {
-                    Some(id) => vec![*id],
-                    None => members.clone(),
+        let mut asked = Vec::new();
+        for keystore in &self.manifest.keystores {
+            let known = members.iter().find(|id| serves(id, *keystore));
+            let these = known.map_or(members.as_slice(), std::slice::from_ref);
+            for id in these {
+                if !asked.contains(id) {
+                    asked.push(*id);
                 }
-            })
-            .collect()
+            }
+        }
+        asked
     }
 
     pub(super) fn keystores_short_of(&self, needed: KeystoreStanding) -> Vec<ProcessId> {

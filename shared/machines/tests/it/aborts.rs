@@ -9,7 +9,9 @@ use protocol::command::Command;
 use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
 
-use crate::world::{ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, id_of, reencryptor};
+use crate::world::{
+    ALL, EPOCH, KEYSTORE, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, id_of, reencryptor,
+};
 
 fn running(world: &mut World, run: &Run) -> Rotation {
     let record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
@@ -89,7 +91,7 @@ fn nothing_is_aborted_before_every_keystore_has_said_how_it_stands() {
         let run = world.committed(Purpose::Rotate, 2);
         let mut rotation = running(&mut world, &run);
         if is_surveyed {
-            rotation = rotation.with_surveyed([id_of(&reencryptor())].into());
+            rotation = rotation.with_surveyed([KEYSTORE].into());
         }
         let is_aborted =
             |rotation: &Rotation| matches!(rotation.record().verdict, Verdict::Aborted { .. });
@@ -148,7 +150,7 @@ fn a_mixed_end_is_not_decided_by_an_abort_and_silence_asks_for_none() {
     assert_eq!(world.promote(OP_2, &run).code(), "taken");
     assert_eq!(world.promote(REC_2, &run).code(), "taken");
     world.abort(OP_1, &run);
-    let mut rotation = running(&mut world, &run).with_surveyed([id_of(&reencryptor())].into());
+    let mut rotation = running(&mut world, &run).with_surveyed([KEYSTORE].into());
     asked_to_abort(&mut rotation, &mut world);
     assert!(judged(&mut rotation, &mut world).abort_refused.is_some());
     let (epoch, sides) = (rotation.record().epoch, rotation.sides());

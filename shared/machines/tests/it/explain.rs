@@ -18,7 +18,7 @@ use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, Standin
 use protocol::{MessageId, Pattern, UnixMillis};
 
 use crate::world::{
-    ALL, EPOCH, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, id_of, reencryptor, unit_id,
+    ALL, EPOCH, KEYSTORE, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, reencryptor, unit_id,
 };
 
 const OTHER: Pattern = Pattern([9; 32]);
@@ -126,7 +126,7 @@ impl Scene {
         let manifest = self.manifest.clone().unwrap();
         let mut rotation = Rotation::new(record, manifest, Limits::default())
             .unwrap()
-            .with_surveyed([id_of(&reencryptor())].into());
+            .with_surveyed([KEYSTORE].into());
         let asked = rotation.handle(NOW, Input::Tick).send;
         assert!(asked.iter().all(|wanted| wanted.name() == "inspect"));
         self.running = Some(rotation);
@@ -409,7 +409,7 @@ const CASES: [Case; 19] = [
             let world = World::new();
             let run = world.signed(world.order(Purpose::Initialise, 1));
             let mut scene = Scene::of(world, run);
-            let row = machines::gate::new_row(scene.world.instance, crate::world::KEYSTORE);
+            let row = machines::gate::new_row(scene.world.instance, KEYSTORE);
             scene.keystore.as_mut().unwrap().row = Some(row);
             (scene.last, scene.leave) = (None, Leave::None);
             scene
