@@ -116,6 +116,11 @@ impl KeystoreStanding {
         self >= needed && self != Self::Aborted
     }
 
+    /// Whether the rotation has ended in the keystore, one way or the other.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Dropped | Self::Aborted)
+    }
+
     /// The standing behind a stable word.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Open, Self::Complete, Self::Switched, Self::Flipped, Self::Dropped, Self::Aborted]

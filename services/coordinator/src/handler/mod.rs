@@ -22,7 +22,7 @@ use ledger::{Folder, Records};
 use machines::conductor::{Answer, Ask, AskId, Conductor, Effects, Input};
 use machines::rotation::Event;
 use machines::rotation::record::Record;
-use protocol::api::RotationEvent;
+use protocol::api::{RotationEvent, RotationView};
 use protocol::audit::Phase;
 use protocol::receipt::RotationReceipt;
 use protocol::{InstanceId, UnixMillis, topology};
@@ -207,7 +207,7 @@ impl Coordinator {
     }
 
     fn tell(&mut self, id: InstanceId, event: Event, outcome: &mut Outcome) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get(&id) else { return };
         let Some(found) = instance.conductor.rotation() else {
             tracing::error!(instance = %instance.name, event.text);
             return;
@@ -216,16 +216,13 @@ impl Coordinator {
         rotation.phase = event.phase;
         // Only the end is told with its receipt.
         rotation.receipt = rotation.receipt.filter(|_| event.phase == Phase::Done);
-        let seq = instance.journal.next_seq(rotation.rotation);
-        let told = RotationEvent { seq, at: service::now(), rotation, text: event.text };
-        tracing::info!(instance = %instance.name, phase = %event.phase, "{}", told.text);
-        outcome.publish.push(publish::event(id, &told));
-        self.unsaved.entries.push(Entry::of_event(id, actor, told));
+        tracing::info!(instance = %instance.name, phase = %event.phase, "{}", event.text);
+        self.queue_event(id, rotation, actor, event.text, outcome);
     }
 
     /// The end of an earlier rotation, which the coordinator had not heard of.
     fn tell_closed(&mut self, id: InstanceId, record: &Record, outcome: &mut Outcome) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get(&id) else { return };
         let rotation = views::recorded(record, instance.conductor.trust());
         let is_rotating = instance.conductor.is_rotating();
         outcome.after_save.push(progress::closed(
@@ -234,11 +231,24 @@ impl Coordinator {
             record,
             is_rotating,
         ));
-        let seq = instance.journal.next_seq(rotation.rotation);
         let text = machines::rotation::phase_text(rotation.phase, rotation.purpose).to_owned();
+        self.queue_event(id, rotation, record.actor.clone(), text, outcome);
+    }
+
+    /// Told and written once everything is saved.
+    fn queue_event(
+        &mut self,
+        id: InstanceId,
+        rotation: RotationView,
+        actor: String,
+        text: String,
+        outcome: &mut Outcome,
+    ) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let seq = instance.journal.next_seq(rotation.rotation);
         let told = RotationEvent { seq, at: service::now(), rotation, text };
         outcome.publish.push(publish::event(id, &told));
-        self.unsaved.entries.push(Entry::of_event(id, record.actor.clone(), told));
+        self.unsaved.entries.push(Entry::of_event(id, actor, told));
     }
 
     fn conduct(&mut self, id: InstanceId, input: Input, outcome: &mut Outcome) {

@@ -45,18 +45,19 @@ impl Coordinator {
             batch.entry(instance, at, actor, action, &details);
             events.push((instance, event));
         }
-        let written = self.records.save_all(batch).await?;
-        // One of a record that was not written is none: the next does not follow it.
-        for id in unsaved.receipts.keys() {
-            let last = self.records.last_receipt(*id).await?;
-            if let Some(instance) = self.instances.get_mut(id) {
-                instance.before.set_receipt(last);
+        let saved = self.records.save_all(batch).await?;
+        for (id, receipt) in &unsaved.receipts {
+            // One of a record that was not written is none: the next does not follow it.
+            if let Some(instance) = self.instances.get_mut(id)
+                && saved.receipts.contains(&receipt.rotation)
+            {
+                instance.before.note_receipt(receipt);
             }
         }
         if !unsaved.documents.is_empty() {
             self.tell_readiness();
         }
-        for ((id, event), entry) in events.into_iter().zip(written) {
+        for ((id, event), entry) in events.into_iter().zip(saved.entries) {
             let Some(instance) = self.instances.get_mut(&id) else { continue };
             instance.before.note(&entry);
             let Some(event) = event else { continue };

@@ -3,7 +3,7 @@
 use ledger::{Records, RecordsError};
 use machines::receipt::receipt_hash;
 use protocol::api::AuditView;
-use protocol::receipt::AuditHead;
+use protocol::receipt::{AuditHead, RotationReceipt};
 use protocol::{Digest, InstanceId};
 
 use super::Coordinator;
@@ -30,9 +30,9 @@ impl Before {
         Ok(Self { audit, receipt: records.last_receipt(id).await? })
     }
 
-    /// The last receipt that was saved.
-    pub(super) const fn set_receipt(&mut self, receipt: Option<Digest>) {
-        self.receipt = receipt;
+    /// A receipt has been saved.
+    pub(super) fn note_receipt(&mut self, receipt: &RotationReceipt) {
+        self.receipt = Some(receipt_hash(receipt));
     }
 
     /// An entry has been written to the audit log.
@@ -49,10 +49,7 @@ impl Coordinator {
         let Before { audit, receipt: previous } = instance.before;
         match instance.conductor.make_receipt(audit, previous) {
             None => {}
-            Some(Ok(receipt)) => {
-                instance.before.receipt = Some(receipt_hash(&receipt));
-                self.unsaved.receipts.insert(id, receipt);
-            }
+            Some(Ok(receipt)) => _ = self.unsaved.receipts.insert(id, receipt),
             Some(Err(error)) => {
                 tracing::error!(instance = %instance.name, %error, "there will be no receipt");
             }

@@ -7,9 +7,9 @@ use protocol::codec;
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
 use protocol::receipt::RotationReceipt;
-use protocol::{InstanceId, UnixMillis};
+use protocol::{InstanceId, RotationId, UnixMillis};
 
-use super::audit::{self, Entry};
+use super::audit::{self, AuditRow, Entry};
 use super::rows::{ReceiptRow, RotationRow, request_key, storable};
 use super::{MANIFESTS, Records, RecordsError, STANDING_ORDER, Store};
 
@@ -20,6 +20,22 @@ pub struct Batch {
     pub(super) records: Vec<(RotationRow, Option<ReceiptRow>)>,
     pub(super) answers: Vec<AnswerRow>,
     pub(super) entries: Vec<(InstanceId, Entry)>,
+}
+
+/// What has been saved of it.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Entries of the audit log, as they are written.
+    pub entries: Vec<AuditView>,
+    /// Rotations that have got their receipt: those whose record was written, and that had none.
+    pub receipts: Vec<RotationId>,
+}
+
+/// The same as a store has it.
+#[derive(Debug)]
+pub(super) struct SavedRows {
+    pub(super) entries: Vec<AuditRow>,
+    pub(super) receipts: Vec<RotationId>,
 }
 
 /// A document of an instance.
@@ -91,10 +107,11 @@ impl Batch {
 }
 
 impl Records {
-    /// Saves all of it, or nothing; gives back the entries of the audit log as they are written.
-    pub async fn save_all(&self, batch: Batch) -> Result<Vec<AuditView>, RecordsError> {
+    /// Saves all of it, or nothing.
+    pub async fn save_all(&self, batch: Batch) -> Result<Saved, RecordsError> {
         let held = self.held();
-        let written = on!(self.save_all(held, batch))?;
-        written.into_iter().map(audit::view).collect()
+        let SavedRows { entries, receipts } = on!(self.save_all(held, batch))?;
+        let entries = entries.into_iter().map(audit::view).collect::<Result<_, _>>()?;
+        Ok(Saved { entries, receipts })
     }
 }

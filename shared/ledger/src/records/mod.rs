@@ -32,7 +32,7 @@ use protocol::order::SignedStandingOrder;
 use protocol::{InstanceId, ProcessId, RotationId, UnixMillis};
 use tls::Authority;
 
-pub use self::batch::Batch;
+pub use self::batch::{Batch, Saved};
 pub use self::error::RecordsError;
 pub use self::lease::{Acquired, MAX_LEASE_MS};
 
@@ -202,8 +202,8 @@ impl Records {
     ) -> Result<AuditView, RecordsError> {
         let mut batch = Batch::default();
         batch.entry(instance, at, actor, action, &details);
-        let mut written = self.save_all(batch).await?;
-        written.pop().ok_or_else(|| RecordsError::Database("no entry was written".to_owned()))
+        let mut saved = self.save_all(batch).await?;
+        saved.entries.pop().ok_or_else(|| RecordsError::Database("no entry was written".to_owned()))
     }
 
     /// The audit log after an entry, verified from its beginning.

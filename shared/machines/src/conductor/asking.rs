@@ -111,8 +111,8 @@ impl Conductor {
         let name = rotation.reference().rotation;
         let found = rotation.handle(now, RotationInput::Abort { because });
         let answer = match &found.abort_refused {
-            Some(Refused::Decided(text)) => refused("decided", text.clone()),
-            Some(Refused::KeystoreSilent(text)) => refused("keystore-silent", text.clone()),
+            Some(Refused::Decided(text)) => refused("decided", (*text).to_owned()),
+            Some(Refused::KeystoreSilent(text)) => refused("keystore-silent", (*text).to_owned()),
             None => Answer::Aborting(name),
         };
         self.merge(now, rng, found, effects);

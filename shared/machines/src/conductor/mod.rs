@@ -269,10 +269,7 @@ impl Conductor {
         for wanted in &found.send {
             let message = match wanted {
                 Wanted::Unit(who, command) => match self.reminder_first(*who, command) {
-                    Some(reminder) => {
-                        effects.send.push(self.seal_reminder(now, rng, *who, reminder));
-                        continue;
-                    }
+                    Some(reminder) => self.seal_reminder(now, rng, *who, reminder),
                     None => self.seal_unit(now, rng, *who, command),
                 },
                 Wanted::Keystore(who, command) => self.seal_keystore(now, rng, *who, command),

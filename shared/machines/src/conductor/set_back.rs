@@ -57,6 +57,7 @@ impl Conductor {
             return;
         };
         let message = self.seal_reminder(now, rng, unit, before);
+        self.note_sent(&message);
         effects.send.push(message);
     }
 
@@ -68,7 +69,6 @@ impl Conductor {
         report: Vec<u8>,
     ) -> Message {
         let message = self.seal_unit(now, rng, unit, &Command::Remind { report });
-        self.note_sent(&message);
         self.reminded.insert(unit, message.id);
         message
     }

@@ -239,9 +239,7 @@ pub fn take_manifests(
     row: &KeystoreRow,
     who: ProcessId,
 ) -> Result<bool, KeystoreRefusal> {
-    let open = row.rotation.as_ref().filter(|found| {
-        !matches!(found.standing, KeystoreStanding::Aborted | KeystoreStanding::Dropped)
-    });
+    let open = row.rotation.as_ref().filter(|found| !found.standing.is_over());
     let Some(found) = open.filter(|_| trust.serial() > 0) else {
         return Ok(trust.take(chain, Some((who, Role::Reencryptor)), &[])?);
     };

@@ -10,16 +10,22 @@ use super::desired::{Desired, Wanted};
 use super::record::Verdict;
 use super::{Effects, Event, Rotation, numbers};
 
-/// Why a rotation is not aborted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a rotation is not aborted, in a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// It is decided, or shows itself to have been.
-    Decided(String),
+    Decided(&'static str),
     /// A keystore has not been heard that may have flipped.
-    KeystoreSilent(String),
+    KeystoreSilent(&'static str),
 }
 
-const FLIPPED: &str = "a keystore has flipped: the rotation only goes forward";
+impl Refused {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Decided(text) | Self::KeystoreSilent(text) => text,
+        }
+    }
+}
 
 /// An abort that is asked for, and not yet judged.
 #[derive(Clone, Debug)]
@@ -35,16 +41,15 @@ impl Rotation {
         match &self.record.verdict {
             Verdict::Aborted { .. } => {}
             Verdict::Decided => {
-                let text = "the rotation is decided: it only goes forward".to_owned();
+                let text = "the rotation is decided: it only goes forward";
                 effects.abort_refused = Some(Refused::Decided(text));
             }
             Verdict::Open if self.pending_abort.is_some() => {}
-            Verdict::Open if self.is_flip_unknown() && self.only_forward().is_none() => {
-                let text = "a keystore has not been heard yet, which may have flipped: it must \
-                            answer first";
-                effects.abort_refused = Some(Refused::KeystoreSilent(text.to_owned()));
-            }
             Verdict::Open => {
+                if let Some(silent @ Refused::KeystoreSilent(_)) = self.refused() {
+                    effects.abort_refused = Some(silent);
+                    return;
+                }
                 self.record.epoch = numbers::after(self.record.epoch, self.manifest.serial);
                 self.asked.clear();
                 self.pending_abort = Some(PendingAbort { because, since: now });
@@ -66,16 +71,11 @@ impl Rotation {
             return;
         }
         let because = pending.because.clone();
-        if self.is_flip_unknown() && self.only_forward().is_none() {
-            // Whoever showed that it only goes forward has gone since.
-            self.pending_abort = None;
-            return;
-        }
-        if let Some(refused) = self.only_forward() {
+        if let Some(refused) = self.refused() {
             self.refuse_abort(refused, effects);
             // Who has aborted and who has promoted keep each other from an end: that is for the
             // administrators. Else it is decided, whatever became of the record in which that was saved.
-            if !self.sides().is_mixed() {
+            if matches!(refused, Refused::Decided(_)) && !self.sides().is_mixed() {
                 self.decide(effects);
             }
             return;
@@ -93,32 +93,37 @@ impl Rotation {
             return;
         }
         if self.pending_abort.is_some() {
-            self.refuse_abort(FLIPPED, effects);
+            let why = Refused::Decided("a keystore has flipped: the rotation only goes forward");
+            self.refuse_abort(why, effects);
         }
         self.decide(effects);
     }
 
-    fn refuse_abort(&mut self, why: &str, effects: &mut Effects) {
-        effects.abort_refused = Some(Refused::Decided(why.to_owned()));
-        let text = format!("it is not aborted: {why}");
+    fn refuse_abort(&mut self, why: Refused, effects: &mut Effects) {
+        effects.abort_refused = Some(why);
+        let text = format!("it is not aborted: {}", why.text());
         effects.events.push(Event { phase: self.record.phase(), text });
         self.pending_abort = None;
         // Whoever is silent is waited for once more, before it is asked about again.
         self.unanswered.clear();
     }
 
-    /// Why it cannot be aborted, if it cannot.
-    fn only_forward(&self) -> Option<&'static str> {
+    /// Why it cannot be aborted as everybody stands, if it cannot; what has flipped is decided before.
+    fn refused(&self) -> Option<Refused> {
         let view = self.view();
-        match self.recovery() {
+        let decided = match self.recovery() {
             Some(recovery) => {
                 view.has_recovered(recovery).then_some("the unit holds the master key already")
             }
-            None if !view.sides().promoted.is_empty() => {
-                Some("a unit has promoted: the rotation only goes forward")
-            }
-            None => view.has_flipped().then_some(FLIPPED),
-        }
+            None => (!view.sides().promoted.is_empty())
+                .then_some("a unit has promoted: the rotation only goes forward"),
+        };
+        let silent = || {
+            let text = "a keystore has not been heard yet, which may have flipped: it must answer \
+                        first";
+            self.is_flip_unknown().then_some(Refused::KeystoreSilent(text))
+        };
+        decided.map(Refused::Decided).or_else(silent)
     }
 
     /// Reencryptors that have not said how their keystore stands since the abort was asked for.
@@ -134,9 +139,14 @@ impl Rotation {
         self.view().reencryptors().into_iter().filter(is_unheard).collect()
     }
 
+    /// Whether something is under the new master key, or may be.
+    pub(super) fn may_have_flipped(&self) -> bool {
+        self.view().has_flipped() || self.is_flip_unknown()
+    }
+
     /// Whether a keystore may have flipped that has not been heard since this process took the rotation up,
     /// or since it was decided.
-    pub(super) fn is_flip_unknown(&self) -> bool {
+    fn is_flip_unknown(&self) -> bool {
         let view = self.view();
         match self.record.verdict {
             _ if self.recovery().is_some() => false,
@@ -152,17 +162,9 @@ impl Rotation {
     /// Whoever must say first how it stands is asked, besides what is lacking.
     pub(super) fn asking_keystores(&self, mut found: Desired) -> Desired {
         if self.record.verdict == Verdict::Open && self.is_flip_unknown() {
-            self.survey_keystores(self.unheard_keystores(UnixMillis(0)), &mut found.wanted);
+            survey(self.unheard_keystores(UnixMillis(0)), &mut found.wanted);
         }
         found
-    }
-
-    fn survey_keystores(&self, who: Vec<ProcessId>, wanted: &mut Vec<Wanted>) {
-        for id in who {
-            if wanted.iter().all(|asked| asked.to() != id) {
-                wanted.push(Wanted::Keystore(id, KeystoreCommand::Survey));
-            }
-        }
     }
 
     /// While an abort is judged, only what asks everybody how they stand is gone on with.
@@ -171,7 +173,7 @@ impl Rotation {
             Phase::Inspect => found.wanted,
             _ => Vec::new(),
         };
-        self.survey_keystores(self.unheard_keystores(pending.since), &mut wanted);
+        survey(self.unheard_keystores(pending.since), &mut wanted);
         Desired::new(self.record.phase(), wanted)
     }
 
@@ -193,5 +195,14 @@ impl Rotation {
         let Some(unit) = ended.filter(|_| !has_recovered && self.may_abort()) else { return };
         let because = format!("{} has ended the rotation", self.name_of(unit));
         self.ask_abort(now, because, effects);
+    }
+}
+
+/// Asks those of whom nothing else is wanted how their keystores stand.
+fn survey(reencryptors: Vec<ProcessId>, wanted: &mut Vec<Wanted>) {
+    for id in reencryptors {
+        if wanted.iter().all(|asked| asked.to() != id) {
+            wanted.push(Wanted::Keystore(id, KeystoreCommand::Survey));
+        }
     }
 }

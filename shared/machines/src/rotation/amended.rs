@@ -53,7 +53,7 @@ impl Rotation {
         let heard = |unit| self.units.get(&unit).map(|held| &held.report);
         let mut binding = Binding::of_units(self.reference, to, who, new, heard);
         // Whoever has aborted does not hold what a keystore is under, or may be.
-        binding.is_promoted |= self.view().has_flipped() || self.is_flip_unknown();
+        binding.is_promoted |= self.may_have_flipped();
         binding
     }
 
@@ -96,7 +96,7 @@ impl Rotation {
         let is_unchanged = match (&verdict, &self.record.verdict) {
             (Verdict::Aborted { .. }, Verdict::Aborted { .. }) => true,
             // All had promoted, or may have: whoever says less was set back.
-            (Verdict::Aborted { .. }, _) => self.view().has_flipped() || self.is_flip_unknown(),
+            (Verdict::Aborted { .. }, _) => self.may_have_flipped(),
             (ours, saved) => ours == saved,
         };
         if is_unchanged {

@@ -47,8 +47,8 @@ use crate::leave::LeaveRefusal;
 /// Times and limits of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Before the decision, a unit or keystore silent for so long ends the rotation; its end does not wait
-    /// longer than that for a unit.
+    /// Before the decision, a unit or keystore silent for so long ends the rotation, once every keystore has
+    /// said how it stands; its end does not wait longer than that for a unit.
     pub silence_abort_ms: u64,
     /// What was not answered is asked again after this long, then after twice as long, …
     pub first_retry_ms: u64,

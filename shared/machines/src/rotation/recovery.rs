@@ -37,15 +37,23 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
         Some(record) if record.order().is_ok_and(|(_, order)| reports.goes_on(&order)) => {
             Recovered { go_on: Some(reports.judged(record)), closed: None }
         }
-        Some(record) => match open() {
-            // It has ended but for units that are let go of.
-            Some(found) if reports.is_undecided(&record, &found) => {
-                let is_open = record.verdict == Verdict::Open;
-                let verdict = if is_open { found.verdict } else { record.verdict.clone() };
-                Recovered { go_on: Some(Record { verdict, ..record }), closed: None }
+        Some(record) => {
+            let closed = reports.closed(record.clone(), now);
+            match open() {
+                // Nothing shows that it has ended well, and units are to be let go of.
+                Some(found)
+                    if found.signed_order == record.signed_order
+                        && closed.verdict != Verdict::Decided =>
+                {
+                    let verdict = match record.verdict {
+                        Verdict::Open => found.verdict,
+                        saved => saved,
+                    };
+                    Recovered { go_on: Some(Record { verdict, ..record }), closed: None }
+                }
+                found => Recovered { go_on: found, closed: Some(closed) },
             }
-            found => Recovered { go_on: found, closed: Some(reports.closed(record, now)) },
-        },
+        }
     }
 }
 
@@ -129,7 +137,7 @@ impl<'a> Reports<'a> {
         let is_any = |wanted: &[Standing]| self.standings(*order).any(|it| wanted.contains(&it));
         self.standings_in_keystores(order).any(|standing| match standing {
             KeystoreStanding::Flipped => is_any(&[Standing::Promoted]),
-            KeystoreStanding::Dropped | KeystoreStanding::Aborted => false,
+            standing if standing.is_over() => false,
             _ => is_any(&[Standing::Promoted, Standing::Bound]),
         })
     }
@@ -189,12 +197,6 @@ impl<'a> Reports<'a> {
             record.verdict = Verdict::Decided;
         }
         record
-    }
-
-    /// Whether what is rebuilt is the order of the record, which nothing shows to have ended well.
-    fn is_undecided(&self, record: &Record, rebuilt: &Record) -> bool {
-        let is_same = record.signed_order == rebuilt.signed_order;
-        is_same && self.closed(record.clone(), UnixMillis(0)).verdict != Verdict::Decided
     }
 
     /// Later orders have been taken since, so this one has ended: well, if it was decided, or a unit has

@@ -30,12 +30,12 @@ pub struct Awaited {
 impl Rotation {
     /// Everybody whose answer is awaited.
     pub fn awaited(&self) -> Vec<Awaited> {
-        let is_open = self.may_abort();
+        let ends_by_itself = self.may_abort();
         let is_aborting = matches!(self.record.verdict, Verdict::Aborted { .. });
         let awaited = |(who, asked): (&ProcessId, &Asked)| {
             let heard_at = self.last_heard.get(who).copied().filter(|at| *at >= asked.first_at);
             let quiet_since = self.unanswered.get(who).copied();
-            let ends = is_open || (is_aborting && self.is_unit(*who));
+            let ends = ends_by_itself || (is_aborting && self.is_unit(*who));
             Awaited {
                 process: *who,
                 command: asked.name,

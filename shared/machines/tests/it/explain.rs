@@ -109,6 +109,16 @@ impl Scene {
         scene
     }
 
+    /// A rotation that these have aborted, and the others have promoted.
+    fn ended_differently(aborted: &[usize]) -> Self {
+        let mut scene = Self::rotated();
+        for unit in ALL {
+            let is_aborted = aborted.contains(&unit);
+            scene.stand(unit, if is_aborted { Standing::Aborted } else { Standing::Promoted });
+        }
+        scene
+    }
+
     /// All units have committed, and the order wants an hour before keys are refused.
     fn holding() -> Self {
         let mut scene = Self::well();
@@ -642,11 +652,7 @@ fn nobody_who_holds_the_key_that_the_keystore_has_flipped_to_can_go() {
         (vec![OP_1, REC_1], "keyhelm cryptounit-retire op-1 rec-1"),
         (vec![REC_1, REC_2], "restore the data folder of recovery-unit rec-1"),
     ] {
-        let mut scene = Scene::rotated();
-        for unit in ALL {
-            let is_aborted = aborted.contains(&unit);
-            scene.stand(unit, if is_aborted { Standing::Aborted } else { Standing::Promoted });
-        }
+        let mut scene = Scene::ended_differently(&aborted);
         scene.stand_keystore(KeystoreStanding::Flipped);
         let found = scene.explain();
         assert_eq!((&*found.code, found.next_command.as_deref()), ("mixed-end", Some(next)));
@@ -660,11 +666,7 @@ fn while_a_keystore_is_silent_only_who_has_aborted_can_go() {
         (vec![OP_1, REC_1], "keyhelm cryptounit-retire op-1 rec-1"),
         (vec![REC_1, REC_2], "start keystore-reencryptor reencryptor"),
     ] {
-        let mut scene = Scene::rotated();
-        for unit in ALL {
-            let is_aborted = aborted.contains(&unit);
-            scene.stand(unit, if is_aborted { Standing::Aborted } else { Standing::Promoted });
-        }
+        let mut scene = Scene::ended_differently(&aborted);
         scene.keystore = None;
         let found = scene.explain();
         assert_eq!((&*found.code, found.next_command.as_deref()), ("mixed-end", Some(next)));

@@ -6,12 +6,26 @@ use machines::rotation::recovery::{Recovered, Reports, recover};
 use protocol::Epoch;
 use protocol::audit::Phase;
 use protocol::order::Purpose;
+use protocol::report::KeystoreReport;
 
 use crate::world::{ALL, NOW, OP_1, OP_2, Run, World};
 
 fn recovered(world: &World, record: Option<Record>) -> Recovered {
+    recovered_beside(world, &[], record)
+}
+
+/// The same with the keystore that was flipped in this rotation last.
+fn recovered_past(world: &World, flipped: &Run, record: Option<Record>) -> Recovered {
+    recovered_beside(world, &[world.flipped(flipped)], record)
+}
+
+fn recovered_beside(
+    world: &World,
+    keystores: &[KeystoreReport],
+    record: Option<Record>,
+) -> Recovered {
     let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
-    let reports = Reports { units: units.iter().collect(), keystores: Vec::new() };
+    let reports = Reports { units: units.iter().collect(), keystores: keystores.iter().collect() };
     recover(record, &reports, NOW)
 }
 
@@ -117,10 +131,7 @@ fn an_old_record_is_not_gone_on_with_for_a_unit_of_the_same_backup_once_the_keys
     world.all_clear(first.clone());
     let second = world.whole_rotation(Purpose::Rotate, 3);
     world.put_back(OP_1, &before);
-    let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
-    let keystore = world.flipped(&second);
-    let reports = Reports { units: units.iter().collect(), keystores: vec![&keystore] };
-    let found = recover(Some(record_of(&first, Verdict::Decided)), &reports, NOW);
+    let found = recovered_past(&world, &second, Some(record_of(&first, Verdict::Decided)));
     assert_eq!(found.closed.as_ref().unwrap().verdict, Verdict::Decided);
     assert_eq!(found.closed.as_ref().unwrap().finished_at, Some(NOW));
     assert_eq!(verdict(&found), Some("aborted"));
@@ -141,11 +152,8 @@ fn what_the_keystore_is_past_is_let_go_of_whatever_one_of_the_same_backup_had_pr
     let second = world.whole_rotation(Purpose::Rotate, 3);
     world.put_back(OP_1, &bound);
     world.put_back(OP_2, &promoted);
-    let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
-    let keystore = world.flipped(&second);
-    let reports = Reports { units: units.iter().collect(), keystores: vec![&keystore] };
     for record in [None, Some(record_of(&first, Verdict::Decided))] {
-        let found = recover(record, &reports, NOW);
+        let found = recovered_past(&world, &second, record);
         assert_eq!(verdict(&found), Some("aborted"));
         assert_eq!(found.go_on.unwrap().signed_order, first.signed);
     }

@@ -11,7 +11,7 @@ use super::{PostgresRecords, commit, database, log, receipts, write};
 use crate::RecordsError;
 use crate::records::MAX_REQUESTS;
 use crate::records::audit::{AuditRow, Entry, Head};
-use crate::records::batch::{AnswerRow, Batch, DocumentRow};
+use crate::records::batch::{AnswerRow, Batch, DocumentRow, SavedRows};
 use crate::records::lease::Lease;
 use crate::records::rows::RotationRow;
 
@@ -20,16 +20,19 @@ impl PostgresRecords {
         &self,
         held: Option<Lease>,
         batch: Batch,
-    ) -> Result<Vec<AuditRow>, RecordsError> {
+    ) -> Result<SavedRows, RecordsError> {
         let mut client = self.client().await?;
         let tx = write(&mut client, held).await?;
         for document in &batch.documents {
             store_document(&tx, document).await?;
         }
+        let mut receipts = Vec::new();
         for (row, receipt) in &batch.records {
-            let is_stored = store_record(&tx, row).await?;
-            if let Some(receipt) = receipt.as_ref().filter(|_| is_stored) {
-                receipts::insert(&tx, row, receipt).await?;
+            if store_record(&tx, row).await?
+                && let Some(receipt) = receipt
+                && receipts::insert(&tx, row, receipt).await?
+            {
+                receipts.push(row.rotation);
             }
         }
         for answer in &batch.answers {
@@ -40,7 +43,7 @@ impl PostgresRecords {
         }
         let entries = append(&tx, batch.entries).await?;
         commit(tx, fail_points::Transaction::RecordSave).await?;
-        Ok(entries)
+        Ok(SavedRows { entries, receipts })
     }
 }
 

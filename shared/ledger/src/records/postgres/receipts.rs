@@ -9,25 +9,27 @@ use crate::RecordsError;
 use crate::records::audit::Head;
 use crate::records::rows::{ReceiptRow, RotationRow};
 
+/// Whether it was: a rotation that has a receipt keeps it.
 pub(super) async fn insert(
     tx: &Transaction<'_>,
     row: &RotationRow,
     receipt: &ReceiptRow,
-) -> Result<(), RecordsError> {
-    tx.execute_typed(
-        "INSERT INTO coordinator_receipts (instance, seq, rotation, hash, document)
+) -> Result<bool, RecordsError> {
+    let inserted = tx
+        .execute_typed(
+            "INSERT INTO coordinator_receipts (instance, seq, rotation, hash, document)
          SELECT $1, coalesce(max(seq), 0) + 1, $2, $3, $4 FROM coordinator_receipts
          WHERE instance = $1 ON CONFLICT (instance, rotation) DO NOTHING",
-        &[
-            (&row.instance.uuid(), Type::UUID),
-            (&row.rotation.uuid(), Type::UUID),
-            (&receipt.hash.as_slice(), Type::BYTEA),
-            (&receipt.document, Type::TEXT),
-        ],
-    )
-    .await
-    .map_err(database)?;
-    Ok(())
+            &[
+                (&row.instance.uuid(), Type::UUID),
+                (&row.rotation.uuid(), Type::UUID),
+                (&receipt.hash.as_slice(), Type::BYTEA),
+                (&receipt.document, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(database)?;
+    Ok(inserted > 0)
 }
 
 impl PostgresRecords {

@@ -7,7 +7,7 @@ use super::{SqliteRecords, database, log, receipts};
 use crate::RecordsError;
 use crate::records::MAX_REQUESTS;
 use crate::records::audit::{AuditRow, Entry};
-use crate::records::batch::{AnswerRow, Batch, DocumentRow};
+use crate::records::batch::{AnswerRow, Batch, DocumentRow, SavedRows};
 use crate::records::lease::Lease;
 use crate::records::rows::RotationRow;
 
@@ -16,13 +16,16 @@ impl SqliteRecords {
         &self,
         held: Option<Lease>,
         batch: Batch,
-    ) -> Result<Vec<AuditRow>, RecordsError> {
+    ) -> Result<SavedRows, RecordsError> {
         self.write(held, move |tx| {
             batch.documents.iter().try_for_each(|document| store_document(tx, document))?;
+            let mut receipts = Vec::new();
             for (row, receipt) in &batch.records {
-                let is_stored = store_record(tx, row)?;
-                if let Some(receipt) = receipt.as_ref().filter(|_| is_stored) {
-                    receipts::insert(tx, row, receipt)?;
+                if store_record(tx, row)?
+                    && let Some(receipt) = receipt
+                    && receipts::insert(tx, row, receipt)?
+                {
+                    receipts.push(row.rotation);
                 }
             }
             batch.answers.iter().try_for_each(|answer| remember(tx, answer))?;
@@ -30,7 +33,8 @@ impl SqliteRecords {
                 forget_oldest(tx)?;
             }
             let append = |(instance, entry)| append(tx, instance, entry);
-            batch.entries.into_iter().map(append).collect()
+            let entries = batch.entries.into_iter().map(append).collect::<Result<_, _>>()?;
+            Ok(SavedRows { entries, receipts })
         })
         .await
     }

@@ -8,19 +8,21 @@ use crate::RecordsError;
 use crate::records::audit::Head;
 use crate::records::rows::{ReceiptRow, RotationRow};
 
+/// Whether it was: a rotation that has a receipt keeps it.
 pub(super) fn insert(
     tx: &Transaction<'_>,
     row: &RotationRow,
     receipt: &ReceiptRow,
-) -> Result<(), RecordsError> {
-    tx.execute(
-        "INSERT INTO coordinator_receipts (instance, seq, rotation, hash, document)
+) -> Result<bool, RecordsError> {
+    let inserted = tx
+        .execute(
+            "INSERT INTO coordinator_receipts (instance, seq, rotation, hash, document)
          SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4 FROM coordinator_receipts
          WHERE instance = ?1 ON CONFLICT (instance, rotation) DO NOTHING",
-        params![row.instance.bytes(), row.rotation.bytes(), receipt.hash, receipt.document],
-    )
-    .map_err(database)?;
-    Ok(())
+            params![row.instance.bytes(), row.rotation.bytes(), receipt.hash, receipt.document],
+        )
+        .map_err(database)?;
+    Ok(inserted > 0)
 }
 
 impl SqliteRecords {

@@ -1,7 +1,7 @@
 //! What must hold of each crypto unit.
 
 use protocol::UnixMillis;
-use protocol::keystore::{KeystoreRotation, KeystoreStanding};
+use protocol::keystore::KeystoreRotation;
 use protocol::manifest::{Manifest, Member};
 use protocol::order::{Purpose, Recovery};
 use protocol::report::{KeystoreReport, Standing, UnitReport, UnitRotation};
@@ -73,9 +73,7 @@ pub(crate) fn is_left_behind<'a>(
     let rotations: Vec<_> =
         keystores.filter_map(|report| report.row.as_ref()?.rotation.as_ref()).collect();
     let is_left_open = |shown: &KeystoreRotation| {
-        let is_over =
-            matches!(shown.standing, KeystoreStanding::Dropped | KeystoreStanding::Aborted);
-        shown.order_digest == found.order.digest && !is_over
+        shown.order_digest == found.order.digest && !shown.standing.is_over()
     };
     let number = found.order.number;
     let is_past = units.any(|report| report.last_number() > number)
