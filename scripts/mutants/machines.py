@@ -824,4 +824,11 @@ MUTANTS = [
         "                found.is_none()\n",
         needs=(TESTS,),
     ),
+    Mutant(
+        "only what answers the survey says how somebody stands",
+        MACHINES + "conductor/taking_up.rs",
+        "        newest.crypto_units().all(|unit| answered.contains(&unit.id))\n",
+        "        newest.crypto_units().all(|unit| self.heard.units.contains_key(&unit.id))\n",
+        needs=(TESTS,),
+    ),
 ]

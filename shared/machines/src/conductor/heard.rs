@@ -55,10 +55,31 @@ impl Heard {
         }
     }
 
-    /// Takes in a reencryptor's report about itself.
-    pub fn take_keystore(&mut self, at: UnixMillis, report: &KeystoreReport) {
-        self.serials.insert(report.reencryptor, report.manifest_serial);
-        self.keystores.insert(report.reencryptor, HeardOf { said: report.clone(), at });
+    /// Takes in a reencryptor's report about itself: the latest by its clock, or what it says now that it
+    /// `is_asked_now`.
+    pub fn take_keystore(&mut self, at: UnixMillis, report: &KeystoreReport, is_asked_now: bool) {
+        let id = report.reencryptor;
+        self.serials.insert(id, report.manifest_serial);
+        let is_older = self.keystores.get(&id).is_some_and(|held| held.said.clock > report.clock);
+        if is_asked_now || !is_older {
+            self.keystores.insert(id, HeardOf { said: report.clone(), at });
+        }
+    }
+
+    /// What units last said, of those who are among these.
+    pub fn units_among<'a>(
+        &'a self,
+        who: &BTreeSet<ProcessId>,
+    ) -> impl Iterator<Item = &'a HeardOf<UnitReport>> {
+        self.units.values().filter(|heard| who.contains(&heard.said.unit))
+    }
+
+    /// What reencryptors last said, of those who are among these.
+    pub fn keystores_among<'a>(
+        &'a self,
+        who: &BTreeSet<ProcessId>,
+    ) -> impl Iterator<Item = &'a HeardOf<KeystoreReport>> {
+        self.keystores.values().filter(|heard| who.contains(&heard.said.reencryptor))
     }
 
     /// Takes in what a process says of itself. The newest of those that no manifest names are kept.

@@ -32,7 +32,7 @@ pub use self::ask::{Answer, Ask, AskId, StartAsk};
 pub use self::draft::DraftRequest;
 pub use self::heard::{Heard, HeardOf};
 use self::key_check::{Check, Checked};
-use self::survey::Survey;
+use self::survey::{Answered, Survey};
 use crate::leave::{self, LeaveRefusal};
 use crate::rotation::desired::Wanted;
 use crate::rotation::record::Record;
@@ -292,14 +292,14 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         mut record: Record,
-        asked_at: UnixMillis,
+        answered: &Answered,
         effects: &mut Effects,
     ) -> Result<(), LeaveRefusal> {
         self.note_highest(&mut record);
         let Some(manifest) = self.trust.newest().cloned() else { return Ok(()) };
         let since = self.since_order(&record);
         let rotation = Rotation::new(record, manifest, self.times.rotation)?;
-        let surveyed = self.surveyed_keystores(asked_at);
+        let surveyed = self.surveyed_keystores(answered);
         let mut rotation = rotation.with_amendments(since).with_surveyed(surveyed);
         let found = rotation.handle(now, RotationInput::Tick);
         self.rotation = Some(rotation);

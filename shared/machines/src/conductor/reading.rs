@@ -85,8 +85,8 @@ impl Conductor {
                 let is_reencryptor = |role| role == Role::Reencryptor;
                 let report: KeystoreReport = decoded(&opened, is_reencryptor, "not-a-reencryptor")?;
                 is_about(sender, report.reencryptor)?;
-                self.note_answer(sender, report.answering.as_ref());
-                self.heard.take_keystore(now, &report);
+                let is_asked_now = self.note_answer(sender, report.answering.as_ref());
+                self.heard.take_keystore(now, &report, is_asked_now);
                 self.note_check(now, &report);
                 let is_refusal = refuses_manifest(report.answering.as_ref());
                 (is_refusal, RotationInput::Keystore(Box::new(report), bytes.to_vec()))

@@ -7,6 +7,7 @@ use protocol::order::Purpose;
 use protocol::report::Standing;
 use rand::CryptoRng;
 
+use super::survey::Answered;
 use super::{Conductor, Effects, StartAsk, purpose_of};
 use crate::rotation::Event;
 use crate::rotation::precheck::{Findings, TAKE_UP_RECOVERY, units};
@@ -61,14 +62,13 @@ impl Conductor {
         &mut self,
         now: UnixMillis,
         rng: &mut R,
-        asked_at: UnixMillis,
+        answered: &Answered,
         effects: &mut Effects,
     ) -> Option<Findings> {
         if self.is_rotating() || self.trust.newest().is_none() {
             return None;
         }
-        let mut answered = self.heard.units.values().filter(|heard| heard.at >= asked_at);
-        let left = answered.find_map(|heard| {
+        let left = self.heard.units_among(answered).find_map(|heard| {
             let found = units::in_rotation(&heard.said)?;
             let recovery = units::recovery(found)?;
             Some((found.order, found.signed_order.clone(), recovery))
@@ -77,15 +77,14 @@ impl Conductor {
         let target = self.heard.units.get(&recovery.target);
         let stands = target.and_then(|heard| heard.said.in_order(&order));
         let has_recovered = stands.is_some_and(|it| it.standing == Standing::Cleared);
-        let actor = "coordinator (rebuilt from reports)".to_owned();
-        let mut record = Record::new(signed, protocol::Epoch::default(), actor, now);
-        record.verdict = match has_recovered {
+        let verdict = match has_recovered {
             true => Verdict::Decided,
             false => Verdict::Aborted { because: "nobody drove it any more".to_owned() },
         };
+        let record = Record::rebuilt(signed, verdict, now);
         let text = "taken up: units were bound to an order to recover that nobody drove";
         effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
-        self.go_on(now, rng, record, asked_at, effects);
+        self.go_on(now, rng, record, answered, effects);
         let mut findings = Findings::default();
         let text = "an order to recover that nobody drove was found, and is ended first".to_owned();
         findings.unmet("recovery-running", "instance", text, TAKE_UP_RECOVERY.to_owned());

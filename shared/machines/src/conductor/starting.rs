@@ -4,7 +4,7 @@ use protocol::UnixMillis;
 use protocol::order::SignedOrder;
 use rand::CryptoRng;
 
-use super::survey::Survey;
+use super::survey::{Answered, Survey};
 use super::taking_up::taken_up;
 use super::{
     Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, plan, purpose_of, refused, unmet,
@@ -19,7 +19,7 @@ pub(super) struct Shown {
     pub(super) start: StartAsk,
     pub(super) order: SignedOrder,
     pub(super) findings: Findings,
-    pub(super) asked_at: UnixMillis,
+    pub(super) answered: Answered,
 }
 
 impl Conductor {
@@ -27,11 +27,11 @@ impl Conductor {
         &self,
         now: UnixMillis,
         rng: &mut R,
-        asked_at: UnixMillis,
+        answered: &Answered,
         request: &DraftRequest,
     ) -> Answer {
-        let mut findings = self.findings(asked_at, request.purpose, None, &request.joining);
-        let surveyed = self.look(asked_at, request.purpose, None, &request.joining);
+        let mut findings = self.findings(answered, request.purpose, None, &request.joining);
+        let surveyed = self.look(answered, request.purpose, None, &request.joining);
         let source = request.purpose.recovery().map(|recovery| recovery.source);
         let Some(generator) = source.or_else(|| precheck::choose_generator(&surveyed)) else {
             return Answer::Unmet(findings);
@@ -52,25 +52,25 @@ impl Conductor {
         &mut self,
         now: UnixMillis,
         rng: &mut R,
-        asked_at: UnixMillis,
+        answered: &Answered,
         id: AskId,
         start: StartAsk,
         effects: &mut Effects,
     ) {
         if !start.dry_run
-            && let Some(findings) = self.end_left_recovery(now, rng, asked_at, effects)
+            && let Some(findings) = self.end_left_recovery(now, rng, answered, effects)
         {
             self.checked.remove(&id);
             effects.answers.push((id, Answer::Unmet(findings)));
             return;
         }
-        if !start.dry_run && self.take_up(now, rng, asked_at, effects) {
+        if !start.dry_run && self.take_up(now, rng, answered, effects) {
             effects.answers.extend(self.joined(id).map(taken_up));
             return;
         }
         let (purpose, joining) = purpose_of(&start);
-        let mut findings = self.findings(asked_at, purpose, start.expect_current, &joining);
-        let surveyed = self.look(asked_at, purpose, None, &joining);
+        let mut findings = self.findings(answered, purpose, start.expect_current, &joining);
+        let surveyed = self.look(answered, purpose, None, &joining);
         let generator = precheck::choose_generator(&surveyed);
         let from = precheck::reference(&surveyed);
         let order = match (&start.order, generator) {
@@ -118,11 +118,11 @@ impl Conductor {
         shown: Shown,
         effects: &mut Effects,
     ) {
-        let Shown { id, start, order, mut findings, asked_at } = shown;
+        let Shown { id, start, order, mut findings, answered } = shown;
         let checked = self.checked.remove(&id);
-        self.note_refusals(asked_at, &order, &mut findings);
+        self.note_refusals(&answered, &order, &mut findings);
         let (purpose, joining) = purpose_of(&start);
-        let surveyed = self.look(asked_at, purpose, None, &joining);
+        let surveyed = self.look(&answered, purpose, None, &joining);
         let from = precheck::reference(&surveyed);
         let plan = self.plan(&order, &surveyed, from, checked.as_ref());
         if let Some(wanted) = start.plan {
@@ -141,7 +141,7 @@ impl Conductor {
         let mut record = Record::new(order, epoch, start.actor, now);
         record.verify_all = start.verify_all;
         record.traceparent = start.traceparent;
-        let started = self.start_rotation(now, rng, record, asked_at, effects);
+        let started = self.start_rotation(now, rng, record, &answered, effects);
         let answer = match (started, &self.rotation) {
             (Ok(()), Some(rotation)) => Answer::Started {
                 rotation: Box::new(rotation.to_view()),

@@ -1,7 +1,7 @@
 //! Surveys: everybody is asked how they stand, nothing is saved. A start makes two: one to write
 //! the order, one to show it and hear who would refuse it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::command::{Command, KeystoreCommand};
 use protocol::manifest::SignedManifest;
@@ -29,20 +29,24 @@ enum Goal {
     Admit(AskId, SignedManifest, Option<SignedStandingOrder>),
 }
 
+/// Who has answered a survey. What was said before says how somebody stood, not how it stands: it may have
+/// lain in the queue of a coordinator that is no more.
+pub(super) type Answered = BTreeSet<ProcessId>;
+
 /// A survey under way.
 #[derive(Debug)]
 pub(super) struct Survey {
     goal: Goal,
-    asked_at: UnixMillis,
     until: UnixMillis,
-    /// Who has not answered, and what.
+    /// Who has answered this very survey.
+    answered: Answered,
+    /// Who has not, and which message.
     awaited: BTreeMap<ProcessId, MessageId>,
 }
 
 impl Survey {
     const fn new(goal: Goal) -> Self {
-        let none = UnixMillis(0);
-        Self { goal, asked_at: none, until: none, awaited: BTreeMap::new() }
+        Self { goal, until: UnixMillis(0), answered: Answered::new(), awaited: BTreeMap::new() }
     }
 
     pub(super) const fn to_look(id: AskId) -> Self {
@@ -111,7 +115,6 @@ impl Conductor {
         let who = self.surveyed();
         let until = now.plus_ms(self.times.survey_ms);
         let Some(survey) = &mut self.survey else { return };
-        survey.asked_at = now;
         survey.until = until;
         let order = match &survey.goal {
             Goal::Show(_, _, order, _) => Some(order.clone()),
@@ -141,6 +144,7 @@ impl Conductor {
         let is_it = asked.is_some() && asked == answering.map(|answer| &answer.message);
         if is_it {
             survey.awaited.remove(&who);
+            survey.answered.insert(who);
         }
         is_it
     }
@@ -176,25 +180,25 @@ impl Conductor {
         if now < survey.until && !survey.awaited.is_empty() {
             return;
         }
-        let Some(Survey { goal, asked_at, .. }) = self.survey.take() else { return };
+        let Some(Survey { goal, answered, .. }) = self.survey.take() else { return };
         match goal {
             Goal::Look(id) => {
-                let findings = self.findings(asked_at, Purpose::Rotate, None, &[]);
+                let findings = self.findings(&answered, Purpose::Rotate, None, &[]);
                 effects.answers.push((id, Answer::Looked(findings)));
             }
             Goal::Draft(id, request) => {
-                let answer = match self.end_left_recovery(now, rng, asked_at, effects) {
+                let answer = match self.end_left_recovery(now, rng, &answered, effects) {
                     Some(findings) => Answer::Unmet(findings),
-                    None => self.drafted(now, rng, asked_at, &request),
+                    None => self.drafted(now, rng, &answered, &request),
                 };
                 effects.answers.push((id, answer));
             }
-            Goal::Start(id, start) => self.judge_start(now, rng, asked_at, id, start, effects),
+            Goal::Start(id, start) => self.judge_start(now, rng, &answered, id, start, effects),
             Goal::Show(id, start, order, findings) => {
-                let shown = Shown { id, start, order, findings, asked_at };
+                let shown = Shown { id, start, order, findings, answered };
                 self.judge_shown(now, rng, shown, effects);
             }
-            Goal::Recover(record) => self.recovered(now, rng, record, asked_at, effects),
+            Goal::Recover(record) => self.recovered(now, rng, record, &answered, effects),
             Goal::Admit(id, signed, standing) => {
                 let answer = match self.may_be_bound(&signed) {
                     None => self.admit_manifest(now, rng, &signed, standing, effects),
@@ -203,22 +207,22 @@ impl Conductor {
                 effects.answers.push((id, answer));
                 // Whoever is in a rotation is gone on with: the manifest can then amend it.
                 if !self.is_rotating() {
-                    self.recovered(now, rng, None, asked_at, effects);
+                    self.recovered(now, rng, None, &answered, effects);
                 }
             }
         }
     }
 
-    /// Only what was heard since the survey began counts: who was heard before is silent now.
+    /// Only what answers the survey counts: who was heard before is silent now.
     pub(super) fn look<'a>(
         &'a self,
-        asked_at: UnixMillis,
+        answered: &Answered,
         purpose: Purpose,
         expect_current: Option<Pattern>,
         joining: &'a [ProcessId],
     ) -> Surveyed<'a> {
-        let units = self.heard.units.values().filter(|heard| heard.at >= asked_at);
-        let keystores = self.heard.keystores.values().filter(|heard| heard.at >= asked_at);
+        let units = self.heard.units_among(answered);
+        let keystores = self.heard.keystores_among(answered);
         let running = self.rotation.as_ref().filter(|found| !found.is_ended());
         Surveyed {
             manifest: self.trust.newest(),
@@ -235,12 +239,12 @@ impl Conductor {
 
     pub(super) fn findings(
         &self,
-        asked_at: UnixMillis,
+        answered: &Answered,
         purpose: Purpose,
         expect_current: Option<Pattern>,
         joining: &[ProcessId],
     ) -> Findings {
-        precheck::precheck(&self.look(asked_at, purpose, expect_current, joining))
+        precheck::precheck(&self.look(answered, purpose, expect_current, joining))
     }
 
     /// Under the newest manifest, or that of the order that is gone on with.

@@ -8,6 +8,7 @@ use protocol::report::UnitReport;
 use protocol::{KeystoreId, UnixMillis};
 use rand::CryptoRng;
 
+use super::survey::Answered;
 use super::{Answer, AskId, Conductor, Effects};
 use crate::rotation::precheck::{Findings, TAKE_UP};
 use crate::rotation::record::{Record, Verdict};
@@ -42,7 +43,7 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         record: Option<Record>,
-        asked_at: UnixMillis,
+        answered: &Answered,
         effects: &mut Effects,
     ) {
         let reports = self.reports();
@@ -51,7 +52,7 @@ impl Conductor {
         effects.closed = found.closed;
         let Some(mut record) = found.go_on else { return };
         let is_sure =
-            saved.as_ref() == Some(&record.signed_order) || self.has_heard_everybody(asked_at);
+            saved.as_ref() == Some(&record.signed_order) || self.has_heard_everybody(answered);
         let unsure = match &record.verdict {
             Verdict::Aborted { because } if !is_sure => Some(because.clone()),
             _ => None,
@@ -59,7 +60,7 @@ impl Conductor {
         if unsure.is_some() {
             record.verdict = Verdict::Open;
         }
-        self.go_on(now, rng, record, asked_at, effects);
+        self.go_on(now, rng, record, answered, effects);
         if let Some(because) = unsure {
             self.turn(now, rng, RotationInput::Abort { because }, effects);
         }
@@ -73,18 +74,19 @@ impl Conductor {
         }
     }
 
-    /// Keystores that have said since then how they stand.
-    pub(super) fn surveyed_keystores(&self, asked_at: UnixMillis) -> BTreeSet<KeystoreId> {
-        let since = self.heard.keystores.values().filter(|heard| heard.at >= asked_at);
-        since.filter_map(|heard| Some(heard.said.row.as_ref()?.keystore)).collect()
+    /// Keystores that have just said how they stand.
+    pub(super) fn surveyed_keystores(&self, answered: &Answered) -> BTreeSet<KeystoreId> {
+        self.heard
+            .keystores_among(answered)
+            .filter_map(|heard| Some(heard.said.row.as_ref()?.keystore))
+            .collect()
     }
 
-    /// Whether everybody has said since then how it stands.
-    fn has_heard_everybody(&self, asked_at: UnixMillis) -> bool {
+    /// Whether everybody has just said how it stands.
+    fn has_heard_everybody(&self, answered: &Answered) -> bool {
         let Some(newest) = self.trust.newest() else { return true };
-        let is_heard = |id| self.heard.units.get(&id).is_some_and(|heard| heard.at >= asked_at);
-        let keystores = self.surveyed_keystores(asked_at);
-        newest.crypto_units().all(|unit| is_heard(unit.id))
+        let keystores = self.surveyed_keystores(answered);
+        newest.crypto_units().all(|unit| answered.contains(&unit.id))
             && newest.keystores.iter().all(|id| keystores.contains(id))
     }
 
@@ -96,23 +98,23 @@ impl Conductor {
         &mut self,
         now: UnixMillis,
         rng: &mut R,
-        asked_at: UnixMillis,
+        answered: &Answered,
         effects: &mut Effects,
     ) -> bool {
         if self.trust.newest().is_none() || self.is_rotating() {
             return false;
         }
-        if !self.has_heard_everybody(asked_at) {
+        if !self.has_heard_everybody(answered) {
             return false;
         }
-        let surveyed = self.look(asked_at, Purpose::Rotate, None, &[]);
+        let surveyed = self.look(answered, Purpose::Rotate, None, &[]);
         let units = surveyed.units.iter().map(|(report, _)| *report).collect();
         let keystores = surveyed.keystores.iter().map(|(report, _)| *report).collect();
         let found = recovery::recover(None, &Reports { units, keystores }, now);
         let Some(record) = found.go_on else { return false };
         let text = "taken up: units or the keystore were in a rotation that nobody drove";
         effects.events.push(Event { phase: Phase::Survey, text: text.to_owned() });
-        self.go_on(now, rng, record, asked_at, effects);
+        self.go_on(now, rng, record, answered, effects);
         true
     }
 
@@ -135,12 +137,12 @@ impl Conductor {
         now: UnixMillis,
         rng: &mut R,
         mut record: Record,
-        asked_at: UnixMillis,
+        answered: &Answered,
         effects: &mut Effects,
     ) {
         let base = record.order().map(|(_, order)| order.number.manifest_serial).ok();
         record.epoch = self.next_epoch(base, Some(record.epoch));
-        if let Err(error) = self.start_rotation(now, rng, record, asked_at, effects) {
+        if let Err(error) = self.start_rotation(now, rng, record, answered, effects) {
             let text = format!("the saved rotation cannot be gone on with: {error}");
             effects.events.push(Event { phase: Phase::Survey, text });
         }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use protocol::OrderNumber;
 use protocol::order::SignedOrder;
-use protocol::{OrderNumber, UnixMillis};
 
 use super::Conductor;
+use super::survey::Answered;
 use crate::leave;
 use crate::rotation::numbers;
 use crate::rotation::precheck::{Findings, Surveyed};
@@ -69,7 +70,7 @@ impl Conductor {
     /// The order's own leave, and the units that would not take it, each with its words.
     pub(super) fn note_refusals(
         &self,
-        asked_at: UnixMillis,
+        answered: &Answered,
         order: &SignedOrder,
         findings: &mut Findings,
     ) {
@@ -80,7 +81,7 @@ impl Conductor {
             return;
         }
         let mut refusals: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        for heard in self.heard.units.values().filter(|heard| heard.at >= asked_at) {
+        for heard in self.heard.units_among(answered) {
             let Some(refusal) = &heard.said.facts.would_refuse else { continue };
             let Some(member) = self.trust.member(heard.said.unit) else { continue };
             // Whoever has no part in an order to recover would not take it, rightly.

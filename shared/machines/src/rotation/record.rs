@@ -74,7 +74,21 @@ pub struct LatestReport {
     pub envelope: Vec<u8>,
 }
 
+/// Who has asked for what is rebuilt from reports.
+const REBUILT: &str = "coordinator (rebuilt from reports)";
+
 impl Record {
+    /// One that is rebuilt from reports: decided, or else to be ended in whoever is in it.
+    pub fn rebuilt(signed_order: SignedOrder, verdict: Verdict, now: UnixMillis) -> Self {
+        let record = Self::new(signed_order, Epoch::default(), REBUILT.to_owned(), now);
+        Self { verdict, ..record }
+    }
+
+    /// Whether it is, so that nothing else is known of what has come of its rotation.
+    pub fn is_rebuilt(&self) -> bool {
+        self.actor == REBUILT
+    }
+
     /// A new rotation's.
     pub fn new(signed_order: SignedOrder, epoch: Epoch, actor: String, now: UnixMillis) -> Self {
         Self {

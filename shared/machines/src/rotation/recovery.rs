@@ -5,7 +5,7 @@ use protocol::audit::Phase;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::{OrderRef, SignedOrder};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
-use protocol::{Epoch, OrderNumber, Pattern, UnixMillis};
+use protocol::{OrderNumber, Pattern, UnixMillis};
 
 use super::record::{Record, Verdict};
 
@@ -170,15 +170,13 @@ impl<'a> Reports<'a> {
     /// A record of which nothing is left, or that has ended without a unit that was silent: forward if the
     /// keystore has flipped, or a unit has promoted and none aborted, else it is ended.
     fn rebuilt(&self, (order, signed): (OrderRef, &SignedOrder), now: UnixMillis) -> Record {
-        let actor = "coordinator (rebuilt from reports)".to_owned();
-        let mut record = Record::new(signed.clone(), Epoch::default(), actor, now);
-        record.verdict = match self.is_forward(order) {
+        let verdict = match self.is_forward(order) {
             true => Verdict::Decided,
             false => Verdict::Aborted {
                 because: "nobody drove it any more, and it was not decided".to_owned(),
             },
         };
-        record
+        Record::rebuilt(signed.clone(), verdict, now)
     }
 
     fn is_forward(&self, order: OrderRef) -> bool {

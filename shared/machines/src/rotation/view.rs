@@ -40,6 +40,10 @@ pub const fn phase_text(phase: Phase, purpose: Purpose) -> &'static str {
     }
 }
 
+/// What is told at the end of what was rebuilt from reports and aborted. Whoever was in it may have been set
+/// back into a rotation that had ended well, so it is not said that nothing has changed.
+const RELEASED: &str = "ended in whoever was still in it";
+
 impl Rotation {
     /// As the HTTP interface shows it.
     pub fn to_view(&self) -> RotationView {
@@ -73,7 +77,10 @@ impl Rotation {
 
     /// What is told when this rotation comes to a phase.
     pub(super) fn text_of(&self, phase: Phase) -> String {
-        let text = phase_text(phase, self.order.purpose);
+        let text = match phase {
+            Phase::Aborted if self.record.is_rebuilt() => RELEASED,
+            _ => phase_text(phase, self.order.purpose),
+        };
         let may_be_bound = |unit: &protocol::ProcessId| {
             let held = self.units.get(unit);
             held.is_none_or(|held| reached(&held.report, &self.reference).is_some())

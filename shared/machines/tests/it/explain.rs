@@ -183,7 +183,7 @@ impl Scene {
             heard.take_unit(NOW, report, &[], true);
         }
         if let Some(report) = &self.keystore {
-            heard.take_keystore(NOW, report);
+            heard.take_keystore(NOW, report, false);
         }
         for member in &self.announced {
             let said = Announcement {

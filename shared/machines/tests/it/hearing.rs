@@ -1,17 +1,20 @@
 //! Goal: a coordinator hears whom a manifest vouches for, about themselves, and what anybody says
-//! before there is a manifest moves no number. Method: one conductor, and messages of members and
-//! strangers.
+//! before there is a manifest moves no number. Method: one conductor, and messages of members,
+//! of strangers, and of before.
 
 use std::sync::Arc;
 
 use machines::conductor::{Answer, Ask, Conductor, Input, Times};
+use machines::rotation::record::Verdict;
 use machines::trust::Trust;
 use protocol::codec::Encode;
 use protocol::envelope::{Kind, Recipient};
 use protocol::manifest::Member;
-use protocol::report::{Announcement, KeystoreReport};
+use protocol::order::Purpose;
+use protocol::report::{Announcement, KeystoreReport, Standing};
 use protocol::{Epoch, Role};
 
+use crate::starts::{Stage, opened, restarted};
 use crate::world::{
     NOW, OP_1, OP_2, REC_1, REC_2, World, coordinator, id_of, identity, reencryptor, stranger,
     unit_id,
@@ -147,4 +150,27 @@ fn who_was_removed_is_answered_with_nothing_and_believed_in_nothing() {
     let forged = protocol::envelope::Envelope::assemble(&named, &parsed.signature, parsed.body);
     let effects = conductor.handle(NOW, &mut world.rng, Input::Message(forged));
     assert_eq!(effects.dead, Some("unknown-sender"), "in its name, and not by it");
+}
+
+/// The record is lost, a unit has promoted and is away, and what it had said before that lies in the queue: that
+/// is no answer, so nothing is aborted, and a start does not take it for one.
+#[test]
+fn what_lay_in_the_queue_says_nothing_of_how_somebody_stands_now() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let before = world.units[OP_2].report(NOW, None);
+    world.promote(OP_2, &run);
+    let to = Recipient::Process(id_of(&coordinator()));
+    let late = world.seal(&identity(OP_2 as u8), to, Kind::UnitReport, Epoch::default(), &before);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.silent = Some(OP_2);
+    restarted(&mut stage);
+    stage.handle(Input::Message(late));
+    assert!(stage.conductor.heard().units.contains_key(&unit_id(OP_2)), "it is taken in");
+    stage.now = stage.conductor.next_tick().unwrap();
+    stage.tick();
+    assert_eq!(stage.conductor.rotation().unwrap().record().verdict, Verdict::Open);
+    let standing = stage.world.units[OP_1].report(NOW, None).rotation.unwrap().standing;
+    assert_eq!(standing, Standing::Bound, "nobody has been told to abort");
 }

@@ -41,6 +41,8 @@ pub struct Stage {
     /// Of the reencryptor's manifest.
     serial: u64,
     pub answers: Vec<Answer>,
+    /// What people are told.
+    pub told: Vec<String>,
     /// Who hears nothing.
     pub silent: Option<usize>,
     /// Who hears surveys and nothing else.
@@ -73,6 +75,7 @@ impl Stage {
             closed: Vec::new(),
             serial: 1,
             answers: Vec::new(),
+            told: Vec::new(),
             silent: None,
             silent_after_surveys: None,
             deaf_to_clear: None,
@@ -113,6 +116,7 @@ impl Stage {
             self.saves += usize::from(effects.save) + usize::from(effects.save_documents);
             self.answers.extend(effects.answers.into_iter().map(|(_, answer)| answer));
             self.closed.extend(effects.closed);
+            self.told.extend(effects.events.into_iter().map(|event| event.text));
             for message in effects.send {
                 for bytes in self.answered(message.to, &message.bytes) {
                     let input = Input::Message(bytes);
@@ -367,6 +371,8 @@ fn a_rotation_that_nobody_drives_is_named_and_a_start_brings_it_to_its_end_first
     expected.push(("keystore-open", TAKE_UP));
     taken_up(&mut stage, &expected);
     assert!(!stage.conductor.is_rotating() && stage.row.open.is_none());
+    let last = stage.told.last().unwrap();
+    assert_eq!(last, "ended in whoever was still in it", "it is not known what has changed");
     let order = stage.order(|order| order.number.number = 3);
     assert!(matches!(stage.start(order, false), Answer::Started { joined: false, .. }));
 }
