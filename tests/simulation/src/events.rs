@@ -14,6 +14,9 @@ use crate::reencryptor::Handled;
 use crate::rogue::Sent;
 use crate::world::{Event, World};
 
+/// How long a reencryptor that waits for a lock sleeps before it looks again.
+const LOCK_RETRY_MS: u64 = 15;
+
 /// A request for a rotation.
 pub(crate) fn start_ask(order: Option<SignedOrder>, mode: GateMode) -> StartAsk {
     StartAsk {
@@ -56,7 +59,10 @@ impl World {
         self.outcome.events += 1;
         self.touched.add(may_touch(&event));
         match event {
-            Event::Deliver(to, bytes) => self.deliver(to, bytes),
+            Event::Blocked(to, bytes) if self.reencryptor.is_up && self.store.must_wait() => {
+                self.after(LOCK_RETRY_MS, Event::Blocked(to, bytes));
+            }
+            Event::Deliver(to, bytes) | Event::Blocked(to, bytes) => self.deliver(to, bytes),
             Event::StartUnit(index) => self.start_unit(index),
             Event::StartReencryptor => {
                 self.reencryptor.is_up = true;
@@ -220,7 +226,7 @@ impl World {
         if self.store.row != before {
             self.checkers.changed("the keystore", before.epoch, &bytes);
         }
-        self.after_reencryptor(handled, Event::Deliver(to, bytes));
+        self.after_reencryptor(handled, Event::Blocked(to, bytes));
     }
 
     fn read_back(&mut self) {
@@ -235,7 +241,7 @@ impl World {
             && !matches!(handled, Handled::Waits)
             && self.rng.random_bool(self.faults.crash);
         match handled {
-            Handled::Waits => self.after(15, again),
+            Handled::Waits => self.after(LOCK_RETRY_MS, again),
             Handled::Flipped => {
                 self.note("reencryptor", "flip");
                 let pause = self.delay();
@@ -341,6 +347,7 @@ impl World {
 const fn may_touch(event: &Event) -> Touched {
     match event {
         Event::Deliver(..)
+        | Event::Blocked(..)
         | Event::TickCoordinator
         | Event::TickZombie
         | Event::Rogue

@@ -82,6 +82,8 @@ pub struct Outcome {
 
 pub(crate) enum Event {
     Deliver(ProcessId, Vec<u8>),
+    /// A message that the reencryptor has begun to handle: it waits for a writer's lock.
+    Blocked(ProcessId, Vec<u8>),
     StartUnit(usize),
     StartReencryptor,
     StartCoordinator,
