@@ -831,4 +831,32 @@ MUTANTS = [
         "        newest.crypto_units().all(|unit| self.heard.units.contains_key(&unit.id))\n",
         needs=(TESTS,),
     ),
+    Mutant(
+        "a unit that was set back is brought up before the keystore is asked",
+        MACHINES + "rotation/desired.rs",
+        "        steps::bringing_up,\n",
+        "        steps::committing,\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "an earlier flip that nobody read back is ended before the next opening",
+        MACHINES + "rewrap/mod.rs",
+        "        found.standing == KeystoreStanding::Switched && found.number < order.number\n",
+        "        found.standing == KeystoreStanding::Switched && found.number > order.number\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a keystore that is left open in an earlier order is closed by the end of a later one",
+        MACHINES + "rotation/recovery.rs",
+        "                        || self.rows().any(|row| closes(report, row))\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a copy of another master key's time is not closed",
+        MACHINES + "rotation/recovery.rs",
+        "    row.open.is_some() && is_later && active == unit.registers.current\n",
+        "    let _ = active;\n    row.open.is_some() && is_later\n",
+        needs=(TESTS,),
+    ),
 ]

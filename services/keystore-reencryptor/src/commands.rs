@@ -1,7 +1,7 @@
 //! What a reencryptor does for each command: judged by `machines::rewrap`, done in the keystore.
 
 use keystore::{KeystoreError, Scanned};
-use machines::gate::OpenRequest;
+use machines::gate::{GateRefusal, OpenRequest};
 use machines::rewrap::{self, KeystoreRefusal, Received};
 use protocol::codec;
 use protocol::command::KeystoreCommand;
@@ -63,7 +63,7 @@ impl Reencryptor {
         }
     }
 
-    async fn row(&self) -> Result<KeystoreRow, KeystoreRefusal> {
+    pub(crate) async fn row(&self) -> Result<KeystoreRow, KeystoreRefusal> {
         let row = self.store.saved_row(self.instance).await.map_err(refusal_of)?;
         row.ok_or_else(|| KeystoreRefusal::Busy("the keystore has no row".to_owned()))
     }
@@ -134,7 +134,12 @@ impl Reencryptor {
             // Asked again while it is at work: nothing would change, and the row would be held.
             return Ok(());
         }
-        let row = self.store.open_generation(self.instance, request).await.map_err(refusal_of)?;
+        let mut opened = self.store.open_generation(self.instance, request).await;
+        if matches!(opened, Err(KeystoreError::Gate(GateRefusal::OtherRotation(_)))) {
+            self.end_unread(&reference).await?;
+            opened = self.store.open_generation(self.instance, request).await;
+        }
+        let row = opened.map_err(refusal_of)?;
         tracing::info!("a generation is open");
         let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
         if standing != Some(KeystoreStanding::Open) {

@@ -74,6 +74,17 @@ impl Reencryptor {
         }
     }
 
+    /// Reads back what an earlier order had switched and nobody asks for any more; the re-encryption that
+    /// comes next opens all that was written meanwhile.
+    pub(crate) async fn end_unread(&self, order: &OrderRef) -> Result<(), KeystoreRefusal> {
+        let row = self.row().await?;
+        let left = rewrap::left_unread(&row, order);
+        let (Some(left), Some(active)) = (left, row.active.as_ref()) else { return Ok(()) };
+        tracing::warn!(rotation = %left.rotation, "its flip was not read back: that is done first");
+        let key_root = self.read_back(active).await?;
+        self.mark_flipped(left, key_root).await
+    }
+
     async fn mark_flipped(&self, order: OrderRef, key_root: Digest) -> Result<(), KeystoreRefusal> {
         let saved = self.store.mark_flipped(self.instance, order, key_root).await;
         saved.map(|_| ()).map_err(refusal_of)

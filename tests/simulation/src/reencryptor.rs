@@ -201,6 +201,10 @@ impl ReencryptorNode {
                     generation,
                     mode: order.mode,
                 };
+                if let Some(left) = rewrap::left_unread(&store.row, &reference) {
+                    let differs = || KeystoreRefusal::ReadBack("a chunk differs".to_owned());
+                    store.mark_flipped(&left, store.read_back().ok_or_else(differs)?)?;
+                }
                 store.open(&request)?;
                 store.write_empty_chunk();
                 return Ok(self.go_on(now, rng, store, reference, &received.header));

@@ -1,6 +1,8 @@
 //! Volumes that are brought back as they were some saves ago, and when a unit that this has happened
 //! to is as far again: the world knows, whatever the machines have noticed.
 
+use std::collections::BTreeSet;
+
 use machines::certificate::Reached;
 use machines::unit::state::{TakenRotation, UnitState};
 use protocol::report::Standing;
@@ -16,6 +18,8 @@ pub(crate) struct Before {
     read: UnitState,
     /// The highest counter that it has reached since, and lost again.
     counter: u64,
+    /// The orders that it has taken since, which its newest volume knows nothing of.
+    orders: BTreeSet<Digest>,
 }
 
 impl UnitNode {
@@ -33,7 +37,8 @@ impl UnitNode {
             let saved = std::mem::replace(&mut self.saved, older);
             let older = self.read_saved();
             let read = std::mem::replace(&mut self.read, older);
-            let before = self.before.get_or_insert(Before { saved, read, counter });
+            let orders = BTreeSet::new();
+            let before = self.before.get_or_insert(Before { saved, read, counter, orders });
             before.counter = before.counter.max(counter);
             self.forgotten.extend(self.order());
         }
@@ -47,7 +52,7 @@ impl UnitNode {
     /// Its newest volume is put back, and the process started.
     pub fn bring_back(&mut self) {
         if let Some(before) = self.before.take() {
-            self.forgotten.extend(self.order());
+            self.forgotten.extend(before.orders);
             (self.saved, self.read) = (before.saved, before.read);
         }
         self.is_gone = false;
@@ -66,6 +71,10 @@ impl UnitNode {
 
     /// After a save: it may be as far again.
     pub(crate) fn note_progress(&mut self) {
+        let order = self.order();
+        if let Some(before) = &mut self.before {
+            before.orders.extend(order);
+        }
         let is_as_far = |before: &Before| {
             self.read.counter > before.counter
                 && self.read.reminder.is_none()

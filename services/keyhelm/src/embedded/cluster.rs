@@ -32,7 +32,7 @@ pub const UNITS: [(&str, Role, &str); 5] = [
     ("rec-2", Role::RecoveryUnit, "[backup].[AZ1]"),
 ];
 /// Key versions in a page of re-encryption.
-const ROWS_PER_PAGE: u32 = 400;
+const ROWS_PER_PAGE: u32 = 2_000;
 /// Of so many pages one is opened by another unit before it is written.
 const CROSS_CHECK_EVERY: u32 = 16;
 /// Pages that are out at once.

@@ -24,19 +24,21 @@ pub(super) fn count_versions(
     Ok(count as u64)
 }
 
-/// A generation's table. The CHECK keeps every blob to its generation's pattern for life.
+/// A generation's table. The CHECK keeps every blob to its generation's pattern for life; the index finds
+/// the few that were written while another generation was built.
 fn create_table(
     tx: &Transaction<'_>,
     instance: InstanceId,
     generation: &Generation,
 ) -> Result<(), KeystoreError> {
+    let table = table(instance, generation.number);
     let sql = format!(
-        "CREATE TABLE {} (
+        "CREATE TABLE {table} (
             version BLOB PRIMARY KEY, key BLOB NOT NULL, attributes INTEGER NOT NULL,
             born INTEGER NOT NULL,
             blob BLOB NOT NULL CHECK (substr(blob, 1, 34) = x'0101{}')
-        ) WITHOUT ROWID",
-        table(instance, generation.number),
+        ) WITHOUT ROWID;
+        CREATE INDEX {table}_born ON {table} (born, version) WHERE born <> 0;",
         generation.pattern
     );
     tx.execute_batch(&sql).map_err(database)
@@ -200,7 +202,7 @@ fn younger_lacking(
 ) -> Result<u64, KeystoreError> {
     let Some(active) = active else { return Ok(0) };
     let sql = format!(
-        "SELECT count(*) FROM {} o WHERE o.born = ?1
+        "SELECT count(*) FROM {} o WHERE o.born = ?1 AND o.born <> 0
          AND NOT EXISTS (SELECT 1 FROM {} n WHERE n.version = o.version)",
         table(instance, active.number),
         table(instance, open.number)

@@ -130,17 +130,27 @@ impl SqliteKeystore {
         self.read(move |tx| {
             let row = held(tx, instance)?;
             let active = row.active.ok_or(machines::gate::GateRefusal::NotInitialised)?;
+            let wrapped = table(instance, active.number);
+            let (from, condition) = match which {
+                Scanned::All => (
+                    format!("key_versions v LEFT JOIN {wrapped} w ON w.version = v.version"),
+                    "v.version > ?2".to_owned(),
+                ),
+                // A CROSS JOIN keeps its order: through the index of those few, not through all versions.
+                Scanned::Born(number) => (
+                    format!("{wrapped} w CROSS JOIN key_versions v ON v.version = w.version"),
+                    format!("w.version > ?2 AND w.born = {number} AND w.born <> 0"),
+                ),
+            };
             let sql = format!(
                 "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob, q.reason
-                 FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
-                 LEFT JOIN {} w ON w.version = v.version LEFT JOIN quarantined q
+                 FROM {from} JOIN keys k ON k.instance = v.instance AND k.key = v.key
+                 LEFT JOIN quarantined q
                  ON q.instance = v.instance AND q.version = v.version AND q.generation <= {}
-                 WHERE v.instance = ?1 AND v.version > ?2{} AND NOT EXISTS
+                 WHERE v.instance = ?1 AND {condition} AND NOT EXISTS
                  (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
                  ORDER BY v.version LIMIT ?3",
-                table(instance, active.number),
-                active.number,
-                which.condition()
+                active.number
             );
             let mut found = tx.prepare(&sql).map_err(database)?;
             found

@@ -41,13 +41,16 @@ const MIGRATIONS: [&str; 2] = [
 ",
 ];
 
+/// The cache (in KiB, taken as it is needed) holds the pages that inserts of random ids come back to, which
+/// SQLite would else read again out of the file each time.
+const SETTINGS: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;";
+
 /// A connection with the settings that every one of ours has.
 pub(super) fn connect(path: &Path) -> Result<Connection, KeystoreError> {
     let connection = Connection::open(path).map_err(database)?;
     connection.busy_timeout(Duration::from_secs(30)).map_err(database)?;
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
-        .map_err(database)?;
+    connection.execute_batch(SETTINGS).map_err(database)?;
     Ok(connection)
 }
 

@@ -185,6 +185,16 @@ pub fn judge_opening(
     Ok((order, reference))
 }
 
+/// The earlier order in which the row was switched and not read back: the copy that was restored was made at
+/// that moment. Units commit to a later order only after the end of all before, so nobody asks for that
+/// read-back any more, and whoever opens the next generation does it first.
+pub fn left_unread(row: &KeystoreRow, order: &OrderRef) -> Option<OrderRef> {
+    let found = row.rotation.as_ref().filter(|found| {
+        found.standing == KeystoreStanding::Switched && found.number < order.number
+    })?;
+    Some(OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest })
+}
+
 /// An abort: a manifest that came later does not keep the order from its end.
 pub fn judge_abort(
     signed: &protocol::order::SignedOrder,

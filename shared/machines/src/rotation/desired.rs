@@ -128,12 +128,13 @@ pub fn desired(view: &View<'_>) -> Desired {
         return ending::aborting(view);
     }
     let is_decided = *view.verdict == Verdict::Decided;
-    let before: [fn(&View<'_>) -> Option<Desired>; 7] = [
+    let before: [fn(&View<'_>) -> Option<Desired>; 8] = [
         steps::inspecting,
         amended::amending,
         steps::generating,
         steps::installing,
         steps::committing,
+        steps::bringing_up,
         holding::holding_after_commit,
         steps::reencrypting,
     ];

@@ -57,6 +57,18 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
     }
 }
 
+/// Whether a keystore is still open in an earlier order than a unit has aborted, over keys that the unit
+/// opens: nobody drives that any more, and telling the keystore of the later end closes it. A copy of
+/// another master key's time is left as it is.
+pub fn closes(unit: &UnitReport, row: &KeystoreRow) -> bool {
+    let aborted = unit.rotation.as_ref().filter(|found| found.standing == Standing::Aborted);
+    let is_later = aborted
+        .zip(row.rotation.as_ref())
+        .is_some_and(|(aborted, open)| aborted.order.number > open.number);
+    let active = row.active.as_ref().map(|active| active.pattern);
+    row.open.is_some() && is_later && active == unit.registers.current
+}
+
 impl<'a> Reports<'a> {
     /// The highest order number that anybody has taken.
     fn highest(&self) -> OrderNumber {
@@ -156,7 +168,10 @@ impl<'a> Reports<'a> {
             let is_open = match found.standing {
                 Standing::Bound => is_highest || report.set_back_from.is_none() || is_left_open,
                 Standing::Promoted => is_highest || self.is_left(&found.order),
-                Standing::Aborted if is_highest => self.is_open_in_keystore(&found.order),
+                Standing::Aborted if is_highest => {
+                    self.is_open_in_keystore(&found.order)
+                        || self.rows().any(|row| closes(report, row))
+                }
                 Standing::Aborted => is_left_open,
                 // A keystore that is still open in it is an old copy, and precheck says so.
                 Standing::Cleared => false,

@@ -6,6 +6,7 @@ use protocol::command::{KeystoreCommand, Step};
 use protocol::keystore::KeystoreStanding;
 
 use super::desired::{Desired, View, Wanted};
+use super::record::Verdict;
 use crate::certificate::Reached;
 
 pub(super) fn inspecting(view: &View<'_>) -> Option<Desired> {
@@ -90,6 +91,22 @@ pub(super) fn committing(view: &View<'_>) -> Option<Desired> {
         .then(|| Desired::new(Phase::Commit, short.into_iter().map(commit).collect()))
 }
 
+/// A unit that knows itself to be set back counts for nothing, the keystore takes no report of it, and nothing
+/// but its promote may bring it as far as it had been: it is asked first, once the rotation only goes forward.
+pub(super) fn bringing_up(view: &View<'_>) -> Option<Desired> {
+    let is_behind = |unit: &ProcessId| {
+        view.heard(*unit).is_some_and(|report| report.set_back_from.is_some())
+            && view.reached(*unit).is_some_and(|(reached, _)| reached == Reached::Committed)
+    };
+    let is_decided = *view.verdict == Verdict::Decided;
+    let wanted: Vec<_> = view
+        .unit_ids()
+        .filter(|unit| is_decided && is_behind(unit))
+        .map(|unit| promote(view, unit))
+        .collect();
+    (!wanted.is_empty()).then(|| Desired::new(Phase::Promote, wanted))
+}
+
 pub(super) fn reencrypting(view: &View<'_>) -> Option<Desired> {
     let to = view.to_pattern()?;
     let short = view.keystores_short_of(KeystoreStanding::Complete);
@@ -119,9 +136,12 @@ pub(super) fn reencrypting(view: &View<'_>) -> Option<Desired> {
 
 pub(super) fn promoting(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Promoted);
-    let promote = |unit| view.step(unit, Step::Promote { certificate: view.unit_certificate() });
-    (!short.is_empty())
-        .then(|| Desired::new(Phase::Promote, short.into_iter().map(promote).collect()))
+    let wanted = || short.iter().map(|unit| promote(view, *unit)).collect();
+    (!short.is_empty()).then(|| Desired::new(Phase::Promote, wanted()))
+}
+
+fn promote(view: &View<'_>, unit: ProcessId) -> Wanted {
+    view.step(unit, Step::Promote { certificate: view.unit_certificate() })
 }
 
 pub(super) fn flipping(view: &View<'_>) -> Option<Desired> {

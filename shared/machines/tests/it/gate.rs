@@ -2,6 +2,7 @@
 //! Method: at every point of that way, everything that could be asked of it.
 
 use machines::gate::{self, AbortRequest, Change, GateRefusal, OpenRequest};
+use machines::rewrap;
 use protocol::keystore::{GateMode, GenerationState, KeystoreRow, KeystoreStanding};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
@@ -319,4 +320,21 @@ fn a_flip_retires_the_old_generation_and_a_drop_lets_go_of_it() {
     assert_eq!((change, dropped.len()), (Change::Now, 1));
     assert_eq!(dropped[0].pattern, A);
     assert!(row.retired.is_empty());
+}
+
+/// Of this very order the flip is read back as it is asked for; what has come further needs nothing.
+#[test]
+fn only_an_earlier_flip_that_was_not_read_back_is_ended_by_whoever_opens_next() {
+    use KeystoreStanding::{Aborted, Complete, Dropped, Flipped, Open, Switched};
+    for standing in [Open, Complete, Switched, Flipped, Dropped, Aborted] {
+        let mut row = at(standing);
+        let left = rewrap::left_unread(&row, &order(3));
+        assert_eq!(left, (standing == Switched).then(|| order(2)), "{standing:?}");
+        assert_eq!(rewrap::left_unread(&row, &order(2)), None);
+        let Some(left) = left else { continue };
+        let next = request(3, Some(B), A);
+        assert!(gate::open(&mut row, &next, 3).is_err(), "not before");
+        gate::mark_flipped(&mut row, &left, ROOT).unwrap();
+        assert_eq!(gate::open(&mut row, &next, 3), Ok(Change::Now));
+    }
 }

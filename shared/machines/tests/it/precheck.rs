@@ -486,6 +486,14 @@ fn an_open_keystore_is_aborted_taken_up_again_or_brought_back_as_its_rotation_is
     let mut survey = well;
     (open.how)(&mut survey);
     assert_eq!(mend(&survey), "restore the keystore that belongs to these units");
+    // The end of a later order closes it, where it is no copy of another master key's time.
+    let mut later = in_rotation(Standing::Aborted);
+    later.order.number.number = u64::MAX;
+    survey.unit(1).rotation = Some(later);
+    assert_eq!(mend(&survey), "keyhelm auto-mk-rotate --yes");
+    survey.unit(1).registers.current = Some(OTHER);
+    assert!(!survey.find().unmet.iter().any(|found| found.mend == "keyhelm auto-mk-rotate --yes"));
+    survey.unit(1).registers.current = Some(CURRENT);
     let mut aborted = in_rotation(Standing::Aborted);
     aborted.order.rotation = FOREIGN;
     survey.unit(1).rotation = Some(aborted);

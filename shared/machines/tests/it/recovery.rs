@@ -5,6 +5,7 @@ use machines::rotation::record::{Record, Verdict};
 use machines::rotation::recovery::{Recovered, Reports, recover};
 use protocol::Epoch;
 use protocol::audit::Phase;
+use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
 use protocol::report::KeystoreReport;
 
@@ -170,4 +171,32 @@ fn an_order_below_the_highest_is_not_gone_on_with_for_a_unit_that_was_set_back()
     world.whole_rotation(Purpose::Rotate, 3);
     world.put_back(OP_1, &before);
     assert_eq!(recovered(&world, None), Recovered::default());
+}
+
+/// A rogue had it opened once more, and gave the units orders of its own since: none knows what the keystore is
+/// in, and a keystore under the master key that they hold is no old copy.
+#[test]
+fn a_keystore_left_open_in_an_earlier_order_is_closed_by_the_end_of_a_later_one() {
+    let mut world = World::initialised();
+    let current = world.units[OP_1].state().registers().current;
+    let first = world.committed(Purpose::Rotate, 2);
+    let abort_all = |world: &mut World, run: &Run| {
+        for unit in ALL {
+            assert_eq!(world.abort(unit, run).code(), "taken");
+        }
+    };
+    abort_all(&mut world, &first);
+    let second = world.inspected(Purpose::Rotate, 3);
+    abort_all(&mut world, &second);
+    let mut left = world.flipped(&first);
+    let row = left.row.as_mut().unwrap();
+    row.open = row.active.clone();
+    row.rotation.as_mut().unwrap().standing = KeystoreStanding::Open;
+    let foreign = left.clone();
+    let row = left.row.as_mut().unwrap();
+    row.active.as_mut().unwrap().pattern = current.unwrap();
+    let found = recovered_beside(&world, &[left], None);
+    assert_eq!(verdict(&found), Some("aborted"));
+    assert_eq!(found.go_on.unwrap().signed_order, second.signed);
+    assert_eq!(recovered_beside(&world, &[foreign], None), Recovered::default());
 }

@@ -15,7 +15,9 @@ use protocol::order::Purpose;
 use protocol::report::Standing;
 
 use crate::starts::{Stage, opened, restarted};
-use crate::world::{ALL, Answer, EPOCH, NOW, OP_1, OP_2, REC_1, Run, World, reencryptor, unit_id};
+use crate::world::{
+    ALL, Answer, EPOCH, NOW, OP_1, OP_2, REC_1, Run, World, id_of, reencryptor, unit_id,
+};
 
 fn survey(world: &mut World, unit: usize) -> Vec<u8> {
     world.command(unit, Command::Survey { order: None }).envelope
@@ -111,6 +113,36 @@ fn a_unit_that_had_promoted_is_brought_up_again_and_counts_only_then() {
     assert!(answer.report.set_back_from.is_none() && serves(&world, OP_2));
     let of_all = world.unit_certificate();
     assert!(judged(&of_all).is_ok());
+}
+
+/// The keystore, which was put back, takes no report of a unit that is set back, and that one has as much again
+/// only with its promote: asked of the keystore first, both would wait for each other.
+#[test]
+fn one_that_had_promoted_is_brought_up_again_before_the_keystore_is_asked() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_2);
+    let run = world.promoted(Purpose::Rotate, 2);
+    reminded(&mut world, OP_2, &before);
+    brought_up(&mut world, OP_2, &run);
+    let mut put_back = world.flipped(&run);
+    put_back.row.as_mut().unwrap().rotation = None;
+    let envelope = world.keystore_envelope(&reencryptor(), &put_back);
+    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+    (record.verdict, record.to) = (Verdict::Decided, Some(run.to));
+    let manifest = world.manifests[0].unverified().unwrap();
+    let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
+    rotation.handle(NOW, Input::Keystore(Box::new(put_back), envelope));
+    let mut heard = |world: &mut World, units: &[usize]| -> Vec<_> {
+        for unit in units {
+            let answer = world.command(*unit, Command::Survey { order: None });
+            rotation.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
+        }
+        let effects = rotation.handle(NOW.plus_ms(60_000), Input::Tick);
+        effects.send.iter().map(|it| (it.to(), it.name())).collect()
+    };
+    assert_eq!(heard(&mut world, &ALL), [(unit_id(OP_2), "promote")]);
+    assert_eq!(world.promote(OP_2, &run).code(), "taken");
+    assert_eq!(heard(&mut world, &[OP_2]), [(id_of(&reencryptor()), "reencrypt")]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What can be measured, each by itself.
 
 mod crash;
+mod embedded;
 mod growth;
 mod many;
 mod openbao;
@@ -19,6 +20,8 @@ pub enum Part {
     Million,
     /// 3,000 keys, by phase.
     Small,
+    /// The embedded cluster beside SQLite's own copy.
+    Embedded,
     /// OpenBao's transit re-wrapping the same number of keys.
     Openbao,
     /// Idle memory, and time to readiness.
@@ -60,9 +63,10 @@ impl Sizes {
 
 impl Part {
     /// Every part, in the order of their weight.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Million,
         Self::Small,
+        Self::Embedded,
         Self::Openbao,
         Self::Idle,
         Self::Growth,
@@ -76,6 +80,7 @@ impl Part {
         match self {
             Self::Million => "million",
             Self::Small => "small",
+            Self::Embedded => "embedded",
             Self::Openbao => "openbao",
             Self::Idle => "idle",
             Self::Growth => "growth",
@@ -90,6 +95,7 @@ impl Part {
         match self {
             Self::Million => many::beside_floor(sizes).await,
             Self::Small => many::few(sizes).await,
+            Self::Embedded => embedded::beside_own_copy(sizes).await,
             Self::Openbao => openbao::compared(sizes).await,
             Self::Idle => processes::idle(sizes).await,
             Self::Growth => growth::with_keys(sizes).await,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use end_to_end::Flavour;
 use end_to_end::cluster::{UNITS, text_of};
+use end_to_end::{Flavour, database};
 
 use crate::{started, words};
 
@@ -55,5 +55,22 @@ async fn a_rotation_survives_that_broker_and_database_go_away_for_a_moment() {
         cluster.expect(0, &words("auto-mk-rotate --yes")).await.unwrap();
         cluster.expect(0, &words("keys check")).await.unwrap();
     }
+    cluster.stop().await.unwrap();
+}
+
+/// A copy of the database that was made between the flip and its read-back is put in the place of the database
+/// later: nobody asks for that read-back any more, and the next rotation needs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flip_that_nobody_read_back_is_read_back_before_the_next_rotation() {
+    let Some(cluster) = started(Flavour::Release).await else { return };
+    cluster.expect(0, &words("keys create --count 200")).await.unwrap();
+    cluster.expect(0, &words("auto-mk-rotate --yes")).await.unwrap();
+    let client = database::connect(&cluster.database.url).await.unwrap();
+    let sql = r#"UPDATE keystores SET row = replace(row, '"dropped"', '"switched"')"#;
+    assert_eq!(client.execute(sql, &[]).await.unwrap(), 1);
+    let row: String = client.query_one("SELECT row FROM keystores", &[]).await.unwrap().get(0);
+    assert!(row.contains(r#""standing":"switched""#), "{row}");
+    cluster.expect(0, &words("auto-mk-rotate --yes")).await.unwrap();
+    cluster.expect(0, &words("keys check")).await.unwrap();
     cluster.stop().await.unwrap();
 }

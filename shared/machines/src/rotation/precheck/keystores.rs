@@ -7,6 +7,7 @@ use protocol::report::Standing;
 use protocol::{Pattern, Role, RotationId};
 
 use super::{Findings, Surveyed, TAKE_UP, reference};
+use crate::rotation::recovery::closes;
 
 /// Rows of the keystores that answered.
 pub(super) fn rows<'a>(surveyed: &'a Surveyed<'a>) -> impl Iterator<Item = &'a KeystoreRow> {
@@ -66,7 +67,9 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
     if let (Some(_), Some(rotation)) = (&row.open, &row.rotation) {
         let id = rotation.rotation;
         let text = format!("{subject} is being re-encrypted by rotation {id}");
-        let mend = match (surveyed.running == Some(id), is_known(id, surveyed)) {
+        let is_ended = || surveyed.units.iter().any(|(report, _)| closes(report, row));
+        let is_taken_up = is_known(id, surveyed) || is_ended();
+        let mend = match (surveyed.running == Some(id), is_taken_up) {
             (true, _) => format!("keyhelm abort {id}"),
             (false, true) => TAKE_UP.to_owned(),
             (false, false) => restore(),
