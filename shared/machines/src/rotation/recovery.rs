@@ -4,7 +4,7 @@
 use protocol::audit::Phase;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::{OrderRef, SignedOrder};
-use protocol::report::{KeystoreReport, Standing, UnitReport};
+use protocol::report::{KeystoreReport, Standing, UnitReport, UnitRotation};
 use protocol::{OrderNumber, Pattern, UnixMillis};
 
 use super::record::{Record, Verdict};
@@ -59,9 +59,14 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
 
 /// Whether a keystore is still open in an earlier order than a unit has aborted, over keys that the unit
 /// opens: nobody drives that any more, and telling the keystore of the later end closes it. A copy of
-/// another master key's time is left as it is.
+/// another master key's time is left as it is, and a keystore hears of no order to recover.
 pub fn closes(unit: &UnitReport, row: &KeystoreRow) -> bool {
+    let is_of_keystores = |found: &&UnitRotation| {
+        let order = found.signed_order.unverified();
+        order.is_ok_and(|order| order.purpose.recovery().is_none())
+    };
     let aborted = unit.rotation.as_ref().filter(|found| found.standing == Standing::Aborted);
+    let aborted = aborted.filter(is_of_keystores);
     let is_later = aborted
         .zip(row.rotation.as_ref())
         .is_some_and(|(aborted, open)| aborted.order.number > open.number);

@@ -9,7 +9,7 @@ use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
 use protocol::report::KeystoreReport;
 
-use crate::world::{ALL, NOW, OP_1, OP_2, Run, World};
+use crate::world::{ALL, NOW, OP_1, OP_2, Run, World, unit_id};
 
 fn recovered(world: &World, record: Option<Record>) -> Recovered {
     recovered_beside(world, &[], record)
@@ -199,4 +199,28 @@ fn a_keystore_left_open_in_an_earlier_order_is_closed_by_the_end_of_a_later_one(
     assert_eq!(verdict(&found), Some("aborted"));
     assert_eq!(found.go_on.unwrap().signed_order, second.signed);
     assert_eq!(recovered_beside(&world, &[foreign], None), Recovered::default());
+}
+
+/// A keystore hears of no order to recover: the end of one closes nothing.
+#[test]
+fn a_keystore_left_open_is_closed_by_its_own_order_where_units_have_ended_one_to_recover_since() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut left = world.flipped(&run);
+    let row = left.row.as_mut().unwrap();
+    row.open = row.active.clone();
+    row.active.as_mut().unwrap().pattern = run.order.from.unwrap();
+    row.rotation.as_mut().unwrap().standing = KeystoreStanding::Open;
+    for unit in ALL {
+        assert_eq!(world.abort(unit, &run).code(), "taken");
+    }
+    let purpose = Purpose::Recover { target: unit_id(OP_1), source: unit_id(OP_2) };
+    let later = world.signed(world.order(purpose, 3));
+    let mut units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let taken = units[OP_1].rotation.as_mut().unwrap();
+    (taken.order, taken.signed_order) = (later.reference, later.signed);
+    let reports = Reports { units: units.iter().collect(), keystores: vec![&left] };
+    let found = recover(None, &reports, NOW);
+    assert_eq!(verdict(&found), Some("aborted"));
+    assert_eq!(found.go_on.unwrap().signed_order, run.signed);
 }
