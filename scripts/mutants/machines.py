@@ -444,8 +444,8 @@ MUTANTS = [
     Mutant(
         "a keystore that is open in an ended order is closed",
         MACHINES + "rotation/recovery.rs",
-        "                Standing::Aborted => is_left_open,\n",
-        "                Standing::Aborted => false,\n",
+        "                Standing::Aborted => is_left_open || self.is_closed_by(report),\n",
+        "                Standing::Aborted => self.is_closed_by(report),\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -841,22 +841,22 @@ MUTANTS = [
     Mutant(
         "an earlier flip that nobody read back is ended before the next opening",
         MACHINES + "rewrap/mod.rs",
-        "        found.standing == KeystoreStanding::Switched && found.number < order.number\n",
-        "        found.standing == KeystoreStanding::Switched && found.number > order.number\n",
+        "        is_from && found.standing == KeystoreStanding::Switched && found.number < order.number\n",
+        "        is_from && found.standing == KeystoreStanding::Switched && found.number > order.number\n",
         needs=(TESTS,),
     ),
     Mutant(
         "a keystore that is left open in an earlier order is closed by the end of a later one",
         MACHINES + "rotation/recovery.rs",
-        "                        || self.rows().any(|row| closes(report, row))\n",
-        "",
+        "                Standing::Aborted => is_left_open || self.is_closed_by(report),\n",
+        "                Standing::Aborted => is_left_open,\n",
         needs=(TESTS,),
     ),
     Mutant(
         "a copy of another master key's time is not closed",
         MACHINES + "rotation/recovery.rs",
-        "    row.open.is_some() && is_later && active == unit.registers.current\n",
-        "    let _ = active;\n    row.open.is_some() && is_later\n",
+        "        && units.all(|unit| unit.registers.current.is_none_or(|current| current == active.pattern))\n",
+        "        && { let _ = active; units.next().is_some() }\n",
         needs=(TESTS,),
     ),
 ]

@@ -136,7 +136,7 @@ impl Reencryptor {
         }
         let mut opened = self.store.open_generation(self.instance, request).await;
         if matches!(opened, Err(KeystoreError::Gate(GateRefusal::OtherRotation(_)))) {
-            self.end_unread(&reference).await?;
+            self.end_unread(&reference, order.from).await?;
             opened = self.store.open_generation(self.instance, request).await;
         }
         let row = opened.map_err(refusal_of)?;

@@ -3,12 +3,13 @@
 
 use crypto::merkle::KeyTree;
 use keystore::{Cut, Scanned};
+use machines::gate::GateRefusal;
 use machines::rewrap::{self, KeystoreRefusal};
 use protocol::envelope::Header;
 use protocol::keystore::{Generation, KeystoreStanding};
 use protocol::order::OrderRef;
 use protocol::page::{ChunkRange, KeyCheckEnd};
-use protocol::{CheckId, Digest, GenerationId};
+use protocol::{CheckId, Digest, GenerationId, Pattern};
 
 use crate::Reencryptor;
 use crate::check::Check;
@@ -76,13 +77,21 @@ impl Reencryptor {
 
     /// Reads back what an earlier order had switched and nobody asks for any more; the re-encryption that
     /// comes next opens all that was written meanwhile.
-    pub(crate) async fn end_unread(&self, order: &OrderRef) -> Result<(), KeystoreRefusal> {
+    pub(crate) async fn end_unread(
+        &self,
+        order: &OrderRef,
+        from: Option<Pattern>,
+    ) -> Result<(), KeystoreRefusal> {
         let row = self.row().await?;
-        let left = rewrap::left_unread(&row, order);
+        let left = rewrap::left_unread(&row, order, from);
         let (Some(left), Some(active)) = (left, row.active.as_ref()) else { return Ok(()) };
         tracing::warn!(rotation = %left.rotation, "its flip was not read back: that is done first");
         let key_root = self.read_back(active).await?;
-        self.mark_flipped(left, key_root).await
+        match self.mark_flipped(left, key_root).await {
+            // Another reencryptor was as far first, and has opened the next generation.
+            Err(KeystoreRefusal::Gate(GateRefusal::NotOpen)) => Ok(()),
+            marked => marked,
+        }
     }
 
     async fn mark_flipped(&self, order: OrderRef, key_root: Digest) -> Result<(), KeystoreRefusal> {

@@ -3,7 +3,7 @@
 use crypto::identity::{self, Identity};
 use crypto::secret::Secret;
 use machines::envelope::{self, Outgoing, Reader};
-use machines::gate::{Change, OpenRequest};
+use machines::gate::{Change, GateRefusal, OpenRequest};
 use machines::leave;
 use machines::rewrap::{self, KeystoreRefusal, Received};
 use machines::trust::Trust;
@@ -201,11 +201,15 @@ impl ReencryptorNode {
                     generation,
                     mode: order.mode,
                 };
-                if let Some(left) = rewrap::left_unread(&store.row, &reference) {
+                let mut opened = store.open(&request);
+                if matches!(opened, Err(GateRefusal::OtherRotation(_)))
+                    && let Some(left) = rewrap::left_unread(&store.row, &reference, order.from)
+                {
                     let differs = || KeystoreRefusal::ReadBack("a chunk differs".to_owned());
                     store.mark_flipped(&left, store.read_back().ok_or_else(differs)?)?;
+                    opened = store.open(&request);
                 }
-                store.open(&request)?;
+                opened?;
                 store.write_empty_chunk();
                 return Ok(self.go_on(now, rng, store, reference, &received.header));
             }

@@ -188,9 +188,13 @@ pub fn judge_opening(
 /// The earlier order in which the row was switched and not read back: the copy that was restored was made at
 /// that moment. Units commit to a later order only after the end of all before, so nobody asks for that
 /// read-back any more, and whoever opens the next generation does it first.
-pub fn left_unread(row: &KeystoreRow, order: &OrderRef) -> Option<OrderRef> {
+///
+/// Only where the re-encryption that follows is over these very keys (`from`): it opens all of them, what was
+/// written meanwhile too.
+pub fn left_unread(row: &KeystoreRow, order: &OrderRef, from: Option<Pattern>) -> Option<OrderRef> {
+    let is_from = row.active.as_ref().map(|active| active.pattern) == from;
     let found = row.rotation.as_ref().filter(|found| {
-        found.standing == KeystoreStanding::Switched && found.number < order.number
+        is_from && found.standing == KeystoreStanding::Switched && found.number < order.number
     })?;
     Some(OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest })
 }

@@ -134,8 +134,8 @@ pub fn desired(view: &View<'_>) -> Desired {
         steps::generating,
         steps::installing,
         steps::committing,
-        steps::bringing_up,
         holding::holding_after_commit,
+        steps::bringing_up,
         steps::reencrypting,
     ];
     if let Some(lacking) = before.iter().find_map(|step| step(view)) {

@@ -84,7 +84,8 @@ impl Record {
         Self { verdict, ..record }
     }
 
-    /// Whether it is, so that nothing else is known of what has come of its rotation.
+    /// Whether it is, so that nothing else is known of what has come of its rotation: the event of its end claims
+    /// nothing of that.
     pub fn is_rebuilt(&self) -> bool {
         self.actor == REBUILT
     }

@@ -4,7 +4,7 @@
 use protocol::audit::Phase;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
 use protocol::order::{OrderRef, SignedOrder};
-use protocol::report::{KeystoreReport, Standing, UnitReport, UnitRotation};
+use protocol::report::{KeystoreReport, Standing, UnitReport};
 use protocol::{OrderNumber, Pattern, UnixMillis};
 
 use super::record::{Record, Verdict};
@@ -57,21 +57,25 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
     }
 }
 
-/// Whether a keystore is still open in an earlier order than a unit has aborted, over keys that the unit
-/// opens: nobody drives that any more, and telling the keystore of the later end closes it. A copy of
+/// Whether a keystore is still open in an earlier order than a unit has aborted, over keys that every unit with a
+/// master key opens: nobody drives that any more, and telling the keystore of the later end closes it. A copy of
 /// another master key's time is left as it is, and a keystore hears of no order to recover.
-pub fn closes(unit: &UnitReport, row: &KeystoreRow) -> bool {
-    let is_of_keystores = |found: &&UnitRotation| {
-        let order = found.signed_order.unverified();
-        order.is_ok_and(|order| order.purpose.recovery().is_none())
+pub fn closes<'a>(
+    unit: &UnitReport,
+    row: &KeystoreRow,
+    mut units: impl Iterator<Item = &'a UnitReport>,
+) -> bool {
+    let (Some(_), Some(active), Some(open)) = (&row.open, &row.active, &row.rotation) else {
+        return false;
     };
     let aborted = unit.rotation.as_ref().filter(|found| found.standing == Standing::Aborted);
-    let aborted = aborted.filter(is_of_keystores);
-    let is_later = aborted
-        .zip(row.rotation.as_ref())
-        .is_some_and(|(aborted, open)| aborted.order.number > open.number);
-    let active = row.active.as_ref().map(|active| active.pattern);
-    row.open.is_some() && is_later && active == unit.registers.current
+    let is_later = aborted.is_some_and(|found| {
+        let order = found.signed_order.unverified();
+        found.order.number > open.number
+            && order.is_ok_and(|order| order.purpose.recovery().is_none())
+    });
+    is_later
+        && units.all(|unit| unit.registers.current.is_none_or(|current| current == active.pattern))
 }
 
 impl<'a> Reports<'a> {
@@ -159,7 +163,12 @@ impl<'a> Reports<'a> {
         })
     }
 
-    /// The newest order that some unit is bound to, or that a keystore is still open in. One below the
+    fn is_closed_by(&self, unit: &UnitReport) -> bool {
+        self.rows().any(|row| closes(unit, row, self.units.iter().copied()))
+    }
+
+    /// The newest order that some unit is bound to, or that a keystore is still open in, or whose end closes a
+    /// keystore. One below the
     /// highest has ended, unless it is left: a unit that has promoted it, or knows that it had come further,
     /// was set back and is not brought up by it any more; one that is bound is let go of, and a keystore that
     /// is open in it (orders to recover, which it never sees, came after) is closed.
@@ -173,11 +182,8 @@ impl<'a> Reports<'a> {
             let is_open = match found.standing {
                 Standing::Bound => is_highest || report.set_back_from.is_none() || is_left_open,
                 Standing::Promoted => is_highest || self.is_left(&found.order),
-                Standing::Aborted if is_highest => {
-                    self.is_open_in_keystore(&found.order)
-                        || self.rows().any(|row| closes(report, row))
-                }
-                Standing::Aborted => is_left_open,
+                Standing::Aborted if is_highest && self.is_open_in_keystore(&found.order) => true,
+                Standing::Aborted => is_left_open || self.is_closed_by(report),
                 // A keystore that is still open in it is an old copy, and precheck says so.
                 Standing::Cleared => false,
             };

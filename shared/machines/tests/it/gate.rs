@@ -328,9 +328,10 @@ fn only_an_earlier_flip_that_was_not_read_back_is_ended_by_whoever_opens_next() 
     use KeystoreStanding::{Aborted, Complete, Dropped, Flipped, Open, Switched};
     for standing in [Open, Complete, Switched, Flipped, Dropped, Aborted] {
         let mut row = at(standing);
-        let left = rewrap::left_unread(&row, &order(3));
+        let left = rewrap::left_unread(&row, &order(3), Some(B));
         assert_eq!(left, (standing == Switched).then(|| order(2)), "{standing:?}");
-        assert_eq!(rewrap::left_unread(&row, &order(2)), None);
+        assert_eq!(rewrap::left_unread(&row, &order(2), Some(B)), None);
+        assert_eq!(rewrap::left_unread(&row, &order(3), Some(A)), None, "a copy of another time");
         let Some(left) = left else { continue };
         let next = request(3, Some(B), A);
         assert!(gate::open(&mut row, &next, 3).is_err(), "not before");

@@ -7,7 +7,7 @@ use protocol::Epoch;
 use protocol::audit::Phase;
 use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
-use protocol::report::KeystoreReport;
+use protocol::report::{KeystoreReport, Standing, UnitReport};
 
 use crate::world::{ALL, NOW, OP_1, OP_2, Run, World, unit_id};
 
@@ -195,10 +195,25 @@ fn a_keystore_left_open_in_an_earlier_order_is_closed_by_the_end_of_a_later_one(
     let foreign = left.clone();
     let row = left.row.as_mut().unwrap();
     row.active.as_mut().unwrap().pattern = current.unwrap();
-    let found = recovered_beside(&world, &[left], None);
+    assert_eq!(recovered_beside(&world, &[foreign], None), Recovered::default());
+    let mut units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let beside = |units: &[UnitReport]| {
+        let reports = Reports { units: units.iter().collect(), keystores: vec![&left] };
+        recover(None, &reports, NOW)
+    };
+    let found = beside(&units);
     assert_eq!(verdict(&found), Some("aborted"));
     assert_eq!(found.go_on.unwrap().signed_order, second.signed);
-    assert_eq!(recovered_beside(&world, &[foreign], None), Recovered::default());
+    // One has recovered by a later order since.
+    let purpose = Purpose::Recover { target: unit_id(OP_1), source: unit_id(OP_2) };
+    let later = world.signed(world.order(purpose, 4));
+    let taken = units[OP_1].rotation.as_mut().unwrap();
+    taken.standing = Standing::Cleared;
+    (taken.order, taken.signed_order) = (later.reference, later.signed);
+    assert_eq!(beside(&units).go_on.unwrap().signed_order, second.signed);
+    // One was put back to before an earlier rotation, and the keystore's copy is of that time.
+    units[OP_1].registers.current = Some(first.to);
+    assert_eq!(beside(&units), Recovered::default());
 }
 
 /// A keystore hears of no order to recover: the end of one closes nothing.

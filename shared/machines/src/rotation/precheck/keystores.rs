@@ -67,7 +67,8 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
     if let (Some(_), Some(rotation)) = (&row.open, &row.rotation) {
         let id = rotation.rotation;
         let text = format!("{subject} is being re-encrypted by rotation {id}");
-        let is_ended = || surveyed.units.iter().any(|(report, _)| closes(report, row));
+        let units = || surveyed.units.iter().map(|(report, _)| *report);
+        let is_ended = || units().any(|report| closes(report, row, units()));
         let is_taken_up = is_known(id, surveyed) || is_ended();
         let mend = match (surveyed.running == Some(id), is_taken_up) {
             (true, _) => format!("keyhelm abort {id}"),
