@@ -109,8 +109,9 @@ pub struct OnDisk {
 /// Counts the rows of all tables of wrapped keys, and those under a pattern.
 pub fn on_disk(keystore: &Path, pattern: Pattern) -> anyhow::Result<OnDisk> {
     let connection = Connection::open_with_flags(keystore, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut names = connection
-        .prepare("SELECT name FROM sqlite_master WHERE name LIKE 'wrapped\\_%' ESCAPE '\\'")?;
+    let sql = "SELECT name FROM sqlite_master
+               WHERE type = 'table' AND name LIKE 'wrapped\\_%' ESCAPE '\\'";
+    let mut names = connection.prepare(sql)?;
     let tables: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut found = OnDisk { tables: tables.len(), rows: 0, under: 0 };
     for table in &tables {

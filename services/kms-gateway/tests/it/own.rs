@@ -101,7 +101,8 @@ async fn a_check_names_what_is_changed_and_what_is_missing() {
     let database = Connection::open(cluster.keystore()).unwrap();
     let table: String = database
         .query_row(
-            "SELECT name FROM sqlite_master WHERE name LIKE 'wrapped\\_%' ESCAPE '\\'",
+            "SELECT name FROM sqlite_master
+             WHERE type = 'table' AND name LIKE 'wrapped\\_%' ESCAPE '\\'",
             [],
             |row| row.get(0),
         )
