@@ -560,8 +560,8 @@ MUTANTS = [
     Mutant(
         "a rotation is not done while a unit knows itself to be set back",
         MACHINES + "rotation/steps.rs",
-        "short.contains(unit) || is_set_back(unit);\n",
-        "short.contains(unit) || is_set_back(unit) && short.contains(unit);\n",
+        "short.contains(unit) || view.is_set_back(*unit);\n",
+        "short.contains(unit) || view.is_set_back(*unit) && short.contains(unit);\n",
         needs=(TESTS,),
     ),
     Mutant(

@@ -124,16 +124,6 @@ pub enum Scanned {
     Born(u32),
 }
 
-impl Scanned {
-    /// What a scan's SQL asks besides.
-    pub(crate) fn condition(self) -> String {
-        match self {
-            Self::All => String::new(),
-            Self::Born(number) => format!(" AND w.born = {number}"),
-        }
-    }
-}
-
 /// A version that ought to be there, and its blob if it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanRow {

@@ -209,17 +209,20 @@ impl PostgresKeystore {
         let tx = snapshot(&mut client).await?;
         let row = saved(tx.client(), instance).await?.ok_or(KeystoreError::NoInstance)?;
         let active = row.active.ok_or(GateRefusal::NotInitialised)?;
+        let born = match which {
+            Scanned::All => String::new(),
+            Scanned::Born(number) => format!(" AND w.born = {number}"),
+        };
         let sql = format!(
             "SELECT v.version, v.key, k.name, coalesce(w.attributes, k.attributes), w.blob, q.reason
              FROM key_versions v JOIN keys k ON k.instance = v.instance AND k.key = v.key
              LEFT JOIN {} w ON w.version = v.version LEFT JOIN quarantined q
              ON q.instance = v.instance AND q.version = v.version AND q.generation <= {}
-             WHERE v.instance = $1 AND v.version > $2{} AND NOT EXISTS
+             WHERE v.instance = $1 AND v.version > $2{born} AND NOT EXISTS
              (SELECT 1 FROM tombstones t WHERE t.instance = v.instance AND t.key = v.key)
              ORDER BY v.version LIMIT $3",
             table(instance, active.number),
-            active.number,
-            which.condition()
+            active.number
         );
         let found = tx
             .query_typed(

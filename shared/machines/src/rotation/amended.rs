@@ -23,7 +23,7 @@ pub(super) fn amending(view: &View<'_>) -> Option<Desired> {
         Wanted::Unit(unit, Command::TakeManifest { chain })
     };
     let wanted: Vec<_> = view.unit_ids().filter(lacks).map(take).collect();
-    (!wanted.is_empty()).then(|| Desired::new(Phase::Inspect, wanted))
+    Desired::lacking(Phase::Inspect, wanted)
 }
 
 impl Rotation {

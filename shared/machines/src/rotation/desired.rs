@@ -103,6 +103,11 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// The phase in which these are lacking; none where nothing is.
+    pub(super) fn lacking(phase: Phase, wanted: Vec<Wanted>) -> Option<Self> {
+        (!wanted.is_empty()).then(|| Self::new(phase, wanted))
+    }
+
     pub(super) const fn new(phase: Phase, wanted: Vec<Wanted>) -> Self {
         let (may_decide, is_mixed) = (false, false);
         Self { phase, wanted, may_decide, holds_until: None, is_mixed, hopeless: None }

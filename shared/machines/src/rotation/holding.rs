@@ -130,5 +130,5 @@ pub(super) fn holding_before_clear(view: &View<'_>) -> Option<Desired> {
         Wanted::Keystore(id, KeystoreCommand::Restate { order, hold_ends })
     };
     let lacking: Vec<_> = view.reencryptors().into_iter().filter(lacks).map(restate).collect();
-    (!lacking.is_empty()).then(|| Desired::new(Phase::Clear, lacking))
+    Desired::lacking(Phase::Clear, lacking)
 }

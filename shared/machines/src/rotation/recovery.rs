@@ -168,10 +168,9 @@ impl<'a> Reports<'a> {
     }
 
     /// The newest order that some unit is bound to, or that a keystore is still open in, or whose end closes a
-    /// keystore. One below the
-    /// highest has ended, unless it is left: a unit that has promoted it, or knows that it had come further,
-    /// was set back and is not brought up by it any more; one that is bound is let go of, and a keystore that
-    /// is open in it (orders to recover, which it never sees, came after) is closed.
+    /// keystore. One below the highest has ended, unless it is left: a unit that has promoted it, or knows that
+    /// it had come further, was set back and is not brought up by it any more; one that is bound is let go of,
+    /// and a keystore that is open in it (orders to recover, which it never sees, came after) is closed.
     fn open_order(&self) -> Option<(OrderRef, &'a SignedOrder)> {
         let highest = self.highest();
         let open = self.units.iter().filter_map(|report| {

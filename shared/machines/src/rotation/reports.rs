@@ -22,6 +22,11 @@ impl View<'_> {
         (report.epoch == self.epoch).then_some(report)
     }
 
+    /// Whether a unit knows itself to be set back: what it says then proves nothing.
+    pub(super) fn is_set_back(&self, unit: ProcessId) -> bool {
+        self.heard(unit).is_some_and(|report| report.set_back_from.is_some())
+    }
+
     pub(super) fn reached(&self, unit: ProcessId) -> Option<(Reached, Option<Pattern>)> {
         let report = self.heard(unit)?;
         let has_cleared = || report.has_spent(self.reference) && self.is_flipped();

@@ -15,8 +15,8 @@ pub(super) fn inspecting(view: &View<'_>) -> Option<Desired> {
     let unheard = view.reencryptors().into_iter().filter(|id| view.row(*id).is_none());
     let survey = |id| Wanted::Keystore(id, KeystoreCommand::Survey);
     let surveys = unheard.filter(|_| view.gone_on().next().is_some()).map(survey);
-    let wanted: Vec<_> = short.into_iter().map(|unit| view.inspect(unit)).chain(surveys).collect();
-    (!wanted.is_empty()).then(|| Desired::new(Phase::Inspect, wanted))
+    let wanted = short.into_iter().map(|unit| view.inspect(unit)).chain(surveys).collect();
+    Desired::lacking(Phase::Inspect, wanted)
 }
 
 pub(super) fn generating(view: &View<'_>) -> Option<Desired> {
@@ -87,24 +87,21 @@ pub(super) fn committing(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Committed);
     let pattern = view.to_pattern()?;
     let commit = |unit| view.step(unit, Step::Commit { pattern });
-    (!short.is_empty())
-        .then(|| Desired::new(Phase::Commit, short.into_iter().map(commit).collect()))
+    Desired::lacking(Phase::Commit, short.into_iter().map(commit).collect())
 }
 
 /// A unit that knows itself to be set back counts for nothing, the keystore takes no report of it, and nothing
 /// but its promote may bring it as far as it had been: it is asked first, once the rotation only goes forward.
 pub(super) fn bringing_up(view: &View<'_>) -> Option<Desired> {
+    if *view.verdict != Verdict::Decided {
+        return None;
+    }
     let is_behind = |unit: &ProcessId| {
-        view.heard(*unit).is_some_and(|report| report.set_back_from.is_some())
+        view.is_set_back(*unit)
             && view.reached(*unit).is_some_and(|(reached, _)| reached == Reached::Committed)
     };
-    let is_decided = *view.verdict == Verdict::Decided;
-    let wanted: Vec<_> = view
-        .unit_ids()
-        .filter(|unit| is_decided && is_behind(unit))
-        .map(|unit| promote(view, unit))
-        .collect();
-    (!wanted.is_empty()).then(|| Desired::new(Phase::Promote, wanted))
+    let behind = view.unit_ids().filter(is_behind);
+    Desired::lacking(Phase::Promote, behind.map(|unit| promote(view, unit)).collect())
 }
 
 pub(super) fn reencrypting(view: &View<'_>) -> Option<Desired> {
@@ -130,14 +127,12 @@ pub(super) fn reencrypting(view: &View<'_>) -> Option<Desired> {
     };
     let lacking =
         view.reencryptors().into_iter().filter(|id| short.contains(id) || is_for_another(id));
-    let wanted: Vec<_> = lacking.map(ask).collect();
-    (!wanted.is_empty()).then(|| Desired::new(Phase::Reencrypt, wanted))
+    Desired::lacking(Phase::Reencrypt, lacking.map(ask).collect())
 }
 
 pub(super) fn promoting(view: &View<'_>) -> Option<Desired> {
     let short = view.units_short_of(Reached::Promoted);
-    let wanted = || short.iter().map(|unit| promote(view, *unit)).collect();
-    (!short.is_empty()).then(|| Desired::new(Phase::Promote, wanted()))
+    Desired::lacking(Phase::Promote, short.into_iter().map(|unit| promote(view, unit)).collect())
 }
 
 fn promote(view: &View<'_>, unit: ProcessId) -> Wanted {
@@ -150,19 +145,16 @@ pub(super) fn flipping(view: &View<'_>) -> Option<Desired> {
         let certificate = view.unit_certificate();
         Wanted::Keystore(id, KeystoreCommand::Flip { order: *view.reference, certificate })
     };
-    (!short.is_empty()).then(|| Desired::new(Phase::Flip, short.into_iter().map(flip).collect()))
+    Desired::lacking(Phase::Flip, short.into_iter().map(flip).collect())
 }
 
 pub(super) fn clearing(view: &View<'_>) -> Option<Desired> {
-    // What a unit says that knows itself to be set back proves nothing, neither to the keystore nor in a
-    // receipt: it is about to have as much again as it had.
-    let is_set_back =
-        |unit: &ProcessId| view.heard(*unit).is_some_and(|report| report.set_back_from.is_some());
+    // Neither to the keystore nor in a receipt does it count what one says that is set back: it is about to
+    // have as much again as it had.
     let short = view.units_short_of(Reached::Cleared);
     let clear = |unit| view.step(unit, Step::Clear { certificate: view.keystore_certificate() });
-    let lacks = |unit: &ProcessId| short.contains(unit) || is_set_back(unit);
-    let wanted: Vec<_> = view.unit_ids().filter(lacks).map(clear).collect();
-    (!wanted.is_empty()).then(|| Desired::new(Phase::Clear, wanted))
+    let lacks = |unit: &ProcessId| short.contains(unit) || view.is_set_back(*unit);
+    Desired::lacking(Phase::Clear, view.unit_ids().filter(lacks).map(clear).collect())
 }
 
 pub(super) fn dropping(view: &View<'_>) -> Option<Desired> {
@@ -175,5 +167,5 @@ pub(super) fn dropping(view: &View<'_>) -> Option<Desired> {
         let certificate = view.unit_certificate();
         Wanted::Keystore(id, KeystoreCommand::Drop { order: *view.reference, certificate })
     };
-    (!short.is_empty()).then(|| Desired::new(Phase::Drop, short.into_iter().map(drop).collect()))
+    Desired::lacking(Phase::Drop, short.into_iter().map(drop).collect())
 }

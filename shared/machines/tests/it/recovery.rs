@@ -25,7 +25,7 @@ fn recovered_beside(
     keystores: &[KeystoreReport],
     record: Option<Record>,
 ) -> Recovered {
-    let units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let units = said_by_units(world);
     let reports = Reports { units: units.iter().collect(), keystores: keystores.iter().collect() };
     recover(record, &reports, NOW)
 }
@@ -173,30 +173,48 @@ fn an_order_below_the_highest_is_not_gone_on_with_for_a_unit_that_was_set_back()
     assert_eq!(recovered(&world, None), Recovered::default());
 }
 
+/// What the reencryptor says of a keystore that is open in this order, its keys under the pattern before.
+fn left_open(world: &World, run: &Run) -> KeystoreReport {
+    let mut left = world.flipped(run);
+    let row = left.row.as_mut().unwrap();
+    row.open = row.active.clone();
+    row.active.as_mut().unwrap().pattern = run.order.from.unwrap();
+    row.rotation.as_mut().unwrap().standing = KeystoreStanding::Open;
+    left
+}
+
+fn abort_all(world: &mut World, run: &Run) {
+    for unit in ALL {
+        assert_eq!(world.abort(unit, run).code(), "taken");
+    }
+}
+
+fn said_by_units(world: &World) -> Vec<UnitReport> {
+    world.units.iter().map(|unit| unit.report(NOW, None)).collect()
+}
+
+/// The unit has taken an order to recover of this number last.
+fn has_recovered_since(world: &World, unit: &mut UnitReport, number: u64) {
+    let purpose = Purpose::Recover { target: unit_id(OP_1), source: unit_id(OP_2) };
+    let later = world.signed(world.order(purpose, number));
+    let taken = unit.rotation.as_mut().unwrap();
+    (taken.order, taken.signed_order) = (later.reference, later.signed);
+}
+
 /// A rogue had it opened once more, and gave the units orders of its own since: none knows what the keystore is
 /// in, and a keystore under the master key that they hold is no old copy.
 #[test]
 fn a_keystore_left_open_in_an_earlier_order_is_closed_by_the_end_of_a_later_one() {
     let mut world = World::initialised();
-    let current = world.units[OP_1].state().registers().current;
     let first = world.committed(Purpose::Rotate, 2);
-    let abort_all = |world: &mut World, run: &Run| {
-        for unit in ALL {
-            assert_eq!(world.abort(unit, run).code(), "taken");
-        }
-    };
     abort_all(&mut world, &first);
     let second = world.inspected(Purpose::Rotate, 3);
     abort_all(&mut world, &second);
-    let mut left = world.flipped(&first);
-    let row = left.row.as_mut().unwrap();
-    row.open = row.active.clone();
-    row.rotation.as_mut().unwrap().standing = KeystoreStanding::Open;
-    let foreign = left.clone();
-    let row = left.row.as_mut().unwrap();
-    row.active.as_mut().unwrap().pattern = current.unwrap();
+    let left = left_open(&world, &first);
+    let mut foreign = left.clone();
+    foreign.row.as_mut().unwrap().active.as_mut().unwrap().pattern = first.to;
     assert_eq!(recovered_beside(&world, &[foreign], None), Recovered::default());
-    let mut units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
+    let mut units = said_by_units(&world);
     let beside = |units: &[UnitReport]| {
         let reports = Reports { units: units.iter().collect(), keystores: vec![&left] };
         recover(None, &reports, NOW)
@@ -205,11 +223,8 @@ fn a_keystore_left_open_in_an_earlier_order_is_closed_by_the_end_of_a_later_one(
     assert_eq!(verdict(&found), Some("aborted"));
     assert_eq!(found.go_on.unwrap().signed_order, second.signed);
     // One has recovered by a later order since.
-    let purpose = Purpose::Recover { target: unit_id(OP_1), source: unit_id(OP_2) };
-    let later = world.signed(world.order(purpose, 4));
-    let taken = units[OP_1].rotation.as_mut().unwrap();
-    taken.standing = Standing::Cleared;
-    (taken.order, taken.signed_order) = (later.reference, later.signed);
+    has_recovered_since(&world, &mut units[OP_1], 4);
+    units[OP_1].rotation.as_mut().unwrap().standing = Standing::Cleared;
     assert_eq!(beside(&units).go_on.unwrap().signed_order, second.signed);
     // One was put back to before an earlier rotation, and the keystore's copy is of that time.
     units[OP_1].registers.current = Some(first.to);
@@ -221,19 +236,10 @@ fn a_keystore_left_open_in_an_earlier_order_is_closed_by_the_end_of_a_later_one(
 fn a_keystore_left_open_is_closed_by_its_own_order_where_units_have_ended_one_to_recover_since() {
     let mut world = World::initialised();
     let run = world.committed(Purpose::Rotate, 2);
-    let mut left = world.flipped(&run);
-    let row = left.row.as_mut().unwrap();
-    row.open = row.active.clone();
-    row.active.as_mut().unwrap().pattern = run.order.from.unwrap();
-    row.rotation.as_mut().unwrap().standing = KeystoreStanding::Open;
-    for unit in ALL {
-        assert_eq!(world.abort(unit, &run).code(), "taken");
-    }
-    let purpose = Purpose::Recover { target: unit_id(OP_1), source: unit_id(OP_2) };
-    let later = world.signed(world.order(purpose, 3));
-    let mut units: Vec<_> = world.units.iter().map(|unit| unit.report(NOW, None)).collect();
-    let taken = units[OP_1].rotation.as_mut().unwrap();
-    (taken.order, taken.signed_order) = (later.reference, later.signed);
+    let left = left_open(&world, &run);
+    abort_all(&mut world, &run);
+    let mut units = said_by_units(&world);
+    has_recovered_since(&world, &mut units[OP_1], 3);
     let reports = Reports { units: units.iter().collect(), keystores: vec![&left] };
     let found = recover(None, &reports, NOW);
     assert_eq!(verdict(&found), Some("aborted"));

@@ -7,12 +7,13 @@ use machines::certificate::{self, CertificateRefusal, Counters, Judge, Reached};
 use machines::rotation::record::{Record, Verdict};
 use machines::rotation::{Input, Limits, Rotation};
 use machines::trust::Trust;
+use protocol::ProcessId;
 use protocol::audit::Phase;
 use protocol::certificate::Certificate;
 use protocol::command::{Command, Step};
 use protocol::keystore::KeystoreStanding;
 use protocol::order::Purpose;
-use protocol::report::Standing;
+use protocol::report::{KeystoreReport, Standing};
 
 use crate::starts::{Stage, opened, restarted};
 use crate::world::{
@@ -92,13 +93,36 @@ fn brought_up(world: &mut World, unit: usize, run: &Run) {
     assert_eq!(world.step(unit, run, commit).code(), "taken");
 }
 
-#[test]
-fn a_unit_that_had_promoted_is_brought_up_again_and_counts_only_then() {
+/// All have promoted, and one was set back to before its order and is committed again.
+fn behind_its_promote() -> (World, Run) {
     let mut world = World::initialised();
     let before = world.state_bytes(OP_2);
     let run = world.promoted(Purpose::Rotate, 2);
     reminded(&mut world, OP_2, &before);
     brought_up(&mut world, OP_2, &run);
+    (world, run)
+}
+
+/// A decided rotation that has heard the keystore only.
+fn decided(world: &mut World, run: &Run, keystore: &KeystoreReport) -> Rotation {
+    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+    (record.verdict, record.to) = (Verdict::Decided, Some(run.to));
+    let manifest = world.manifests[0].unverified().unwrap();
+    let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
+    let envelope = world.keystore_envelope(&reencryptor(), keystore);
+    rotation.handle(NOW, Input::Keystore(Box::new(keystore.clone()), envelope));
+    rotation
+}
+
+/// Whom a rotation asks for what, once it is time to ask again.
+fn asked(rotation: &mut Rotation) -> Vec<(ProcessId, &'static str)> {
+    let effects = rotation.handle(NOW.plus_ms(60_000), Input::Tick);
+    effects.send.iter().map(|it| (it.to(), it.name())).collect()
+}
+
+#[test]
+fn a_unit_that_had_promoted_is_brought_up_again_and_counts_only_then() {
+    let (mut world, run) = behind_its_promote();
     assert!(!serves(&world, OP_2));
     let trust = Trust::from_saved(world.instance, world.manifests.clone()).unwrap();
     let of_all = world.unit_certificate();
@@ -119,26 +143,16 @@ fn a_unit_that_had_promoted_is_brought_up_again_and_counts_only_then() {
 /// only with its promote: asked of the keystore first, both would wait for each other.
 #[test]
 fn one_that_had_promoted_is_brought_up_again_before_the_keystore_is_asked() {
-    let mut world = World::initialised();
-    let before = world.state_bytes(OP_2);
-    let run = world.promoted(Purpose::Rotate, 2);
-    reminded(&mut world, OP_2, &before);
-    brought_up(&mut world, OP_2, &run);
+    let (mut world, run) = behind_its_promote();
     let mut put_back = world.flipped(&run);
     put_back.row.as_mut().unwrap().rotation = None;
-    let envelope = world.keystore_envelope(&reencryptor(), &put_back);
-    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
-    (record.verdict, record.to) = (Verdict::Decided, Some(run.to));
-    let manifest = world.manifests[0].unverified().unwrap();
-    let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
-    rotation.handle(NOW, Input::Keystore(Box::new(put_back), envelope));
+    let mut rotation = decided(&mut world, &run, &put_back);
     let mut heard = |world: &mut World, units: &[usize]| -> Vec<_> {
         for unit in units {
             let answer = world.command(*unit, Command::Survey { order: None });
             rotation.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
         }
-        let effects = rotation.handle(NOW.plus_ms(60_000), Input::Tick);
-        effects.send.iter().map(|it| (it.to(), it.name())).collect()
+        asked(&mut rotation)
     };
     assert_eq!(heard(&mut world, &ALL), [(unit_id(OP_2), "promote")]);
     assert_eq!(world.promote(OP_2, &run).code(), "taken");
@@ -174,18 +188,13 @@ fn a_rotation_has_not_ended_while_a_unit_that_has_cleared_knows_itself_to_be_set
     let row = dropped.row.as_mut().unwrap();
     row.rotation.as_mut().unwrap().standing = KeystoreStanding::Dropped;
     row.epoch = EPOCH;
-    let envelope = world.keystore_envelope(&reencryptor(), &dropped);
-    for (set_back_from, standing, phase, asked) in [
+    for (set_back_from, standing, phase, expected) in [
         (Some(99), Standing::Cleared, Phase::Clear, vec![(unit_id(OP_1), "clear")]),
         // Whatever it lacks besides, it is asked once.
         (Some(99), Standing::Promoted, Phase::Clear, vec![(unit_id(OP_1), "clear")]),
         (None, Standing::Cleared, Phase::Done, Vec::new()),
     ] {
-        let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
-        (record.verdict, record.to) = (Verdict::Decided, Some(run.to));
-        let manifest = world.manifests[0].unverified().unwrap();
-        let mut rotation = Rotation::new(record, manifest, Limits::default()).unwrap();
-        rotation.handle(NOW, Input::Keystore(Box::new(dropped.clone()), envelope.clone()));
+        let mut rotation = decided(&mut world, &run, &dropped);
         for unit in ALL {
             let answer = world.command(unit, Command::Survey { order: None });
             let mut report = answer.report;
@@ -196,9 +205,7 @@ fn a_rotation_has_not_ended_while_a_unit_that_has_cleared_knows_itself_to_be_set
             rotation.handle(NOW, Input::Unit(Box::new(report), answer.envelope));
         }
         assert_eq!(rotation.record().phase(), phase);
-        let effects = rotation.handle(NOW.plus_ms(60_000), Input::Tick);
-        let found: Vec<_> = effects.send.iter().map(|it| (it.to(), it.name())).collect();
-        assert_eq!(found, asked);
+        assert_eq!(asked(&mut rotation), expected);
     }
 }
 
