@@ -859,4 +859,11 @@ MUTANTS = [
         "        && { let _ = active; units.next().is_some() }\n",
         needs=(TESTS,),
     ),
+    Mutant(
+        "only what answers this coordinator says how a keystore stands",
+        MACHINES + "conductor/reading.rs",
+        "                    && self.has_asked(report)\n",
+        "",
+        needs=(TESTS,),
+    ),
 ]

@@ -23,9 +23,9 @@ pub(super) fn surveyed(
         let (mut expected, mut holders) = (0, 0);
         for unit in manifest.of_role(role) {
             expected += 1;
-            let answered = heard.units.get(&unit.id).filter(|heard| heard.at >= since);
-            silent += i32::from(answered.is_none());
-            let registers = answered.map(|heard| &heard.said.registers);
+            let heard_since = heard.units.get(&unit.id).filter(|heard| heard.at >= since);
+            silent += i32::from(heard_since.is_none());
+            let registers = heard_since.map(|heard| &heard.said.registers);
             let holds = registers.is_some_and(|it| it.current.is_some() && it.current == active);
             holders += i32::from(holds);
         }

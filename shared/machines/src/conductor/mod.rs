@@ -119,6 +119,8 @@ pub struct Conductor {
     rotation: Option<Rotation>,
     /// The last message to each unit, and the highest state counter heard of it by then.
     sent: BTreeMap<ProcessId, (MessageId, u64)>,
+    /// The last messages to everybody.
+    asked: BTreeMap<ProcessId, VecDeque<MessageId>>,
     /// The last reminder to each unit whose state was set back.
     reminded: BTreeMap<ProcessId, MessageId>,
     /// Units whose state was set back, and that have not said since that they know it.
@@ -148,6 +150,7 @@ impl Conductor {
             checked: BTreeMap::new(),
             rotation: None,
             sent: BTreeMap::new(),
+            asked: BTreeMap::new(),
             reminded: BTreeMap::new(),
             unaware: BTreeSet::new(),
         }

@@ -46,6 +46,12 @@ impl Conductor {
                     let found = self.survey_anew(now, rng);
                     effects.send.extend(found.send);
                 }
+                if let Some(RotationInput::Keystore(report, _)) = &input
+                    && self.has_asked(report)
+                    && let Some(rotation) = &mut self.rotation
+                {
+                    rotation.note_surveyed(report);
+                }
                 if let Some(input) = input {
                     self.turn(now, rng, input, effects);
                 }

@@ -1,18 +1,35 @@
 //! Noticing that a unit's state was set back, and reminding it of its own report from before.
 
 use protocol::command::Command;
-use protocol::report::UnitReport;
+use protocol::report::{KeystoreReport, UnitReport};
 use protocol::{MessageId, ProcessId, UnixMillis};
 use rand::CryptoRng;
 
 use super::{Conductor, Effects, Message};
 use crate::rotation::record::{LatestReport, Record};
 
+/// How many of the last messages to each process are known: one that is slow may answer an earlier one than
+/// the last.
+const MAX_ASKED: usize = 16;
+
 impl Conductor {
-    /// Notes what is sent to a unit, and how far the unit had come as far as it has said until then.
+    /// Notes what is sent to somebody, and how far a unit had come as far as it has said until then.
     pub(super) fn note_sent(&mut self, message: &Message) {
         let highest = self.heard.highest_counter(message.to);
         self.sent.insert(message.to, (message.id, highest));
+        let asked = self.asked.entry(message.to).or_default();
+        asked.push_back(message.id);
+        if asked.len() > MAX_ASKED {
+            asked.pop_front();
+        }
+    }
+
+    /// Whether a report answers what this process has asked: one that does not may have lain in the queue of
+    /// a coordinator that is no more, and says nothing of how its sender stands now.
+    pub(super) fn has_asked(&self, report: &KeystoreReport) -> bool {
+        let asked = self.asked.get(&report.reencryptor);
+        let answered = report.answering.as_ref().map(|answering| answering.message);
+        answered.is_some_and(|message| asked.is_some_and(|asked| asked.contains(&message)))
     }
 
     /// Whether a report answers the last message to its unit with a lower state counter than had been

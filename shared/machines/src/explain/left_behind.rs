@@ -12,8 +12,8 @@ use crate::rotation::precheck::{TAKE_UP, TAKE_UP_RECOVERY};
 pub(super) fn order_ended(known: &Known<'_>) -> Option<Told> {
     let left = left_behind(known);
     let last = known.last?;
-    let answered = known.heard.units.values().filter(|heard| heard.at >= known.since);
-    let mut bound = answered.filter_map(|heard| in_rotation(&heard.said)).peekable();
+    let heard_since = known.heard.units.values().filter(|heard| heard.at >= known.since);
+    let mut bound = heard_since.filter_map(|heard| in_rotation(&heard.said)).peekable();
     bound.peek()?;
     if left.is_empty() || !bound.all(|found| is_over(&found.order, last)) {
         return None;

@@ -162,7 +162,12 @@ impl Rotation {
     /// Whoever must say first how it stands is asked, besides what is lacking.
     pub(super) fn asking_keystores(&self, mut found: Desired) -> Desired {
         if self.record.verdict == Verdict::Open && self.is_flip_unknown() {
-            survey(self.unheard_keystores(UnixMillis(0)), &mut found.wanted);
+            let view = self.view();
+            let is_unheard = |id: &ProcessId| {
+                view.row(*id).is_none_or(|row| !self.surveyed.contains(&row.keystore))
+            };
+            let unheard = view.reencryptors().into_iter().filter(is_unheard).collect();
+            survey(unheard, &mut found.wanted);
         }
         found
     }

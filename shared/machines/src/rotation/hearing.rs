@@ -63,14 +63,17 @@ impl Rotation {
         self.note_gate(now, &report);
         self.note_flipped(&report, &envelope);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
-        // One that cannot read its database takes nothing back of what was heard of its keystore; but
-        // another one that serves it may be asked instead.
-        self.surveyed.extend(report.row.as_ref().map(|row| row.keystore));
         let is_older = self.keystores.get(&id).is_some_and(|held| held.report.clock > report.clock);
         if !is_older {
             self.keystores.insert(id, Held { report, envelope, heard_at: now });
         }
         self.note_refusal(now, id, refusal, effects);
+    }
+
+    /// Notes that a keystore says how it stands now. Where its database cannot be read, it says nothing of
+    /// that, and nothing back either of what was heard before.
+    pub fn note_surveyed(&mut self, report: &KeystoreReport) {
+        self.surveyed.extend(report.row.as_ref().map(|row| row.keystore));
     }
 
     pub(super) fn take_transfers(&mut self, transfers: Transfers) {

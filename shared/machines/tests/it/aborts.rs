@@ -34,6 +34,7 @@ fn hear_keystore(
     report.clock = world.now;
     let row = report.row.as_mut().unwrap();
     (row.epoch, row.rotation.as_mut().unwrap().standing) = (EPOCH, standing);
+    rotation.note_surveyed(&report);
     rotation.handle(world.now, Input::Keystore(Box::new(report), Vec::new()))
 }
 

@@ -5,15 +5,17 @@
 use std::sync::Arc;
 
 use machines::conductor::{Answer, Ask, Conductor, Input, Times};
+use machines::rotation::Limits;
 use machines::rotation::record::Verdict;
 use machines::trust::Trust;
 use protocol::codec::Encode;
 use protocol::envelope::{Kind, Recipient};
 use protocol::manifest::Member;
 use protocol::order::Purpose;
-use protocol::report::{Announcement, KeystoreReport, Standing};
-use protocol::{Epoch, Role};
+use protocol::report::{Announcement, Answering, KeystoreReport, Standing};
+use protocol::{Epoch, MessageId, Role};
 
+use crate::recovering::restarted_with;
 use crate::starts::{Stage, opened, restarted};
 use crate::world::{
     NOW, OP_1, OP_2, REC_1, REC_2, World, coordinator, id_of, identity, reencryptor, stranger,
@@ -173,4 +175,42 @@ fn what_lay_in_the_queue_says_nothing_of_how_somebody_stands_now() {
     assert_eq!(stage.conductor.rotation().unwrap().record().verdict, Verdict::Open);
     let standing = stage.world.units[OP_1].report(NOW, None).rotation.unwrap().standing;
     assert_eq!(standing, Standing::Bound, "nobody has been told to abort");
+}
+
+/// A record that is gone on with, and a reencryptor that says nothing: what it had said to a coordinator before,
+/// asked or not, could be from before its keystore flipped.
+#[test]
+fn a_late_report_of_a_keystore_is_no_answer_within_a_rotation_either() {
+    let mut stage = Stage::well();
+    let order = stage.order(|_| {});
+    stage.silent_after_surveys = Some(OP_1);
+    assert!(matches!(stage.start(order, false), Answer::Started { .. }));
+    let record = stage.conductor.rotation().unwrap().record().clone();
+    stage.is_reencryptor_silent = true;
+    restarted_with(&mut stage, Some(record));
+    stage.pass(Times::default().survey_ms);
+    assert!(stage.conductor.is_rotating(), "it is gone on with");
+    let to = Recipient::Process(id_of(&coordinator()));
+    let before = Answering { message: MessageId::from_bytes([7; 16]), refusal: None };
+    for answering in [None, Some(before)] {
+        stage.now = stage.now.plus_ms(1);
+        let row = Some(stage.row.clone());
+        let by = reencryptor();
+        let late = KeystoreReport { row, answering, clock: stage.now, ..keystore_report(&by) };
+        let late = stage.world.seal(&by, to, Kind::KeystoreReport, Epoch::default(), &late);
+        stage.handle(Input::Message(late));
+        assert!(stage.conductor.heard().keystores.contains_key(&id_of(&by)), "it is taken in");
+        let Answer::Refused(refusal) = stage.ask(abort()) else { panic!() };
+        assert_eq!(refusal.code, "keystore-silent");
+    }
+    stage.is_reencryptor_silent = false;
+    stage.pass(Limits::default().max_retry_ms);
+    assert!(
+        matches!(stage.ask(abort()), Answer::Aborting(_)),
+        "it was asked again, and has answered"
+    );
+}
+
+fn abort() -> Ask {
+    Ask::Abort { rotation: None, because: "the wrong day".to_owned() }
 }

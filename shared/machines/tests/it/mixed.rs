@@ -45,6 +45,7 @@ fn hear_keystore(
     row.rotation.as_mut().unwrap().standing = standing;
     (row.active, row.epoch) = (None, EPOCH);
     let envelope = world.keystore_envelope(&reencryptor(), &report);
+    rotation.note_surveyed(&report);
     rotation.handle(world.now, Input::Keystore(Box::new(report), envelope))
 }
 

@@ -224,7 +224,7 @@ fn begun(stage: &mut Stage, silent: usize) -> SignedOrder {
     order
 }
 
-fn restarted_with(stage: &mut Stage, record: Option<Record>) {
+pub fn restarted_with(stage: &mut Stage, record: Option<Record>) {
     let trust = stage.conductor.trust().clone();
     stage.conductor = Conductor::new(Arc::new(coordinator()), trust, None, Times::default());
     let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, record);

@@ -45,6 +45,7 @@ pub struct Stage {
     pub told: Vec<String>,
     /// Who hears nothing.
     pub silent: Option<usize>,
+    pub is_reencryptor_silent: bool,
     /// Who hears surveys and nothing else.
     pub silent_after_surveys: Option<usize>,
     /// Whom no step to clear reaches.
@@ -77,6 +78,7 @@ impl Stage {
             answers: Vec::new(),
             told: Vec::new(),
             silent: None,
+            is_reencryptor_silent: false,
             silent_after_surveys: None,
             deaf_to_clear: None,
             checks: Some(Vec::new()),
@@ -128,7 +130,10 @@ impl Stage {
 
     fn answered(&mut self, to: protocol::ProcessId, bytes: &[u8]) -> Vec<Vec<u8>> {
         let Some(unit) = ALL.into_iter().find(|unit| unit_id(*unit) == to) else {
-            return vec![self.reencrypted(bytes)];
+            return match self.is_reencryptor_silent {
+                true => Vec::new(),
+                false => vec![self.reencrypted(bytes)],
+            };
         };
         let command = Envelope::parse(bytes).ok().map(|envelope| codec::decode(envelope.body));
         let is_survey = matches!(command, Some(Ok(Command::Survey { .. })));
