@@ -80,20 +80,20 @@ MUTANTS = [
     Mutant(
         "lower order numbers are refused",
         MACHINES + "unit/admission.rs",
-        "        if given.number < number {\n",
-        "        if given.number < number && given.digest == order.digest {\n",
+        "        if given.number < number || is_reused {\n",
+        "        if (given.number < number && given.digest == order.digest) || is_reused {\n",
     ),
     Mutant(
         "new is drawn once",
         MACHINES + "unit/steps.rs",
-        "        let is_drawn = taken.standing == Standing::Promoted || self.state.new.is_some();\n",
-        "        let is_drawn = taken.standing == Standing::Promoted;\n",
+        "        if let Some(key) = held {\n            let transfers",
+        "        if let Some(key) = held.filter(|_| taken.standing == Standing::Promoted) {\n            let transfers",
     ),
     Mutant(
         "only the order's generator draws",
         MACHINES + "unit/steps.rs",
-        "            if taken.order.generator != self.id {\n",
-        "            if taken.order.generator != self.id && taken.standing != Standing::Bound {\n",
+        "        if taken.order.generator != self.id {\n",
+        "        if taken.order.generator != self.id && taken.standing != Standing::Bound {\n",
     ),
     Mutant(
         "new is never overwritten by a copy",
@@ -211,10 +211,10 @@ MUTANTS = [
         needs=(TESTS,),
     ),
     Mutant(
-        "only announcements may come from whom no manifest names",
+        "only what proves itself may come from whom no manifest names",
         MACHINES + "envelope.rs",
-        "        None if trust.newest().is_none() || header.kind == Kind::Announcement => {\n",
-        "        None if trust.newest().is_none() || header.kind != Kind::Command => {\n",
+        "        None if trust.newest().is_none() || may_be_strangers(header.kind) => {\n",
+        "        None => {\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -280,14 +280,14 @@ MUTANTS = [
         "the sender's key comes from the manifest",
         MACHINES + "envelope.rs",
         "        Some(member) => (member.identity, Some(member.role)),\n"
-        "        None if trust.newest().is_none() || header.kind == Kind::Announcement => {\n"
+        "        None if trust.newest().is_none() || may_be_strangers(header.kind) => {\n"
         "            (header.sender_key, None)\n"
         "        }\n"
         "        None => return Err(EnvelopeRefusal::UnknownSender(sender)),\n"
         "    };\n"
         "    if identity::process_id(&key) != sender {\n",
         "        Some(member) => (header.sender_key, Some(member.role)),\n"
-        "        None if trust.newest().is_none() || header.kind == Kind::Announcement => {\n"
+        "        None if trust.newest().is_none() || may_be_strangers(header.kind) => {\n"
         "            (header.sender_key, None)\n"
         "        }\n"
         "        None => return Err(EnvelopeRefusal::UnknownSender(sender)),\n"
@@ -864,6 +864,76 @@ MUTANTS = [
         MACHINES + "conductor/reading.rs",
         "                    && self.has_asked(report)\n",
         "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what cannot be sealed to everybody is not drawn",
+        MACHINES + "unit/steps.rs",
+        '        let transfers = Some(self.seal_to_all(rng, taken, &key, &recipients)?);\n        self.state.new = Some(NewKey { key, is_committed: false });\n',
+        '        let sealed = self.seal_to_all(rng, taken, &key, &recipients);\n        self.state.new = Some(NewKey { key, is_committed: false });\n        let transfers = Some(sealed?);\n',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a clear needs a keystore that has flipped",
+        MACHINES + "certificate.rs",
+        '    if manifest.keystores.is_empty() {\n',
+        '    if false {\n',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "no manifest is without a keystore",
+        MACHINES + "trust.rs",
+        '    if manifest.keystores.is_empty() {\n',
+        '    if false {\n',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "pinned administrators have signed",
+        MACHINES + "trust.rs",
+        '            is_listed && signed',
+        '            is_listed || signed',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "another role is a removal",
+        MACHINES + "trust.rs",
+        'is_some_and(|new| new.role == old.role)',
+        'is_some()',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who has another role serves nothing",
+        MACHINES + "unit/keyring.rs",
+        '!state.trust.names(self.id(), self.config().role)',
+        'state.trust.member(self.id()).is_none()',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a rotation's id is used once by a unit",
+        MACHINES + "unit/admission.rs",
+        'given.rotation == order.rotation && given.number != number',
+        'false',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a rotation's id is used once by a keystore",
+        MACHINES + "gate.rs",
+        'taken.number > order.number || is_reused',
+        'taken.number > order.number',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a stranger's command is heard and refused",
+        MACHINES + "envelope.rs",
+        'Kind::Announcement | Kind::Command | Kind::KeystoreCommand | Kind::ManifestNotice',
+        'Kind::Announcement',
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who obeys another coordinator ends no rotation",
+        MACHINES + "rotation/hearing.rs",
+        '            "not-a-coordinator" => {}\n',
+        '',
         needs=(TESTS,),
     ),
 ]

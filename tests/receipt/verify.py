@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import sys
+import unicodedata
 import uuid
 
 PHASES = "inspect generate install commit hold-after-commit reencrypt promote flip"
@@ -289,10 +290,19 @@ def check_sound(manifest, what):
     is_own = all(process_id(member["key"]) == member["id"] for member in members)
     want(is_own, f"{what}: an id that does not follow from its key")
     want(any(member["role"] == 0 for member in members), f"{what}: no recovery unit")
+    want(manifest["keystores"], f"{what}: no keystore")
+    texts = [member[field] for member in members for field in ("name", "location")]
+    is_plain = all(len(text) <= 100 and not has_control(text) for text in texts)
+    want(is_plain, f"{what}: a name or location that is none")
+
+
+def has_control(text):
+    return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def everybody(manifest):
-    return {it["id"] for it in manifest["members"]} | {key for _, key in manifest["admins"]}
+    members = {(it["id"], it["role"]) for it in manifest["members"]}
+    return members | {key for _, key in manifest["admins"]}
 
 
 def check_manifests(file, instance):

@@ -267,6 +267,10 @@ pub fn verify_flipped(
             return Err(CertificateRefusal::Twice("a keystore".to_owned()));
         }
     }
+    // With no keystore nobody could say that anything has flipped, and the old key would go unasked.
+    if manifest.keystores.is_empty() {
+        return Err(CertificateRefusal::Missing("a keystore".to_owned()));
+    }
     let mut generations = Vec::new();
     for keystore in &manifest.keystores {
         let who = format!("keystore {keystore}");

@@ -113,14 +113,15 @@ pub fn open_own<'a>(bytes: &'a [u8], own: &PublicKey) -> Result<Opened<'a>, Enve
 }
 
 /// The sender's key comes from the manifest. Where there is none (imprint mode), or the sender is
-/// not in it and introduces itself, the key in the header must be the one that its id follows
-/// from, and nothing vouches for it.
+/// not in it and introduces itself or commands, the key in the header must be the one that its id
+/// follows from, and nothing vouches for it. So a coordinator in the place of one that is lost can hand
+/// on the manifest that names it: with it goes nothing that does not prove itself.
 fn verify_sender(envelope: &Envelope<'_>, trust: &Trust) -> Result<Option<Role>, EnvelopeRefusal> {
     let header = &envelope.header;
     let sender = header.sender;
     let (key, role) = match trust.member(sender) {
         Some(member) => (member.identity, Some(member.role)),
-        None if trust.newest().is_none() || header.kind == Kind::Announcement => {
+        None if trust.newest().is_none() || may_be_strangers(header.kind) => {
             (header.sender_key, None)
         }
         None => return Err(EnvelopeRefusal::UnknownSender(sender)),
@@ -133,6 +134,14 @@ fn verify_sender(envelope: &Envelope<'_>, trust: &Trust) -> Result<Option<Role>,
         true => Ok(role),
         false => Err(EnvelopeRefusal::BadSignature(sender)),
     }
+}
+
+/// What a process says, too, that no manifest names yet.
+const fn may_be_strangers(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Announcement | Kind::Command | Kind::KeystoreCommand | Kind::ManifestNotice
+    )
 }
 
 fn signed_message(header_bytes: &[u8], body: &[u8]) -> Vec<u8> {

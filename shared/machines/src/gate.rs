@@ -88,7 +88,8 @@ pub fn open(
     fence(row, request.epoch)?;
     let order = &request.order;
     if let Some(taken) = &row.rotation {
-        if taken.number > order.number {
+        let is_reused = taken.rotation == order.rotation && taken.number != order.number;
+        if taken.number > order.number || is_reused {
             return Err(GateRefusal::OrderSpent { given: order.number, taken: taken.number });
         }
         if taken.number == order.number {

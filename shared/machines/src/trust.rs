@@ -47,8 +47,8 @@ pub enum ManifestRefusal {
         /// Why.
         reason: String,
     },
-    /// An administrator that this process was told to insist on is not in it.
-    #[error("pinned administrator {0} is not in the manifest")]
+    /// An administrator that this process was told to insist on has not signed it.
+    #[error("pinned administrator {0} has not signed the manifest, or is not in it")]
     PinnedAdministratorMissing(PublicKey),
     /// The process is not in it under its own identity and role.
     #[error("manifest {0} does not name this process with its identity and role")]
@@ -123,8 +123,8 @@ impl Trust {
     /// Takes what is new of a chain: each one signed by a quorum of the one before it, the first by
     /// its own administrators. `Ok(false)` if nothing is new.
     ///
-    /// `who` insists that the last one names this process; `pinned` are administrators that a first
-    /// manifest must have.
+    /// `who` insists that the last one names this process; `pinned` are administrators who must all have
+    /// signed a first manifest.
     pub fn take(
         &mut self,
         chain: &[SignedManifest],
@@ -166,11 +166,12 @@ impl Trust {
             return Err(ManifestRefusal::NotNext { serial, newest });
         }
         sound(&manifest)?;
-        if let Some(missing) = pinned
-            .iter()
-            .filter(|_| newest == 0)
-            .find(|pin| manifest.administrators.iter().all(|admin| admin.key != **pin))
-        {
+        // To be listed is not enough: anybody could list them beside itself.
+        let has_signed = |pin: &PublicKey| {
+            let is_listed = manifest.administrators.iter().any(|admin| admin.key == *pin);
+            is_listed && signed.signatures.iter().any(|given| given.ski == quorum::ski(pin))
+        };
+        if let Some(missing) = pinned.iter().filter(|_| newest == 0).find(|pin| !has_signed(pin)) {
             return Err(ManifestRefusal::PinnedAdministratorMissing(*missing));
         }
         let ruler = self.newest.as_ref().unwrap_or(&manifest);
@@ -218,7 +219,9 @@ fn threshold_needed(before: Option<&Manifest>, after: &Manifest) -> u32 {
         .administrators
         .iter()
         .any(|old| after.administrators.iter().all(|new| new.key != old.key));
-    let member_gone = before.members.iter().any(|old| after.member(old.id).is_none());
+    // Whoever is given another role is gone from the one it had.
+    let stays = |old: &Member| after.member(old.id).is_some_and(|new| new.role == old.role);
+    let member_gone = !before.members.iter().all(stays);
     match admin_gone || member_gone {
         true => before.signature_threshold.max(before.revocation_threshold),
         false => before.signature_threshold,
@@ -265,6 +268,11 @@ pub fn sound(manifest: &Manifest) -> Result<(), ManifestRefusal> {
         if manifest.members[..index].iter().any(|other| other.id == member.id) {
             return refuse(format!("member {} is in it twice", member.name));
         }
+        if let Some(text) = [&member.name, &member.location].into_iter().find(|it| !is_plain(it)) {
+            return refuse(format!(
+                "{text:?} has control characters, or more than {MAX_MEMBER_TEXT} characters"
+            ));
+        }
     }
     if manifest.crypto_units().next().is_none() {
         return refuse("it has no crypto unit".to_owned());
@@ -272,13 +280,24 @@ pub fn sound(manifest: &Manifest) -> Result<(), ManifestRefusal> {
     if manifest.of_role(Role::RecoveryUnit).next().is_none() {
         return refuse("it has no recovery unit: nothing could make a master key".to_owned());
     }
+    if manifest.keystores.is_empty() {
+        return refuse("it has no keystore: nothing would be re-encrypted".to_owned());
+    }
     Ok(())
+}
+
+/// Most characters of a member's name or location.
+pub const MAX_MEMBER_TEXT: usize = 100;
+
+/// Whether a name or location may stand on a screen beside others: nothing in it moves the cursor or hides
+/// what people compare before they sign.
+pub fn is_plain(text: &str) -> bool {
+    text.chars().count() <= MAX_MEMBER_TEXT && !text.chars().any(char::is_control)
 }
 
 /// What a new manifest must keep besides; one that is long taken need not.
 pub fn served(manifest: &Manifest) -> Result<(), ManifestRefusal> {
-    let is_served = manifest.of_role(Role::Reencryptor).next().is_some();
-    if manifest.keystores.is_empty() || is_served {
+    if manifest.of_role(Role::Reencryptor).next().is_some() {
         return Ok(());
     }
     let reason = "it has no reencryptor: nothing could re-encrypt its keystores".to_owned();

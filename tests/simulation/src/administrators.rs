@@ -107,6 +107,14 @@ impl World {
     /// Whoever stands in the way of a good end is taken out, where the others can do without. Whether
     /// somebody was.
     pub(crate) fn administrate(&mut self) -> bool {
+        if !self.coordinator.is_named() {
+            let whom = self.whom_to_remove();
+            if whom.is_none() {
+                self.bring_back();
+            }
+            self.remove(&whom.unwrap_or_default());
+            return true;
+        }
         match self.whom_to_remove() {
             Some(whom) => {
                 self.remove(&whom);
@@ -297,7 +305,8 @@ impl World {
         is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
     }
 
-    /// Signs the next manifest without these units: an amendment where a rotation runs.
+    /// Signs the next manifest without these units, with the coordinator as it is now: an amendment where a
+    /// rotation runs.
     fn remove(&mut self, whom: &[ProcessId]) {
         let trust = self.coordinator.trust();
         let (Some(newest), Some(last)) = (trust.newest().cloned(), trust.chain().last()) else {
@@ -314,13 +323,14 @@ impl World {
             rotation,
             holder_report: holder_report.unwrap_or_default(),
         });
-        let manifest = Manifest {
-            serial: newest.serial + 1,
-            previous,
-            members: newest.members.into_iter().filter(|it| !whom.contains(&it.id)).collect(),
-            amendment,
-            ..newest
-        };
+        let mut members = newest.members;
+        members.retain(|it| !whom.contains(&it.id));
+        let key = self.coordinator.identity().public_key();
+        for member in members.iter_mut().filter(|it| it.role == Role::Coordinator) {
+            (member.id, member.identity) = (self.coordinator.id, key);
+        }
+        let manifest =
+            Manifest { serial: newest.serial + 1, previous, members, amendment, ..newest };
         let bytes = codec::encode(&manifest);
         let signatures = vec![self.sign(domain::MANIFEST, &bytes)];
         let names: Vec<_> = self

@@ -11,7 +11,7 @@ use machines::rotation::{Lacking, Limits};
 use machines::trust::Trust;
 use protocol::order::SignedStandingOrder;
 use protocol::receipt::{AuditHead, RotationReceipt};
-use protocol::{Digest, ProcessId, RotationId, UnixMillis};
+use protocol::{Digest, ProcessId, Role, RotationId, UnixMillis};
 use rand_chacha::ChaCha8Rng;
 
 use crate::records::RecordTable;
@@ -88,6 +88,17 @@ impl CoordinatorNode {
     /// Its identity; the rogue holds it too.
     pub fn identity(&self) -> Identity {
         Identity::from_seed(Secret::copied_from(&self.seed))
+    }
+
+    /// Its data folder is gone, and it makes another identity at its start; the database is there.
+    pub fn lose_identity(&mut self, seed: [u8; 32]) {
+        self.seed = seed;
+        self.id = identity::process_id(&self.identity().public_key());
+    }
+
+    /// Whether the newest manifest names it.
+    pub fn is_named(&self) -> bool {
+        self.trust.names(self.id, Role::Coordinator)
     }
 
     /// Whether it runs.

@@ -75,6 +75,7 @@ impl World {
                     let what = self.coordinator.forget(&mut self.rng);
                     self.note("coordinator", what);
                 }
+                self.may_lose_identity();
                 self.note("coordinator", "starts");
                 let effects = self.coordinator.start(self.now, &mut self.rng);
                 self.coordinate(effects);

@@ -16,12 +16,13 @@ pub type FaultTable = BTreeMap<Cell, u32>;
 pub const NO_PHASE: &str = "none";
 
 /// Every kind of fault that is counted.
-pub const FAULTS: [&str; 13] = [
+pub const FAULTS: [&str; 14] = [
     "crash",
     "double",
     "drop",
     "forget",
     "gone",
+    "identity",
     "lie",
     "lost-commit",
     "replaced",
@@ -45,6 +46,7 @@ pub fn left_out((fault, phase, role): Cell) -> Option<&'static str> {
     }
     let (only, why) = match fault {
         "forget" | "zombie" => (Role::Coordinator, "only the coordinator has a record and a lease"),
+        "identity" => (Role::Coordinator, "only the coordinator may come back as another"),
         "lost-commit" | "restored" => (Role::Reencryptor, "only the keystore is in a database"),
         "lie" | "wrong-page" => (Role::OperationalUnit, "only operational units take pages"),
         "gone" | "replaced" | "set-back" if !is_unit => {

@@ -131,6 +131,13 @@ pub(crate) fn rogue_orders(seed: u64) -> f64 {
     if rng.random_bool(0.4) { rng.random_range(0.01..0.1) } else { 0.0 }
 }
 
+/// How likely a seed's coordinator that starts has lost its data folder, and has another identity. Drawn apart
+/// as well.
+pub(crate) fn exchanges(seed: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x1de2_7177);
+    if rng.random_bool(0.3) { rng.random_range(0.0..0.5) } else { 0.0 }
+}
+
 impl World {
     /// Counts a fault, by the phase that the rotation is in as far as is saved.
     pub(crate) fn count_fault(&mut self, fault: &'static str, whom: Role) {
@@ -194,6 +201,17 @@ impl World {
         }
         let pause = self.rng.random_range(50..6_000);
         self.after(pause, Event::StartUnit(index));
+    }
+
+    /// A coordinator that starts may have lost its data folder: nobody obeys it until a manifest names it.
+    pub(crate) fn may_lose_identity(&mut self) {
+        if self.exchanges == 0.0 || !self.apart.random_bool(self.exchanges) {
+            return;
+        }
+        self.count_fault("identity", Role::Coordinator);
+        self.note("coordinator", "has another identity");
+        self.coordinator.lose_identity(self.apart.random());
+        self.outcome.exchanged += 1;
     }
 
     /// Outside of a rotation a unit loses its master key: only an order to recover gives it back, or a

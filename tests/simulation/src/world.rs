@@ -68,6 +68,8 @@ pub struct Outcome {
     pub set_back: u32,
     /// Units that the administrators removed.
     pub removed: u32,
+    /// Coordinators that came back with another identity.
+    pub exchanged: u32,
     /// Keystores that were restored in a hold.
     pub restored: u32,
     /// How often precheck named a keystore from before a cleared rotation.
@@ -140,6 +142,10 @@ pub(crate) struct World {
     /// How likely a unit that lost its master key is given the current one out of a recovery unit rather
     /// than the next one in a rotation that it joins.
     pub(crate) recovers: f64,
+    /// How likely a coordinator that starts has another identity.
+    pub(crate) exchanges: f64,
+    /// For what was added to the world later: nothing else in a seed depends on it.
+    pub(crate) apart: ChaCha8Rng,
 }
 
 /// Runs one seed to its end.
@@ -230,6 +236,8 @@ impl World {
             backups: Backups::default(),
             holds,
             recovers: faults::recovers(config.seed),
+            exchanges: faults::exchanges(config.seed),
+            apart: ChaCha8Rng::seed_from_u64(config.seed ^ 0xa9a7_7a9a),
         }
     }
 
@@ -269,6 +277,7 @@ impl World {
     /// Faults stop; whoever is down comes back.
     fn calm_down(&mut self) {
         self.faults = Faults::NONE;
+        self.exchanges = 0.0;
         self.coordinator.bury_zombie();
         self.bring_back_keystore();
         self.note("world", "faults stop");

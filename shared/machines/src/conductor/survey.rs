@@ -232,6 +232,7 @@ impl Conductor {
             running: running.map(|found| found.reference().rotation),
             purpose,
             joining,
+            coordinator: self.id,
             expect_current,
             counted_before: self.rotation.as_ref().map_or(0, |found| found.record().keys.0),
         }

@@ -18,7 +18,7 @@ use protocol::order::{OrderRef, StandingOrder};
 use protocol::{ProcessId, UnixMillis};
 
 use crate::conductor::{Conductor, Heard};
-use crate::rotation::precheck::Findings;
+use crate::rotation::precheck::{COORDINATOR_UNKNOWN, Findings};
 use crate::rotation::{Awaited, Rotation};
 
 /// Whether coordinators may rotate by themselves, as far as documents say.
@@ -114,6 +114,8 @@ pub enum Situation {
     NobodyAnnounced,
     /// There is no manifest.
     NotInitialised,
+    /// The manifest does not name the coordinator.
+    CoordinatorUnknown,
     /// Some units have aborted an order that others have promoted, or that is decided.
     MixedEnd,
     /// A unit has an older state than it had.
@@ -177,9 +179,10 @@ impl Told {
 
 impl Situation {
     /// All of them; the first that is so is the answer.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NobodyAnnounced,
         Self::NotInitialised,
+        Self::CoordinatorUnknown,
         Self::MixedEnd,
         Self::RolledBack,
         Self::Aborting,
@@ -204,6 +207,7 @@ impl Situation {
         match self {
             Self::NobodyAnnounced => "nobody-announced",
             Self::NotInitialised => "not-initialised",
+            Self::CoordinatorUnknown => COORDINATOR_UNKNOWN,
             Self::MixedEnd => "mixed-end",
             Self::RolledBack => "rolled-back",
             Self::Aborting => "rotation-aborting",
@@ -229,6 +233,7 @@ impl Situation {
         match self {
             Self::NobodyAnnounced => quiet::nobody_announced(known),
             Self::NotInitialised => quiet::not_initialised(known),
+            Self::CoordinatorUnknown => quiet::coordinator_unknown(known),
             Self::MixedEnd => mixed_end::mixed_end(known),
             Self::RolledBack => units::rolled_back(known),
             Self::Aborting => rotating::aborting(known),

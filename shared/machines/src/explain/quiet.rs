@@ -5,8 +5,9 @@ use protocol::audit::Phase;
 use protocol::order::{Purpose, StandingOrder};
 use protocol::{Role, UnixMillis};
 
-use super::words::{condition, count, counted, moment, short};
+use super::words::{condition, count, counted, moment, sentence, short};
 use super::{Known, Leave, Told};
+use crate::rotation::precheck::COORDINATOR_UNKNOWN;
 
 pub(super) fn nobody_announced(known: &Known<'_>) -> Option<Told> {
     let mut announced = known.heard.announced.values();
@@ -33,6 +34,17 @@ pub(super) fn not_initialised(known: &Known<'_>) -> Option<Told> {
         details.push(format!("No {role} has announced itself yet: start one first."));
     }
     Told::act(details, "keyhelm auto-init")
+}
+
+/// It takes the place of one that is lost: what was running goes on once the next manifest names it.
+pub(super) fn coordinator_unknown(known: &Known<'_>) -> Option<Told> {
+    let found = known.findings.unmet.iter().find(|found| found.code == COORDINATOR_UNKNOWN)?;
+    let mut details = vec![sentence(found)];
+    if let Some(running) = &known.running {
+        let id = running.view.rotation;
+        details.push(format!("Rotation {id} waits for it: the next manifest amends the rotation."));
+    }
+    Told::act(details, found.mend.clone())
 }
 
 pub(super) fn aborted(known: &Known<'_>) -> Option<Told> {

@@ -124,6 +124,8 @@ impl Rotation {
         asked.refusal = Some(refusal.clone());
         match refusal.code.as_str() {
             "stale-epoch" | "epoch-ahead" | "busy" | "not-bound" | "holding" | "not-flipped" => {}
+            // The next manifest can name this coordinator, and the rotation goes on.
+            "not-a-coordinator" => {}
             "transfer-refused" if self.reseals < MAX_RESEALS => {
                 self.transfers.remove(&who);
                 self.reseals += 1;

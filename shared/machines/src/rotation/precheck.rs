@@ -9,7 +9,7 @@ use protocol::api::Unmet;
 use protocol::manifest::{Manifest, Member};
 use protocol::order::Purpose;
 use protocol::report::{KeystoreReport, UnitReport};
-use protocol::{Pattern, ProcessId, RotationId, UnixMillis};
+use protocol::{Pattern, ProcessId, Role, RotationId, UnixMillis};
 
 /// Clocks further apart than this are reported.
 pub const MAX_SKEW_MS: u64 = 30_000;
@@ -39,11 +39,16 @@ pub struct Surveyed<'a> {
     pub purpose: Purpose,
     /// Units that the order lets join: their current registers are Empty.
     pub joining: &'a [ProcessId],
+    /// The coordinator that asks.
+    pub coordinator: ProcessId,
     /// What the caller insists on.
     pub expect_current: Option<Pattern>,
     /// Key versions that the last rotation counted; 0 if nobody knows.
     pub counted_before: u64,
 }
+
+/// The manifest names other coordinators than the one that asks.
+pub const COORDINATOR_UNKNOWN: &str = "coordinator-unknown";
 
 /// What keeps a rotation from starting, and what is worth knowing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +91,11 @@ pub fn precheck(surveyed: &Surveyed<'_>) -> Findings {
         findings.unmet("not-initialised", "instance", text, "keyhelm auto-init".to_owned());
         return findings;
     };
+    if !manifest.of_role(Role::Coordinator).any(|member| member.id == surveyed.coordinator) {
+        let text = "the manifest does not name this coordinator: nobody obeys it".to_owned();
+        let mend = format!("keyhelm cryptounit-enroll {} --replace", surveyed.coordinator);
+        findings.unmet(COORDINATOR_UNKNOWN, "coordinator", text, mend);
+    }
     if let Some(recovery) = surveyed.purpose.recovery() {
         recover::check(recovery, manifest, surveyed, &mut findings);
         findings.sort();
@@ -177,7 +187,7 @@ fn check_current(
 
 /// The recovery unit that shall make the master key: the first that answers.
 pub fn choose_generator(surveyed: &Surveyed<'_>) -> Option<ProcessId> {
-    let recovery = surveyed.manifest?.of_role(protocol::Role::RecoveryUnit).map(|member| member.id);
+    let recovery = surveyed.manifest?.of_role(Role::RecoveryUnit).map(|member| member.id);
     let answers = |id: &ProcessId| surveyed.units.iter().any(|(report, _)| report.unit == *id);
     let there: Vec<_> = recovery.filter(answers).collect();
     let holds = |id: &&ProcessId| !surveyed.joining.contains(id);

@@ -57,9 +57,9 @@ pub fn admit(
     Ok(Admission::New { order: Box::new(order), reference })
 }
 
-/// Lower numbers, and the same number under another digest, are refused for ever; while bound,
-/// everything of any other number is. What the unit had taken before its state was set back counts, as far
-/// as it knows.
+/// Lower numbers, the same number under another digest, and another order of the same rotation are refused
+/// for ever; while bound, everything of any other number is. What the unit had taken before its state was
+/// set back counts, as far as it knows.
 pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal> {
     let own = state.rotation.as_ref();
     if own.is_some_and(|taken| taken.reference == *given) {
@@ -76,7 +76,9 @@ pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal>
         if let Some(taken) = bound {
             return Err(UnitRefusal::BoundToAnother { bound: taken.reference.number });
         }
-        if given.number < number {
+        // Nor is a rotation's id used twice: its amendments would let orders of an ended leave through.
+        let is_reused = given.rotation == order.rotation && given.number != number;
+        if given.number < number || is_reused {
             return Err(UnitRefusal::OrderSpent { given: given.number, taken: number });
         }
     }

@@ -187,7 +187,7 @@ impl Unit {
             _ if proves_itself(command) => Ok(()),
             _ if self.state.trust.newest().is_none() => Err(UnitRefusal::Imprint),
             _ if role != Some(Role::Coordinator) => Err(UnitRefusal::NotACoordinator),
-            _ if self.state.trust.member(self.id).is_none() => Err(UnitRefusal::Removed),
+            _ if !self.state.trust.names(self.id, self.config.role) => Err(UnitRefusal::Removed),
             _ if header.epoch.manifest_serial > self.state.trust.serial() => {
                 let newest = self.state.trust.serial();
                 Err(UnitRefusal::EpochAhead { given: header.epoch, newest })

@@ -116,26 +116,29 @@ impl Unit {
             return Err(UnitRefusal::Cleared);
         }
         let recipients = self.recipients(taken, offers)?;
-        let is_drawn = taken.standing == Standing::Promoted || self.state.new.is_some();
-        if !is_drawn {
-            if taken.order.generator != self.id {
-                return Err(UnitRefusal::NotTheGenerator(taken.order.generator));
-            }
-            // It may have drawn one before its state was set back: there is never a second one.
-            if self.state.reminder.as_ref().is_some_and(|held| held.had_key(&taken.reference)) {
-                return Err(UnitRefusal::HadDrawn);
-            }
-            let key = MasterKey::generate(rng);
-            self.state.new = Some(NewKey { key, is_committed: false });
-        }
-        let taken = self.bound()?;
-        let key = match taken.standing {
+        let held = match taken.standing {
             Standing::Promoted => self.state.current.as_ref(),
             _ => self.state.new.as_ref().map(|new| &new.key),
         };
-        let key = key.ok_or(UnitRefusal::NewIsNot("filled"))?;
-        let transfers = Some(self.seal_to_all(rng, taken, key, &recipients)?);
-        Ok(Done { is_changed: !is_drawn, transfers })
+        if let Some(key) = held {
+            let transfers = Some(self.seal_to_all(rng, taken, key, &recipients)?);
+            return Ok(Done { is_changed: false, transfers });
+        }
+        if taken.standing == Standing::Promoted {
+            return Err(UnitRefusal::NewIsNot("filled"));
+        }
+        if taken.order.generator != self.id {
+            return Err(UnitRefusal::NotTheGenerator(taken.order.generator));
+        }
+        // It may have drawn one before its state was set back: there is never a second one.
+        if self.state.reminder.as_ref().is_some_and(|held| held.had_key(&taken.reference)) {
+            return Err(UnitRefusal::HadDrawn);
+        }
+        let key = MasterKey::generate(rng);
+        // What cannot be sealed to everybody is not kept: a refusal has changed nothing.
+        let transfers = Some(self.seal_to_all(rng, taken, &key, &recipients)?);
+        self.state.new = Some(NewKey { key, is_committed: false });
+        Ok(Done { is_changed: true, transfers })
     }
 
     /// Opens a sealed copy; its pattern is computed from the opened key before it is saved.

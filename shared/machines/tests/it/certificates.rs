@@ -7,9 +7,11 @@ use machines::certificate::{self, CertificateRefusal, Judge, Reached};
 use machines::rewrap;
 use machines::trust::Trust;
 use protocol::certificate::Certificate;
+use protocol::codec;
 use protocol::command::{Command, Step};
 use protocol::envelope::{Kind, Recipient};
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::manifest::SignedManifest;
 use protocol::order::Purpose;
 use protocol::report::{KeystoreReport, NewRegister, Standing, UnitReport, UnitRotation};
 use protocol::{Digest, Epoch, InstanceId, KeystoreId, Pattern, ProcessId, Role, RotationId};
@@ -389,6 +391,24 @@ fn a_clear_needs_the_keystore_flipped_and_read_back_in_this_order() {
 }
 
 /// The reports of an earlier rotation are genuine, and worth nothing in the next one.
+/// No process takes such a manifest any more; one that has it from before loses nothing by it.
+#[test]
+fn without_a_keystore_nothing_shows_that_the_old_key_may_go() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    for unit in ALL {
+        world.promote(unit, &run);
+    }
+    let mut manifest = world.manifests[0].unverified().unwrap();
+    manifest.keystores.clear();
+    let bytes = codec::encode(&manifest);
+    let chain = vec![SignedManifest { bytes, signatures: Vec::new() }];
+    let trust = Trust::from_saved(world.instance, chain).unwrap();
+    world.restart_with(OP_1, |state| state.trust = trust);
+    let answer = world.refuses(OP_1, clear(&run, Vec::new()), "certificate-refused");
+    assert!(answer.text().contains("keystore"), "{}", answer.text());
+}
+
 #[test]
 fn certificates_of_an_earlier_rotation_are_worth_nothing() {
     let mut world = World::initialised();

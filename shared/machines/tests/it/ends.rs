@@ -118,6 +118,10 @@ fn lower_numbers_and_other_content_under_the_same_number_are_refused_for_ever() 
     let other = world.signed(Order { expires_at: later, ..ended.order.clone() });
     world.refuses(OP_1, inspect(&other), "other-digest");
     world.refuses(OP_1, abort(&other), "other-digest");
+    // Nor does a later number make another order of the same rotation.
+    let number = OrderNumber { number: 6, ..ended.order.number };
+    let again = world.signed(Order { number, ..ended.order.clone() });
+    world.refuses(OP_1, inspect(&again), "order-spent");
     // The same after a rotation that went well.
     for unit in [REC_1, REC_2, OP_1 + 1] {
         world.abort(unit, &ended);

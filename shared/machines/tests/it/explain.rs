@@ -18,10 +18,13 @@ use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, Standin
 use protocol::{MessageId, Pattern, UnixMillis};
 
 use crate::world::{
-    ALL, EPOCH, KEYSTORE, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, reencryptor, unit_id,
+    ALL, EPOCH, KEYSTORE, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, coordinator, id_of,
+    reencryptor, unit_id,
 };
 
 const OTHER: Pattern = Pattern([9; 32]);
+const ENROLL_COORDINATOR: &str =
+    "keyhelm cryptounit-enroll 8d03e95a-5f18-8d41-8340-9d59a8f10a54 --replace";
 
 /// What was heard, and by whom.
 struct Scene {
@@ -200,6 +203,7 @@ impl Scene {
 
     fn findings(&self) -> Findings {
         precheck(&Surveyed {
+            coordinator: id_of(&coordinator()),
             manifest: self.manifest.as_ref(),
             units: self.units.iter().map(|report| (report, NOW)).collect(),
             keystores: self.keystore.iter().map(|report| (report, NOW)).collect(),
@@ -284,7 +288,7 @@ fn refusal(code: &str) -> Option<Refusal> {
 /// A situation, how it comes about, what is next, and what stands in the details.
 type Case = (Situation, fn() -> Scene, Option<&'static str>, &'static [&'static str]);
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     (
         Situation::NobodyAnnounced,
         || {
@@ -306,6 +310,17 @@ const CASES: [Case; 19] = [
         },
         Some("keyhelm auto-init"),
         &["op-1 (operational-unit)", "rec-2 (recovery-unit)", "No keystore-reencryptor"],
+    ),
+    (
+        Situation::CoordinatorUnknown,
+        || {
+            let mut scene = Scene::started();
+            let members = &mut scene.manifest.as_mut().unwrap().members;
+            members.retain(|member| member.role != protocol::Role::Coordinator);
+            scene
+        },
+        Some(ENROLL_COORDINATOR),
+        &["nobody obeys it", "waits for it"],
     ),
     (
         Situation::MixedEnd,

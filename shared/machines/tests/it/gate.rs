@@ -339,3 +339,15 @@ fn only_an_earlier_flip_that_was_not_read_back_is_ended_by_whoever_opens_next() 
         assert_eq!(gate::open(&mut row, &next, 3), Ok(Change::Now));
     }
 }
+
+/// Its amendments would let orders of an ended leave through.
+#[test]
+fn a_rotations_id_opens_no_second_generation() {
+    let mut row = at(KeystoreStanding::Dropped);
+    let before = row.clone();
+    let mut again = request(3, Some(B), A);
+    again.order.rotation = order(2).rotation;
+    let refusal = gate::open(&mut row, &again, 3).unwrap_err();
+    assert!(matches!(refusal, GateRefusal::OrderSpent { .. }), "{refusal}");
+    assert_eq!(row, before);
+}

@@ -117,7 +117,10 @@ fn a_rotation_with_units_that_join_that_is_aborted_leaves_them_empty_and_they_ma
     let state = world.units[OP_1].state();
     assert!(state.current.is_none() && state.new.is_none());
     assert_eq!(state.rotation.as_ref().unwrap().standing, Standing::Aborted);
-    let again = order(&world, &[OP_1], |order| order.number.number = 3);
+    let again = order(&world, &[OP_1], |order| {
+        order.number.number = 3;
+        order.rotation = crate::world::rotation_id(order.number);
+    });
     let again = world.committed_in(again);
     assert!(OTHERS.iter().all(|unit| world.units[*unit].state().new.is_some()));
     assert_eq!(world.promote(OP_1, &again).code(), "taken");

@@ -16,7 +16,7 @@ use protocol::{
     Digest, GenerationId, KeystoreId, OrderNumber, Pattern, ProcessId, Role, RotationId,
 };
 
-use crate::world::{NOW, World};
+use crate::world::{NOW, World, coordinator, id_of};
 
 const CURRENT: Pattern = Pattern([1; 32]);
 const OTHER: Pattern = Pattern([2; 32]);
@@ -61,6 +61,7 @@ impl Survey {
             members.push(member);
             units.push(report);
         }
+        members.extend(manifest.of_role(Role::Coordinator).cloned());
         manifest.members = members;
         manifest.keystores = (0..KEYSTORES).map(keystore_id).collect();
         let keystores = (0..KEYSTORES)
@@ -87,6 +88,7 @@ impl Survey {
 
     fn find(&self) -> Findings {
         precheck(&Surveyed {
+            coordinator: id_of(&coordinator()),
             manifest: Some(&self.manifest),
             units: self.units.iter().map(|report| (report, NOW)).collect(),
             keystores: self.keystores.iter().map(|report| (report, NOW)).collect(),
@@ -417,6 +419,7 @@ fn an_initialisation_wants_everything_empty() {
 fn no_manifest_is_one_finding_and_a_local_storage_key_only_a_warning() {
     let mut survey = Survey::well(Purpose::Rotate);
     let surveyed = Surveyed {
+        coordinator: id_of(&coordinator()),
         manifest: None,
         units: survey.units.iter().map(|report| (report, NOW)).collect(),
         keystores: Vec::new(),
@@ -521,7 +524,7 @@ fn the_last_of_a_role_is_not_retired_and_one_of_two_names_goes_by_its_id() {
     let id = survey.manifest.members[1].id;
     let mend = format!("keyhelm cryptounit-retire {id}");
     assert_eq!(named(&survey.find()), [("new-not-empty", "unit-1", mend.as_str())]);
-    for member in &mut survey.manifest.members[2..] {
+    for member in &mut survey.manifest.members[2..UNITS] {
         member.role = Role::OperationalUnit;
     }
     let mend = "restore the data folder of recovery-unit unit-1";

@@ -23,7 +23,7 @@ use protocol::{CheckId, Digest, Epoch, GenerationId, Pattern, UnixMillis};
 
 use crate::world::{
     ALL, KEYSTORE, NOW, OP_1, OP_2, OTHERS, REC_1, REC_2, Run, World, coordinator, id_of,
-    reencryptor, unit_id,
+    reencryptor, rotation_id, unit_id,
 };
 
 /// A conductor and everybody whom it talks to.
@@ -208,7 +208,7 @@ impl Stage {
             clock: self.now,
             check: said,
         };
-        let to = Recipient::Process(id_of(&coordinator()));
+        let to = Recipient::Process(envelope.header.sender);
         self.world.seal(&reencryptor(), to, Kind::KeystoreReport, Epoch::default(), &report)
     }
 
@@ -228,6 +228,8 @@ impl Stage {
         let valid_ms = order.expires_at.since(NOW);
         order.expires_at = self.now.plus_ms(valid_ms);
         change(&mut order);
+        // Another order is another rotation.
+        order.rotation = rotation_id(order.number);
         self.world.signed(order).signed
     }
 

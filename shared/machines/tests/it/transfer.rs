@@ -189,6 +189,25 @@ fn a_unit_that_is_no_generator_makes_no_key_of_its_own() {
     assert_eq!(new.pattern, run.to, "the same key, from another unit");
 }
 
+/// A unit that signs a transport key to which nothing can be sealed.
+#[test]
+fn a_key_that_cannot_be_sealed_to_everybody_is_not_kept() {
+    let mut world = World::initialised();
+    let run = world.inspected(Purpose::Rotate, 2);
+    let mut offers = OTHERS.map(|unit| world.offer(unit));
+    let right: Offer = codec::decode(&offers[0].bytes).unwrap();
+    let bytes = codec::encode(&Offer { transport_key: [0; 32], ..right });
+    let signature = identity(OTHERS[0] as u8).sign(domain::OFFER, &bytes);
+    offers[0] = SignedOffer { bytes, signature };
+    let counter = world.units[REC_1].state().counter;
+    let step = Step::Generate { offers: offers.into() };
+    let generate = Command::Step { order: run.reference, step };
+    world.refuses(REC_1, generate, "transfer-refused");
+    let state = world.units[REC_1].state();
+    assert!(state.registers().new.is_none(), "nothing was drawn");
+    assert_eq!(state.counter, counter);
+}
+
 #[test]
 fn generate_takes_offers_of_this_rotation_and_manifest_only() {
     let mut world = World::initialised();

@@ -125,6 +125,13 @@ pub fn signatures(signing_domain: &'static str, bytes: &[u8]) -> Vec<AdminSignat
     admins()[..2].iter().map(of_one).collect()
 }
 
+/// Of the order with this number.
+pub fn rotation_id(number: OrderNumber) -> RotationId {
+    let mut rotation = [number.number as u8; 16];
+    rotation[0] = number.manifest_serial as u8;
+    RotationId::from_bytes(rotation)
+}
+
 pub fn config(unit: usize) -> UnitConfig {
     UnitConfig {
         name: NAMES[unit].to_owned(),
@@ -320,13 +327,11 @@ impl World {
 
     /// An order over everything that a test may want otherwise.
     pub fn order(&self, purpose: Purpose, number: u64) -> Order {
-        let serial = self.manifests.len() as u64;
-        let mut rotation = [number as u8; 16];
-        rotation[0] = serial as u8;
+        let number = OrderNumber { manifest_serial: self.manifests.len() as u64, number };
         Order {
             instance: self.instance,
-            rotation: RotationId::from_bytes(rotation),
-            number: OrderNumber { manifest_serial: serial, number },
+            rotation: rotation_id(number),
+            number,
             purpose,
             from: self.units[REC_1].state().registers().current,
             generator: unit_id(REC_1),

@@ -92,6 +92,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         UNTOUCHED,
     ),
     act(
+        "KEY_WRITE_UNCLEAR_ERR",
+        "The key storage did not say whether it has written.",
+        "Keys that were there are untouched; the new ones are all there, or none of them.",
+        "keyhelm keys show KEY",
+    ),
+    act(
         "UNITS_UNAVAILABLE_ERR",
         "No crypto unit could serve the request.",
         UNTOUCHED,

@@ -16,6 +16,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "keyhelm auto-init",
     ),
     act(
+        "coordinator-unknown",
+        "The manifest does not name this coordinator: crypto units obey another one.",
+        "Nothing is lost: keys are served, and whatever was running waits as it was.",
+        "keyhelm cryptounit-enroll NAME --replace",
+    ),
+    act(
         "no-master-key",
         "The instance has a manifest and no master key yet.",
         UNCHANGED,

@@ -39,7 +39,8 @@ fn no_checker_fires() {
     let with_both = outcomes.iter().filter(had_both).count();
     println!(
         "{} seeds: {} events, {} faults, {} rotations done, {} aborted, {} mixed ends, {} units \
-         replaced, {} recovered, {} set back, {} removed, {} holds, {} keystores restored, {} foreign ones named; \
+         replaced, {} recovered, {} set back, {} removed, {} holds, {} coordinators exchanged, {} keystores restored, \
+         {} foreign ones named; \
          {with_both} seeds finished a rotation and had a fault",
         outcomes.len(),
         sum(|it| it.events),
@@ -52,6 +53,7 @@ fn no_checker_fires() {
         sum(|it| it.set_back),
         sum(|it| it.removed),
         sum(|it| it.holds),
+        sum(|it| it.exchanged),
         sum(|it| it.restored),
         sum(|it| it.foreign_named),
     );
@@ -70,6 +72,7 @@ fn no_checker_fires() {
     assert!(with_both * 100 >= outcomes.len() * 95, "the world is too kind, or too cruel");
     assert!(sum(|it| it.foreign_named) > 0, "precheck named no keystore that was foreign");
     assert!(sum(|it| it.recovered) > 0, "no unit recovered its master key");
+    assert!(sum(|it| it.exchanged) > 0, "no coordinator was exchanged");
     let empty = fault_table::empty_cells(&table);
     assert!(outcomes.len() < SEEDS_FOR_EVERY_CELL || empty.is_empty(), "never: {empty:?}");
 }

@@ -1,0 +1,86 @@
+//! Goal: a coordinator in the place of one that is lost, with an identity of its own, drives nothing until
+//! administrators have named it, and goes on with what was running then. Method: a conductor with the
+//! database of the one before it, and units that have never heard of it.
+
+use std::sync::Arc;
+
+use machines::conductor::{Answer, Ask, Conductor, Times};
+use machines::rotation::Limits;
+use machines::rotation::record::{Record, Verdict};
+use protocol::manifest::{Amendment, SignedManifest};
+use protocol::order::Purpose;
+use protocol::{Role, RotationId};
+
+use crate::starts::{Stage, unmet};
+use crate::world::{ALL, OP_1, id_of, stranger};
+
+/// The former coordinator's data folder is gone; the database is there.
+fn exchanged(stage: &mut Stage, record: Option<Record>) {
+    let trust = stage.conductor.trust().clone();
+    stage.conductor = Conductor::new(Arc::new(stranger()), trust, None, Times::default());
+    let effects = stage.conductor.recover(stage.now, &mut stage.world.rng, record);
+    stage.settle(effects);
+}
+
+/// The next manifest, with the new coordinator in the place of the former.
+fn named(stage: &mut Stage, rotation: Option<RotationId>) -> SignedManifest {
+    stage.world.sign_manifest(&ALL, |manifest| {
+        let member = manifest.members.iter_mut().find(|it| it.role == Role::Coordinator).unwrap();
+        (member.id, member.identity) = (id_of(&stranger()), stranger().public_key());
+        manifest.amendment =
+            rotation.map(|rotation| Amendment { rotation, holder_report: Vec::new() });
+    });
+    stage.world.manifests.last().unwrap().clone()
+}
+
+fn serials(stage: &Stage) -> [u64; 4] {
+    ALL.map(|unit| stage.world.units[unit].state().trust.serial())
+}
+
+#[test]
+fn one_that_no_manifest_names_is_told_so_and_hands_on_the_one_that_does() {
+    let mut stage = Stage::well();
+    exchanged(&mut stage, None);
+    let before = stage.everything();
+    let order = stage.order(|_| {});
+    let enroll = format!("keyhelm cryptounit-enroll {} --replace", id_of(&stranger()));
+    assert_eq!(unmet(&stage.start(order, false)), [("coordinator-unknown", enroll.as_str())]);
+    assert!(stage.everything() == before, "nobody obeys it");
+    let manifest = named(&mut stage, None);
+    let answer = stage.ask(Ask::Manifest(manifest, None));
+    assert!(matches!(answer, Answer::Taken), "{answer:?}");
+    assert_eq!(serials(&stage), [2; 4]);
+    let order = stage.order(|order| {
+        (order.number.manifest_serial, order.number.number) = (2, 1);
+    });
+    let answer = stage.start(order, false);
+    assert!(matches!(answer, Answer::Started { joined: false, .. }), "{answer:?}");
+}
+
+#[test]
+fn a_rotation_waits_for_the_manifest_that_names_its_next_coordinator() {
+    let mut stage = Stage::well();
+    // Some take the order only from the next coordinator.
+    let order = stage.order(|order| order.expires_at = order.expires_at.plus_ms(3_600_000));
+    stage.silent_after_surveys = Some(OP_1);
+    assert!(matches!(stage.start(order, false), Answer::Started { .. }));
+    stage.silent_after_surveys = None;
+    let rotation = stage.conductor.rotation().unwrap();
+    let (record, id) = (rotation.record().clone(), rotation.reference().rotation);
+    exchanged(&mut stage, Some(record));
+    let before = stage.everything().0;
+    stage.pass(2 * Limits::default().silence_abort_ms);
+    assert_eq!(stage.conductor.rotation().unwrap().record().verdict, Verdict::Open);
+    assert!(stage.everything().0 == before, "nobody obeys it");
+    let manifest = named(&mut stage, Some(id));
+    let answer = stage.ask(Ask::Manifest(manifest, None));
+    assert!(matches!(answer, Answer::Taken), "{answer:?}");
+    stage.pass(2 * Limits::default().max_retry_ms);
+    assert_eq!(serials(&stage), [2; 4]);
+    let committed = |unit: usize| {
+        let registers = stage.world.units[unit].state().registers();
+        registers.new.is_some_and(|new| new.is_committed)
+    };
+    assert!(ALL.into_iter().all(committed), "it goes on where it was: {:?}", stage.told);
+    assert_eq!(stage.conductor.rotation().unwrap().order().purpose, Purpose::Rotate);
+}
