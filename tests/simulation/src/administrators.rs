@@ -296,10 +296,14 @@ impl World {
         goes_on && !has_flipped && is_later
     }
 
-    /// Whether a unit of either role that counts is left without them.
+    /// Whether a unit of either role that counts is left without them, and without whoever must go too.
     fn can_go(&self, whom: &[ProcessId]) -> bool {
+        let must_go = self.left_behind();
         let is_left = |role| {
-            let mut left = self.units.iter().filter(|unit| !whom.contains(&unit.id));
+            let mut left = self
+                .units
+                .iter()
+                .filter(|unit| !whom.contains(&unit.id) && !must_go.contains(&unit.id));
             left.any(|unit| unit.role == role && unit.counts() && !unit.is_gone)
         };
         is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)

@@ -219,6 +219,13 @@ impl CoordinatorNode {
         }
     }
 
+    /// Whether the rotation is taken up again, as a unit was set back into it, and has its receipt.
+    fn has_receipt_of_running(&self) -> bool {
+        let rotation = self.conductor.as_ref().and_then(Conductor::rotation);
+        let running = rotation.map(|rotation| rotation.reference().rotation);
+        self.receipt.as_ref().map(|receipt| receipt.rotation) == running
+    }
+
     /// Makes the receipt of a rotation that has ended well, and judges it as anybody could.
     fn make_receipt(&mut self) {
         let Some(conductor) = &mut self.conductor else { return };
@@ -226,6 +233,7 @@ impl CoordinatorNode {
         let Some(made) = conductor.make_receipt(audit, self.receipt_hash) else { return };
         let receipt = match made {
             Ok(receipt) => receipt,
+            Err(_) if self.has_receipt_of_running() => return,
             Err(lacking) => return self.receipt_fault = Some(ReceiptFault::Lacking(lacking)),
         };
         // A rotation whose record was lost may have left none: then this one does not follow.
