@@ -1,18 +1,21 @@
 //! Ed25519 identities of processes (RFC 8032, strict verification).
 
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use protocol::{Digest, ProcessId, PublicKey, Signature};
 use rand::CryptoRng;
+use sha2::Sha512;
 
 use crate::digest::sha256;
 use crate::domain;
 use crate::remembered;
 use crate::secret::Secret;
 
-/// A signing key, of a process or of an administrator.
+/// A signing key, of a process or of an administrator. What signs is made of the seed each time, and wiped: only
+/// the seed's own pages are locked.
 pub struct Identity {
     seed: Secret,
-    signing: Box<SigningKey>,
+    public: VerifyingKey,
 }
 
 impl std::fmt::Debug for Identity {
@@ -29,8 +32,8 @@ impl Identity {
 
     /// Of its 32-byte seed.
     pub fn from_seed(seed: Secret) -> Self {
-        let signing = Box::new(SigningKey::from_bytes(seed.expose()));
-        Self { seed, signing }
+        let public = SigningKey::from_bytes(seed.expose()).verifying_key();
+        Self { seed, public }
     }
 
     /// Its seed, for a sealed file only.
@@ -40,7 +43,7 @@ impl Identity {
 
     /// The public half.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey(self.signing.verifying_key().to_bytes())
+        PublicKey(self.public.to_bytes())
     }
 
     /// Signs a message in a domain.
@@ -48,7 +51,9 @@ impl Identity {
         if cfg!(simulated_signatures) {
             return simulated(&self.public_key(), domain, message);
         }
-        let signature = Signature(self.signing.sign(&framed(domain, message)).to_bytes());
+        let expanded = ExpandedSecretKey::from(self.seed.expose());
+        let signature = raw_sign::<Sha512>(&expanded, &framed(domain, message), &self.public);
+        let signature = Signature(signature.to_bytes());
         remembered::made(&self.public_key(), domain, message, &signature);
         signature
     }

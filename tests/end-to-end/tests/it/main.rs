@@ -5,6 +5,7 @@
 mod builds;
 mod configuration;
 mod crashes;
+mod exchanged;
 mod fail_points;
 mod gate;
 mod holds;

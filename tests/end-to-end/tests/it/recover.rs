@@ -40,7 +40,7 @@ async fn next_is_to_recover(cluster: &Cluster) -> String {
 }
 
 /// Types a command as it stands; the passphrase comes from where the environment says.
-async fn typed(cluster: &Cluster, command: &str) -> std::process::Output {
+pub async fn typed(cluster: &Cluster, command: &str) -> std::process::Output {
     let arguments = words(command.strip_prefix("keyhelm ").unwrap());
     let mut run = cluster.command(&arguments).unwrap();
     run.env("KEYHELM_PASSPHRASE_FILE", "passphrase").output().await.unwrap()
@@ -55,7 +55,7 @@ async fn registers(cluster: &Cluster) -> Vec<(String, Value)> {
     view["units"].as_array().unwrap().iter().map(of).collect()
 }
 
-async fn all_hold_the_same(cluster: &Cluster) {
+pub async fn all_hold_the_same(cluster: &Cluster) {
     let all = registers(cluster).await;
     let first = all[0].1.clone();
     assert!(first.is_string() && all.iter().all(|(_, held)| *held == first), "{all:?}");
@@ -95,7 +95,7 @@ async fn what_explain_names_gives_a_unit_its_master_key_back_and_the_next_rotati
     cluster.stop().await.unwrap();
 }
 
-async fn rotates(cluster: &Cluster) {
+pub async fn rotates(cluster: &Cluster) {
     let until = Instant::now() + PATIENCE;
     loop {
         let ran = cluster.keyhelm(&words("auto-mk-rotate --yes")).await.unwrap();

@@ -109,12 +109,16 @@ impl Genuine {
         }
     }
 
-    /// Signed by a stranger in its own name; an announcement, which strangers may make, under an id
-    /// that is not that of its key.
+    /// Signed by a stranger in its own name; what strangers may say, too, under an id that is not that of its
+    /// key.
     fn by_nobody(&self) -> Vec<u8> {
         let stranger = Identity::generate(&mut process_rng());
         let bytes = envelope::seal(&stranger, &self.outgoing, &self.body);
-        if self.outgoing.kind != Kind::Announcement {
+        let may_be_strangers = matches!(
+            self.outgoing.kind,
+            Kind::Announcement | Kind::Command | Kind::KeystoreCommand | Kind::ManifestNotice
+        );
+        if !may_be_strangers {
             return bytes;
         }
         let parsed = Envelope::parse(&bytes).unwrap();
