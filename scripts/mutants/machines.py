@@ -936,4 +936,18 @@ MUTANTS = [
         '',
         needs=(TESTS,),
     ),
+    Mutant(
+        "who is named by a manifest that waits may end what it waits for, and no more",
+        MACHINES + "unit/mod.rs",
+        "(is_abort && self.state.trust.may_end(by))",
+        "self.state.trust.may_end(by)",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "only a manifest that holds waits",
+        MACHINES + "trust.rs",
+        "        if next.take(chain, None, &[]) == Ok(true) {\n",
+        "        next.newest = chain.last().and_then(|signed| signed.unverified().ok());\n        if next.newest.is_some() {\n",
+        needs=(TESTS,),
+    ),
 ]

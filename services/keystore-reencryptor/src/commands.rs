@@ -1,17 +1,18 @@
 //! What a reencryptor does for each command: judged by `machines::rewrap`, done in the keystore.
 
 use keystore::{KeystoreError, Scanned};
-use machines::gate::{GateRefusal, OpenRequest};
+use machines::gate::{AbortRequest, GateRefusal, OpenRequest};
 use machines::rewrap::{self, KeystoreRefusal, Received};
 use protocol::codec;
 use protocol::command::KeystoreCommand;
 use protocol::envelope::Header;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::order::{Order, OrderRef};
 use protocol::{CheckId, GenerationId, Role};
 use telemetry::trace::Context;
 
 use crate::check::{Check, CheckSetting};
-use crate::job::{Job, JobSetting, Share};
+use crate::job::{Asker, Job, JobSetting, Share};
 use crate::{Reencryptor, TRUST, TRUST_AAD};
 
 /// An error of the database is not a refusal for good: it is asked again.
@@ -54,13 +55,18 @@ impl Reencryptor {
             }
             KeystoreCommand::Abort { order, certificate } => {
                 let request = rewrap::judge_abort(order, certificate, epoch, &self.trust)?;
-                self.job.take_if(|job| job.is_of(&request.order));
-                let row = self.store.abort(self.instance, request).await.map_err(refusal_of)?;
-                // An earlier one may have ended with it.
-                self.job.take_if(|_| row.open.is_none());
-                Ok(())
+                self.abort(request).await
             }
         }
+    }
+
+    /// Ends a rotation before its flip. The job goes on until the row says that it has ended: what is refused
+    /// ends nothing, and the writes that it still makes meanwhile are refused or gone with the generation.
+    pub(crate) async fn abort(&mut self, request: AbortRequest) -> Result<(), KeystoreRefusal> {
+        let row = self.store.abort(self.instance, request).await.map_err(refusal_of)?;
+        // Of this order, or of an earlier one that has ended with it.
+        self.job.take_if(|_| row.open.is_none());
+        Ok(())
     }
 
     pub(crate) async fn row(&self) -> Result<KeystoreRow, KeystoreRefusal> {
@@ -74,8 +80,14 @@ impl Reencryptor {
     ) -> Result<(), KeystoreRefusal> {
         let row = self.row().await?;
         let mut trust = (*self.trust).clone();
-        if !rewrap::take_manifests(&mut trust, chain, &row, self.id)? {
-            return Ok(());
+        match rewrap::take_manifests(&mut trust, chain, &row, self.id) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(refusal) => {
+                // What waits for the end of a rotation says who may end it.
+                self.trust = trust.into();
+                return Err(refusal);
+            }
         }
         let bytes = codec::encode(&trust.chain().to_vec());
         self.folder
@@ -130,8 +142,9 @@ impl Reencryptor {
             generation: GenerationId::from_uuid(crypto::random::uuid_v4(&mut self.rng)),
             mode: order.mode,
         };
-        if self.job.as_ref().is_some_and(|job| job.is_for(&reference, request.epoch)) {
+        if let Some(job) = self.job.as_ref().filter(|job| job.is_for(&reference, request.epoch)) {
             // Asked again while it is at work: nothing would change, and the row would be held.
+            job.heed(&received.header);
             return Ok(());
         }
         let mut opened = self.store.open_generation(self.instance, request).await;
@@ -145,12 +158,26 @@ impl Reencryptor {
         if standing != Some(KeystoreStanding::Open) {
             return Ok(());
         }
-        if let Some(job) = self.job.as_mut().filter(|job| job.is_of(&reference)) {
+        if let Some(job) = self.job.as_ref().filter(|job| job.is_of(&reference)) {
             // The row has taken a higher epoch; the work is the same.
-            job.epoch = received.header.epoch;
+            job.heed(&received.header);
             return Ok(());
         }
-        let setting = JobSetting {
+        let asker = Asker::new(received.header.clone());
+        let setting = self.job_setting(reference, &order, asker, place, *verify_all);
+        self.job = Some(Job::start(setting, row));
+        Ok(())
+    }
+
+    pub(crate) fn job_setting(
+        &self,
+        reference: OrderRef,
+        order: &Order,
+        asker: Asker,
+        place: Option<Context>,
+        verify_all: bool,
+    ) -> JobSetting {
+        JobSetting {
             instance: self.instance,
             identity: self.identity.clone(),
             trust: self.trust.clone(),
@@ -158,18 +185,16 @@ impl Reencryptor {
             bus: self.bus.clone(),
             order: reference,
             quarantined: order.quarantined.clone(),
-            header: received.header.clone(),
+            asker,
             place,
             rows_per_page: self.config.rows_per_page,
             pages_in_flight: self.config.pages_in_flight,
             keys_per_second_max: self.config.keys_per_second_max,
-            verify_all: *verify_all,
+            verify_all,
             cross_check_every: self.config.cross_check_every,
             events: self.events.clone(),
             share: self.share(),
-        };
-        self.job = Some(Job::start(setting, row));
-        Ok(())
+        }
     }
 
     /// Of this reencryptor among those of the manifest.

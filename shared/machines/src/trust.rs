@@ -64,12 +64,15 @@ pub struct Trust {
     instance: InstanceId,
     chain: Vec<SignedManifest>,
     newest: Option<Manifest>,
+    /// A later one that its signers have let follow, and that may not be taken as long as a rotation is under
+    /// way. Not saved: whoever has it sends it again.
+    waiting: Option<Manifest>,
 }
 
 impl Trust {
     /// Imprint mode.
     pub const fn imprint(instance: InstanceId) -> Self {
-        Self { instance, chain: Vec::new(), newest: None }
+        Self { instance, chain: Vec::new(), newest: None, waiting: None }
     }
 
     /// Back from a process's own sealed state, where it was verified before it was saved.
@@ -81,7 +84,7 @@ impl Trust {
             None => None,
             Some(signed) => Some(decode(signed)?),
         };
-        Ok(Self { instance, chain, newest })
+        Ok(Self { instance, chain, newest, waiting: None })
     }
 
     /// The instance.
@@ -118,6 +121,21 @@ impl Trust {
     /// Whether the newest manifest names this process in this role.
     pub fn names(&self, id: ProcessId, role: Role) -> bool {
         self.member(id).is_some_and(|member| member.role == role)
+    }
+
+    /// Remembers manifests that are refused only because a rotation is under way.
+    pub fn note_waiting(&mut self, chain: &[SignedManifest]) {
+        let mut next = self.clone();
+        if next.take(chain, None, &[]) == Ok(true) {
+            self.waiting = next.newest;
+        }
+    }
+
+    /// Whether this is a coordinator of a manifest that waits for the end of a rotation. It may end the rotation:
+    /// those who could by the newest manifest may be gone for good.
+    pub fn may_end(&self, who: ProcessId) -> bool {
+        let waiting = self.waiting.as_ref().filter(|it| it.serial > self.serial());
+        waiting.is_some_and(|it| it.of_role(Role::Coordinator).any(|member| member.id == who))
     }
 
     /// Takes what is new of a chain: each one signed by a quorum of the one before it, the first by

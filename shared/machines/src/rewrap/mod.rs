@@ -153,7 +153,7 @@ pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRef
     match received.command {
         KeystoreCommand::Survey | KeystoreCommand::TakeManifest { .. } => Ok(()),
         _ if trust.newest().is_none() => Err(KeystoreRefusal::Imprint),
-        _ if received.sender_role != Some(Role::Coordinator) => {
+        _ if received.sender_role != Some(Role::Coordinator) && !may_end(received, trust) => {
             Err(KeystoreRefusal::NotACoordinator)
         }
         _ if received.header.epoch.manifest_serial > trust.serial() => {
@@ -162,6 +162,11 @@ pub fn may_command(received: &Received, trust: &Trust) -> Result<(), KeystoreRef
         }
         _ => Ok(()),
     }
+}
+
+fn may_end(received: &Received, trust: &Trust) -> bool {
+    let is_abort = matches!(received.command, KeystoreCommand::Abort { .. });
+    is_abort && trust.may_end(received.header.sender)
 }
 
 /// The order of a re-encryption, whose leave the reencryptor checks itself.
@@ -268,7 +273,10 @@ pub fn take_manifests(
         && !chain.iter().any(|signed| amendment::amends(signed, found.rotation));
     match is_over {
         true => Ok(trust.take(chain, Some((who, Role::Reencryptor)), &[])?),
-        false => Ok(amendment::take(trust, chain, &binding)?),
+        false => {
+            Ok(amendment::take(trust, chain, &binding)
+                .inspect_err(|_| trust.note_waiting(chain))?)
+        }
     }
 }
 

@@ -186,7 +186,9 @@ impl Unit {
         match command {
             _ if proves_itself(command) => Ok(()),
             _ if self.state.trust.newest().is_none() => Err(UnitRefusal::Imprint),
-            _ if role != Some(Role::Coordinator) => Err(UnitRefusal::NotACoordinator),
+            _ if !self.may_be_commanded(header.sender, role, command) => {
+                Err(UnitRefusal::NotACoordinator)
+            }
             _ if !self.state.trust.names(self.id, self.config.role) => Err(UnitRefusal::Removed),
             _ if header.epoch.manifest_serial > self.state.trust.serial() => {
                 let newest = self.state.trust.serial();
@@ -197,6 +199,11 @@ impl Unit {
             }
             _ => Ok(()),
         }
+    }
+
+    fn may_be_commanded(&self, by: ProcessId, role: Option<Role>, command: &Command) -> bool {
+        let is_abort = matches!(command, Command::Abort { .. });
+        role == Some(Role::Coordinator) || (is_abort && self.state.trust.may_end(by))
     }
 
     fn take_epoch(&mut self, header: &Header, command: &Command) -> Result<(), UnitRefusal> {
@@ -237,7 +244,13 @@ impl Unit {
             self.state.is_in_rotation() && taken.order.purpose.recovery().is_none()
         });
         let is_new = match bound {
-            Some(taken) => amendment::take(&mut trust, chain, &self.binding(taken))?,
+            Some(taken) => match amendment::take(&mut trust, chain, &self.binding(taken)) {
+                Ok(is_new) => is_new,
+                Err(refusal) => {
+                    self.state.trust.note_waiting(chain);
+                    return Err(refusal.into());
+                }
+            },
             None => {
                 let who = Some((self.id, self.config.role));
                 trust.take(chain, who, &self.config.pinned_administrators)?

@@ -5,14 +5,22 @@
 use std::sync::Arc;
 
 use machines::conductor::{Answer, Ask, Conductor, Times};
+use machines::envelope::{self, Outgoing};
+use machines::rewrap;
 use machines::rotation::Limits;
 use machines::rotation::record::{Record, Verdict};
+use protocol::certificate::Certificate;
+use protocol::codec;
+use protocol::command::{Command, KeystoreCommand};
+use protocol::envelope::{Kind, Recipient};
 use protocol::manifest::{Amendment, SignedManifest};
 use protocol::order::Purpose;
-use protocol::{Role, RotationId};
+use protocol::{MessageId, ProcessId, Role, RotationId};
 
 use crate::starts::{Stage, unmet};
-use crate::world::{ALL, OP_1, id_of, stranger};
+use crate::world::{
+    ALL, Answer as Answered, EPOCH, OP_1, World, id_of, reencryptor, stranger, unit_id,
+};
 
 /// The former coordinator's data folder is gone; the database is there.
 fn exchanged(stage: &mut Stage, record: Option<Record>) {
@@ -83,4 +91,78 @@ fn a_rotation_waits_for_the_manifest_that_names_its_next_coordinator() {
     };
     assert!(ALL.into_iter().all(committed), "it goes on where it was: {:?}", stage.told);
     assert_eq!(stage.conductor.rotation().unwrap().order().purpose, Purpose::Rotate);
+}
+
+fn from_the_new_one(world: &World, to: ProcessId, kind: Kind) -> Outgoing {
+    Outgoing {
+        id: MessageId::from_bytes([1; 16]),
+        in_answer_to: None,
+        instance: world.instance,
+        recipient: Recipient::Process(to),
+        manifest_serial: 2,
+        rotation: None,
+        epoch: EPOCH,
+        kind,
+    }
+}
+
+fn told(world: &mut World, command: &Command) -> Answered {
+    let outgoing = from_the_new_one(world, unit_id(OP_1), Kind::Command);
+    let bytes = envelope::seal(&stranger(), &outgoing, &codec::encode(command));
+    world.deliver(OP_1, &bytes)
+}
+
+/// Whoever had the lost coordinator's identity, or its own last word, can leave units in an order that the next
+/// manifest does not amend. They refuse the manifest, and take the end of the order from whom it names.
+#[test]
+fn a_manifest_that_waits_names_who_may_end_what_it_waits_for() {
+    let mut world = World::initialised();
+    let run = world.inspected(Purpose::Rotate, 2);
+    world.sign_manifest(&ALL, |manifest| {
+        let member = manifest.members.iter_mut().find(|it| it.role == Role::Coordinator).unwrap();
+        (member.id, member.identity) = (id_of(&stranger()), stranger().public_key());
+    });
+    let abort = Command::Abort { order: run.signed.clone() };
+    assert_eq!(told(&mut world, &abort).code(), "not-a-coordinator", "no manifest names it");
+    let mut forged = world.manifests.clone();
+    forged[1].signatures.truncate(1);
+    assert_eq!(
+        told(&mut world, &Command::TakeManifest { chain: forged }).code(),
+        "manifest-refused"
+    );
+    assert_eq!(told(&mut world, &abort).code(), "not-a-coordinator", "nor one that holds");
+    let take = Command::TakeManifest { chain: world.manifests.clone() };
+    assert_eq!(told(&mut world, &take).code(), "manifest-refused", "the unit is bound");
+    let inspect = Command::Inspect { order: run.signed.clone() };
+    assert_eq!(told(&mut world, &inspect).code(), "not-a-coordinator", "it may end, and no more");
+    assert_eq!(told(&mut world, &abort).code(), "taken");
+    assert_eq!(told(&mut world, &take).code(), "taken");
+    assert_eq!(world.units[OP_1].state().trust.serial(), 2);
+}
+
+#[test]
+fn a_keystore_is_closed_by_whom_the_manifest_names_that_waits_for_it() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    let mut trust = world.units[OP_1].state().trust.clone();
+    let mut row = world.flipped(&run).row.unwrap();
+    row.rotation.as_mut().unwrap().standing = protocol::keystore::KeystoreStanding::Open;
+    world.sign_manifest(&ALL, |manifest| {
+        let member = manifest.members.iter_mut().find(|it| it.role == Role::Coordinator).unwrap();
+        (member.id, member.identity) = (id_of(&stranger()), stranger().public_key());
+    });
+    let id = id_of(&reencryptor());
+    let outgoing = from_the_new_one(&world, id, Kind::KeystoreCommand);
+    let certificate = Certificate { envelopes: Vec::new(), manifests: Vec::new() };
+    let abort = KeystoreCommand::Abort { order: run.signed, certificate };
+    let bytes = envelope::seal(&stranger(), &outgoing, &codec::encode(&abort));
+    let reader = envelope::Reader { id, role: Role::Reencryptor };
+    let judged = |trust: &machines::trust::Trust| {
+        let received = rewrap::receive(&bytes, reader, trust).unwrap();
+        rewrap::may_command(&received, trust).map_err(|refusal| refusal.to_report().code)
+    };
+    assert_eq!(judged(&trust), Err("not-a-coordinator".to_owned()));
+    rewrap::take_manifests(&mut trust, &world.manifests, &row, id).unwrap_err();
+    assert_eq!(judged(&trust), Ok(()));
+    assert_eq!(trust.serial(), 1, "it waits");
 }
