@@ -1,6 +1,5 @@
 //! What every verb has at hand: whom to talk to, with which token, and how to answer.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use protocol::InstanceId;
@@ -16,8 +15,10 @@ use crate::client::coordinator::Coordinator;
 use crate::client::gateway::Gateway;
 use crate::context::{self, Context};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::out;
 use crate::show::colour;
 use crate::show::instances;
+use crate::show::visible;
 
 /// Port of the coordinator.
 const SERVER_PORT: u16 = 7600;
@@ -124,7 +125,7 @@ impl App {
         let which = match found.len() {
             1 => 0,
             _ if self.is_interactive() => {
-                eprintln!("{}\n", instances::table(&found));
+                out::tell(&format!("{}\n", instances::table(&found)));
                 ask::number("Choose an INSTANCE NUM:", found.len())?
             }
             _ => {
@@ -150,7 +151,8 @@ impl App {
         let Some(name) = &wanted.instance else { return Ok(found) };
         let id = InstanceId::named(name);
         let known: Vec<_> = found.iter().map(|instance| instance.name.clone()).collect();
-        found.retain(|instance| instance.name == *name || instance.id == id);
+        // An id follows from the name: what the coordinator calls by it is not looked at.
+        found.retain(|instance| instance.id == id);
         match found.is_empty() {
             false => Ok(found),
             true => {
@@ -181,27 +183,37 @@ impl App {
     }
 
     /// A line for a person, on standard output.
-    pub fn line(&self, text: impl AsRef<str>) {
-        if !self.is_json {
-            write_out(text.as_ref());
+    pub fn line(&self, text: impl AsRef<str>) -> Outcome {
+        self.painted(visible::lines(text.as_ref()))
+    }
+
+    /// The same, of what is painted: the parts that others wrote have been made visible before.
+    pub fn painted(&self, text: impl AsRef<str>) -> Outcome {
+        match self.is_json {
+            true => Ok(()),
+            false => out::answer(text.as_ref()),
         }
     }
 
     /// A line for a person about what is under way, on standard error.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.is_json {
-            eprintln!("{}", text.as_ref());
+            out::tell(&visible::lines(text.as_ref()));
         }
     }
 
     /// A warning for a person, on standard error.
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.note(format!("{} {}", colour::warning("warning:"), text.as_ref()));
+        if !self.is_json {
+            let text = visible::lines(text.as_ref());
+            out::tell(&format!("{} {text}", colour::warning("warning:")));
+        }
     }
 
     /// `OK` and one sentence.
-    pub fn ok(&self, sentence: impl AsRef<str>) {
-        self.line(format!("{}  {}", colour::good("OK"), sentence.as_ref()));
+    pub fn ok(&self, sentence: impl AsRef<str>) -> Outcome {
+        let sentence = visible::lines(sentence.as_ref());
+        self.painted(format!("{}  {sentence}", colour::good("OK")))
     }
 
     /// An object for a program, on a line of standard output.
@@ -210,7 +222,7 @@ impl App {
             let text = serde_json::to_string(object).map_err(|error| {
                 Failure::new(Exit::Failed, "json", format!("an answer is no JSON: {error}"))
             })?;
-            write_out(&text);
+            return out::answer(&text);
         }
         Ok(())
     }
@@ -225,11 +237,6 @@ impl App {
 /// Somebody said no.
 pub fn declined() -> Failure {
     Failure::new(Exit::Failed, "declined", "not done, as you say")
-}
-
-/// Whoever reads may have gone (`| head`): that is no failure.
-fn write_out(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 fn context_of(global: &Global) -> Outcome<Option<Context>> {

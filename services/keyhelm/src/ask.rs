@@ -4,6 +4,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use crate::failure::{Exit, Failure, Outcome};
+use crate::out;
+use crate::show::visible;
 
 /// How often a wrong answer is asked again.
 const TRIES: usize = 3;
@@ -25,7 +27,7 @@ pub fn number(question: &str, count: usize) -> Outcome<usize> {
         let answer = line(question)?;
         match answer.parse::<usize>() {
             Ok(number) if (1..=count).contains(&number) => return Ok(number - 1),
-            _ => eprintln!("a number from 1 to {count}, please"),
+            _ => out::tell(&format!("a number from 1 to {count}, please")),
         }
     }
     Err(Failure::usage("no number was chosen"))
@@ -33,8 +35,7 @@ pub fn number(question: &str, count: usize) -> Outcome<usize> {
 
 /// Asks for a line.
 pub fn line(question: &str) -> Outcome<String> {
-    eprint!("{question}\n> ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr().lock(), "{}\n> ", visible::lines(question))?;
     let mut answer = String::new();
     if std::io::stdin().lock().read_line(&mut answer)? == 0 {
         let failure =

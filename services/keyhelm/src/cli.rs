@@ -135,6 +135,11 @@ pub enum Verb {
     #[command(name = "auto-init")]
     AutoInit(AutoInitArgs),
     /// Rotates the master key; run it again at any time, it goes on where it was
+    ///
+    /// A rotation that runs already is joined. Where an option asks for something that it does not have
+    /// (--verify, --expect-current-pattern, --mode, --join, --quarantine, --hold-after-commit,
+    /// --hold-before-clear), and with --plan, which nobody can compare any more, it is not joined and
+    /// nothing is started (exit 3).
     #[command(name = "auto-mk-rotate")]
     AutoMkRotate(RotateArgs),
     /// Gives crypto units without a master key the current one, out of a recovery unit

@@ -5,8 +5,10 @@ use protocol::api::Unmet;
 use protocol::codes;
 use serde_json::json;
 
+use crate::out;
 use crate::show::colour;
 use crate::show::differences;
+use crate::show::visible;
 
 /// What a verb comes to.
 pub type Outcome<T = ()> = Result<T, Failure>;
@@ -14,6 +16,8 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 /// Exit codes; 0 is success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// Whoever read the answers has gone: nothing more is done, and it is no failure.
+    ReaderGone = 0,
     /// It failed.
     Failed = 1,
     /// The command line or a file that it names is not understood; nothing was sent.
@@ -104,8 +108,8 @@ impl Failure {
     pub fn tell(&self, is_json: bool) {
         match is_json {
             _ if self.0.is_told => {}
-            true => eprintln!("{}", self.to_json()),
-            false => eprintln!("{self}"),
+            true => out::tell(&self.to_json().to_string()),
+            false => out::tell(&self.to_string()),
         }
     }
 
@@ -121,15 +125,15 @@ impl Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", colour::bad("keyhelm:"), self.0.what)?;
+        write!(f, "{} {}", colour::bad("keyhelm:"), visible::lines(&self.0.what))?;
         if !self.0.unmet.is_empty() {
             write!(f, "\n\n{}\n", differences::table(&self.0.unmet))?;
         }
         if let Some(safe) = &self.0.safe {
-            write!(f, "\n  safe: {safe}")?;
+            write!(f, "\n  safe: {}", visible::lines(safe))?;
         }
         if let Some(next) = &self.0.next {
-            write!(f, "\n  next: {next}")?;
+            write!(f, "\n  next: {}", visible::lines(next))?;
         }
         if codes::find(&self.0.code).is_some() {
             write!(f, "\n  more: keyhelm explain {}", self.0.code)?;

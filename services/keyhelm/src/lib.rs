@@ -10,7 +10,9 @@ pub mod client;
 pub mod context;
 pub mod embedded;
 pub mod failure;
+pub mod interrupt;
 pub mod manifests;
+pub mod out;
 pub mod parse;
 pub mod runbook;
 pub mod setup;
@@ -39,9 +41,12 @@ pub fn main() -> ExitCode {
         _ => "error",
     };
     telemetry::log::start(log, telemetry::log::Format::Text);
-    let done = tokio::runtime::Runtime::new()
-        .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(verbs::run(cli)));
+    let done = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
+        runtime.block_on(async {
+            interrupt::listen(is_json);
+            verbs::run(cli).await
+        })
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,5 +1,7 @@
 //! Manifests, pure: the first one of an instance, and what changes from one to the next.
 
+pub mod received;
+
 use crypto::identity::fingerprint;
 use crypto::quorum;
 use machines::amendment::{self, Binding};

@@ -49,9 +49,9 @@ pub struct RotateArgs {
     /// Have every page of keys opened by a second crypto unit before it is written, not only a sample
     #[arg(long, value_name = "WHAT")]
     pub verify: Option<Verify>,
-    /// What clients may do meanwhile
-    #[arg(long, value_name = "MODE", default_value = "strict")]
-    pub mode: Mode,
+    /// What clients may do meanwhile [default: strict]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<Mode>,
     /// Refuse if the current verification pattern is another one (64 hex digits)
     #[arg(long, value_name = "PATTERN")]
     pub expect_current_pattern: Option<Pattern>,
@@ -107,6 +107,16 @@ pub enum Mode {
     Strict,
     /// Everything is served
     Online,
+}
+
+impl Mode {
+    /// As it is typed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Online => "online",
+        }
+    }
 }
 
 impl From<Mode> for GateMode {

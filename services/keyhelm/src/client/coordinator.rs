@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{CallError, Http};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::manifests::received;
 
 /// An event stream has no end of its own time; silence is judged by whoever reads it.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -53,13 +54,30 @@ impl Coordinator {
         self.of(instance, "members").await
     }
 
-    /// The newest manifest and its chain; none before `auto-init`.
-    pub async fn manifest(&self, instance: InstanceId) -> Result<Option<ManifestView>, CallError> {
-        match self.of(instance, "manifest").await {
-            Ok(view) => Ok(Some(view)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+    /// The newest manifest and its chain, which its administrators have signed; none before
+    /// `auto-init`. Whatever is signed next is built on it, so no other answer is passed on.
+    pub async fn manifest(&self, instance: InstanceId) -> Outcome<Option<ManifestView>> {
+        let view: ManifestView = match self.of(instance, "manifest").await {
+            Ok(view) => view,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match received::judge(instance, &view) {
+            Ok(()) => Ok(Some(view)),
+            Err(why) => Err(self.forged(instance, &why)),
         }
+    }
+
+    /// What it shows as manifest is not what was signed.
+    pub fn forged(&self, instance: InstanceId, why: &str) -> Failure {
+        let url = self.http.url();
+        let what = format!(
+            "what the coordinator at {url} shows as manifest of instance {instance} is not what its \
+             administrators have signed: {why}"
+        );
+        Failure::new(Exit::Failed, "manifest-refused", what)
+            .safe("nothing was signed, nothing has changed")
+            .next("look at the coordinator, and at the way to it, before you sign anything")
     }
 
     /// The same, of an instance that must have been founded.

@@ -62,6 +62,11 @@ impl CallError {
         }
     }
 
+    /// Whether the thing asked for does not stand as it would have to.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.status == 409)
+    }
+
     /// Whether the server does not know the thing asked for.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.status == 404)
@@ -84,6 +89,8 @@ fn refused_failure(refused: Refused) -> Failure {
     let exit = match status {
         401 | 403 => Exit::NotPermitted,
         _ if !unmet.is_empty() => Exit::Unmet,
+        // Coming again does not help: the instance has to be founded first.
+        _ if code == "NOT_INITIALISED_ERR" => Exit::Unmet,
         429 | 503 => Exit::Unfinished,
         502 | 504 => Exit::Unreachable,
         _ => Exit::Failed,

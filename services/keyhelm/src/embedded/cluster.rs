@@ -89,6 +89,7 @@ impl Cluster {
             name: "gateway".to_owned(),
             location: "[local]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            pinned_administrators: Vec::new(),
             stall_after: Some(kms_gateway::STALL_AFTER),
         };
         let stop = shutdown.clone();
@@ -101,6 +102,7 @@ impl Cluster {
             name: "reencryptor".to_owned(),
             location: "[local]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            pinned_administrators: Vec::new(),
             rows_per_page: ROWS_PER_PAGE,
             pages_in_flight: PAGES_IN_FLIGHT,
             keys_per_second_max: None,

@@ -1,6 +1,6 @@
 //! `keyhelm demo`: what the program is for, in a few seconds, on this machine alone.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use machines::conductor::{Answer, Ask, Conductor};
 use protocol::KeyId;
@@ -8,6 +8,9 @@ use protocol::KeyId;
 use super::cluster::Cluster;
 use super::founding::{self, Administrators};
 use super::proof::{self, Witness};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::interrupt::Handling;
+use crate::out;
 use crate::show::compare::{self, Row};
 use crate::show::progress::{self, Progress};
 use crate::show::time::count;
@@ -28,44 +31,54 @@ const WRAPPED: usize = 100;
 const IMPORTED: usize = 20;
 
 /// Runs the demo; its folder is gone when it ends.
-pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+pub async fn run(args: DemoArgs) -> Outcome {
+    let handling = Handling::begin();
     let folder = tempfile::Builder::new().prefix("keyhelm-demo-").tempdir()?;
-    println!(
-        "Starting 3 operational and 2 recovery crypto units, a coordinator, a reencryptor and"
-    );
-    println!("a gateway in this process. Nothing of it stays.");
+    out::answer(
+        "Starting 3 operational and 2 recovery crypto units, a coordinator, a reencryptor and\n\
+         a gateway in this process. Nothing of it stays.",
+    )?;
     let cluster = Cluster::start(folder.path()).await?;
     let done = tokio::select! {
         done = play(&cluster, args) => done,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; nothing was left behind")),
+        () = handling.caught() => Err(interrupted()),
     };
     let stopped = cluster.stop().await;
     folder.close()?;
-    done.and(stopped)
+    done.and(stopped.map_err(Failure::from))
 }
 
-async fn play(cluster: &Cluster, args: DemoArgs) -> anyhow::Result<()> {
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted", "interrupted")
+        .safe("nothing was left behind")
+        .next("keyhelm demo")
+}
+
+async fn play(cluster: &Cluster, args: DemoArgs) -> Outcome {
     let administrators = Administrators::new();
     let first = founding::initialise(cluster, &administrators).await?;
-    println!("\nInitialised: a random master key in {} crypto units.", first.units_total);
+    out::answer(&format!(
+        "\nInitialised: a random master key in {} crypto units.",
+        first.units_total
+    ))?;
     let root_keys = make_keys(cluster, args.keys).await?;
     let wrapped: Vec<_> = root_keys.into_iter().take(WRAPPED).collect();
     let witness = Witness::take(&cluster.keys, &wrapped, IMPORTED).await?;
-    println!(
+    out::answer(&format!(
         "Made {} root keys, wrapped data under {} of them, imported {} keys of known bytes.",
         count(u64::from(args.keys)),
         witness.wrapped_count(),
         witness.imported_count()
-    );
-    println!("\nBefore:\n\n{}\n", compare::registers(&registers(cluster).await?));
-    println!("Rotating the master key:");
+    ))?;
+    out::answer(&format!("\nBefore:\n\n{}\n", compare::registers(&registers(cluster).await?)))?;
+    out::answer("Rotating the master key:")?;
     let mut progress = Progress::new();
     let view = cluster.rotate(founding::start(None), |view| progress.show(view)).await?;
     progress.end();
-    println!("\nAfter:\n\n{}\n", compare::registers(&registers(cluster).await?));
-    println!("{}\n", progress::time_by_phase(&view));
+    out::answer(&format!("\nAfter:\n\n{}\n", compare::registers(&registers(cluster).await?)))?;
+    out::answer(&format!("{}\n", progress::time_by_phase(&view)))?;
     prove(cluster, &witness, &view).await?;
-    println!("\n{}", progress::done_line(&view));
+    out::answer(&format!("\n{}", progress::done_line(&view)))?;
     Ok(())
 }
 
@@ -103,25 +116,24 @@ async fn prove(
     cluster: &Cluster,
     witness: &Witness,
     view: &protocol::api::RotationView,
-) -> anyhow::Result<()> {
-    println!("Proof:");
+) -> Outcome {
+    out::answer("Proof:")?;
     let checked = proof::all_open(&cluster.keys).await?;
-    println!("  {} key versions opened in the crypto units.", count(checked.opened));
+    out::answer(&format!("  {} key versions opened in the crypto units.", count(checked.opened)))?;
     witness.compare(&cluster.keys).await?;
-    println!(
+    out::answer(&format!(
         "  {} ciphertexts made before unwrap to their data; {} imported keys give their bytes.",
         witness.wrapped_count(),
         witness.imported_count()
-    );
-    let Some(to) = view.to else { bail!("the rotation has no new pattern") };
+    ))?;
+    let to = view.to.context("the rotation has no new pattern")?;
     let found = proof::on_disk(&Cluster::keystore_path(cluster.folder()), to)?;
-    ensure!(
-        found.tables == 1 && found.under == found.rows && found.rows == checked.checked,
-        "the database file does not hold what it should: {found:?}"
-    );
-    println!(
+    if found.tables != 1 || found.under != found.rows || found.rows != checked.checked {
+        return Err(anyhow!("the database file does not hold what it should: {found:?}").into());
+    }
+    out::answer(&format!(
         "  The database file holds {} wrapped keys, each under the new pattern; none under the old.",
         count(found.rows)
-    );
+    ))?;
     Ok(())
 }

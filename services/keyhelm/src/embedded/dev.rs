@@ -1,6 +1,7 @@
 //! `keyhelm dev`: a cluster that stays, in this process and one folder, for other terminals to use.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -13,6 +14,7 @@ use service::Shutdown;
 
 use super::cluster::{Cluster, INSTANCE};
 use crate::context::{self, Context};
+use crate::interrupt::Handling;
 
 /// Arguments of `dev`.
 #[derive(Clone, Debug, Args)]
@@ -38,9 +40,17 @@ const TOKEN_S: u64 = 30 * 24 * 60 * 60;
 /// Name of the context that it saves.
 const CONTEXT: &str = "dev";
 
+/// A line for whoever started it. The cluster stays, whether anybody reads it or not.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        let _ = writeln!(std::io::stdout().lock(), $($words)*);
+    }};
+}
+
 /// Runs the cluster until Ctrl-C or SIGTERM; what was in hand is finished first.
 pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let folder = prepared(&args.data, args.reset)?;
+    let _handling = Handling::begin();
     let stop = Shutdown::new();
     stop.on_signals()?;
     let coordinator =
@@ -72,32 +82,32 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     );
     introduce(&folder, &server, &keys_at, saved.is_ok());
     stop.requested().await;
-    println!("Stopping: what is in hand is finished first.");
+    say!("Stopping: what is in hand is finished first.");
     first.await.context("the coordinator's HTTP interface")??;
     second.await.context("the gateway's HTTP interface")??;
     cluster.stop().await?;
-    println!("Stopped. `keyhelm dev --data {}` goes on from here.", args.data.display());
+    say!("Stopped. `keyhelm dev --data {}` goes on from here.", args.data.display());
     Ok(())
 }
 
 fn introduce(folder: &Path, server: &str, gateway: &str, is_context_saved: bool) {
-    println!("A cluster of 3 operational and 2 recovery crypto units runs in this process.\n");
-    println!("  instance      {INSTANCE}");
-    println!("  folder        {}", folder.display());
-    println!("  coordinator   {server}");
-    println!("  gateway       {gateway}\n");
+    say!("A cluster of 3 operational and 2 recovery crypto units runs in this process.\n");
+    say!("  instance      {INSTANCE}");
+    say!("  folder        {}", folder.display());
+    say!("  coordinator   {server}");
+    say!("  gateway       {gateway}\n");
     if is_context_saved {
-        println!("Other terminals use it without being told (context `{CONTEXT}`):\n");
+        say!("Other terminals use it without being told (context `{CONTEXT}`):\n");
     } else {
-        println!("The context could not be saved; tell other terminals where it is:\n");
-        println!("  export KEYHELM_SERVER={server} KEYHELM_GATEWAY={gateway}");
-        println!("  export KEYHELM_TOKEN_FILE={}\n", folder.join("token").display());
+        say!("The context could not be saved; tell other terminals where it is:\n");
+        say!("  export KEYHELM_SERVER={server} KEYHELM_GATEWAY={gateway}");
+        say!("  export KEYHELM_TOKEN_FILE={}\n", folder.join("token").display());
     }
-    println!("  keyhelm sigkey-add alice");
-    println!("  keyhelm auto-init --trust-first-use --standing-order 1m");
-    println!("  keyhelm keys create --count 3000");
-    println!("  keyhelm auto-mk-rotate\n");
-    println!("Ctrl-C stops it; nothing is lost.");
+    say!("  keyhelm sigkey-add alice");
+    say!("  keyhelm auto-init --trust-first-use --standing-order 1m");
+    say!("  keyhelm keys create --count 3000");
+    say!("  keyhelm auto-mk-rotate\n");
+    say!("Ctrl-C stops it; nothing is lost.");
 }
 
 /// The folder, made or emptied as asked. A folder with other things in it is left alone.
@@ -147,7 +157,6 @@ fn credentials(folder: &Path) -> anyhow::Result<Verifier> {
 }
 
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut open = fs::OpenOptions::new();
     let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(path)?;

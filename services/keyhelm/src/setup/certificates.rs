@@ -9,9 +9,10 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::files::{Place, Reader};
+use super::issuer::{self, AUTHORITY_KEY};
 use super::plan::Plan;
 
-const ISSUER: Reader<'static> = Reader::Nobody("issuer");
+const ISSUER: Reader<'static> = Reader::Nobody(issuer::FOLDER);
 /// For how long certificates are valid.
 const YEARS: i64 = 10;
 
@@ -24,8 +25,9 @@ pub(super) struct Authority {
 
 /// Made at the first run, and the same ever after.
 pub(super) fn authority(plan: &Plan, place: &mut Place) -> anyhow::Result<Authority> {
-    let key = place.keep(ISSUER, "ca.key", || Ok(KeyPair::generate()?.serialize_pem().into()))?;
-    let key = KeyPair::from_pem(&key).context("ca.key")?;
+    let make = || Ok(KeyPair::generate()?.serialize_pem().into());
+    let key = place.keep(ISSUER, AUTHORITY_KEY, make)?;
+    let key = KeyPair::from_pem(&key).context(AUTHORITY_KEY)?;
     let params = authority_params(plan)?;
     let pem = place.keep(ISSUER, "ca.pem", || Ok(params.self_signed(&key)?.pem().into()))?;
     Ok(Authority { pem: pem.to_string(), issuer: Issuer::new(params, key) })

@@ -8,6 +8,7 @@ mod broker;
 mod certificates;
 mod database;
 mod files;
+mod issuer;
 mod plan;
 mod processes;
 mod rights;
@@ -23,6 +24,7 @@ use crate::failure::{Exit, Failure, Outcome};
 /// `setup`.
 pub fn run(app: &App, args: &SetupArgs) -> Outcome {
     let plan = Plan::new(args)?;
+    issuer::must_be_whole(&plan)?;
     let written = write(&plan).map_err(|error| {
         Failure::new(Exit::Failed, "setup", format!("{error:#}"))
             .safe("what had been written before is as it was")
@@ -34,8 +36,8 @@ pub fn run(app: &App, args: &SetupArgs) -> Outcome {
         "type": "set-up", "folder": folder, "processes": processes, "files_written": written,
     }))?;
     match written {
-        0 => app.ok(format!("{folder} was set up before: nothing is written.")),
-        count => app.ok(format!("{count} files are written for {processes} processes.")),
+        0 => app.ok(format!("{folder} was set up before: nothing is written."))?,
+        count => app.ok(format!("{count} files are written for {processes} processes."))?,
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::certificates::Authority;
 use super::files::{Place, Reader, password};
+use super::issuer::{FOLDER, TOKEN_KEY};
 use super::plan::{Plan, Planned};
 
 /// For how long the token of the command line is valid.
@@ -85,7 +86,7 @@ fn password_in(
 /// The token issuer's key, the key set that verifies its tokens, and the command line's token and
 /// passphrase.
 pub(super) fn tokens(plan: &Plan, authority: &Authority, place: &mut Place) -> anyhow::Result<()> {
-    let file = place.secrets(Reader::Nobody("issuer"))?.join("issuer.pem");
+    let file = place.secrets(Reader::Nobody(FOLDER))?.join(TOKEN_KEY);
     let issuer = issuer(&file)?;
     for name in ["coordinator", "gateway"] {
         place.keep(Reader::Own(name), "jwks.json", || Ok(issuer.jwks().into()))?;

@@ -48,9 +48,10 @@ pub(super) fn of_requester(listens_at: &str) -> Rights {
 /// Whose queues a process of this role writes to.
 const fn spoken_to(role: Role) -> &'static [Role] {
     match role {
-        Role::RecoveryUnit => &[Role::Coordinator],
+        // A recovery unit gives second looks at what an operational one has done.
+        Role::RecoveryUnit => &[Role::Coordinator, Role::Reencryptor],
         Role::OperationalUnit => &[Role::Coordinator, Role::Reencryptor, Role::Gateway],
-        Role::Reencryptor => &[Role::Coordinator, Role::OperationalUnit],
+        Role::Reencryptor => &[Role::Coordinator, Role::OperationalUnit, Role::RecoveryUnit],
         Role::Coordinator => {
             &[Role::RecoveryUnit, Role::OperationalUnit, Role::Reencryptor, Role::Gateway]
         }
@@ -65,4 +66,47 @@ fn nothing() -> String {
 fn any_of(names: &[impl AsRef<str>]) -> String {
     let names: Vec<_> = names.iter().map(|name| name.as_ref().replace('.', "\\.")).collect();
     format!("^({})$", names.join("|"))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ProcessId;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// What a process of this role may write to.
+    fn write(role: Role) -> String {
+        let member = Member {
+            name: role.name().to_owned(),
+            role,
+            id: ProcessId::from_bytes([1; 16]),
+            broker_password: Zeroizing::default(),
+            database_password: Zeroizing::default(),
+        };
+        of(&member, InstanceId::named("prod")).write
+    }
+
+    fn may_write(from: Role, to: Role) -> bool {
+        write(from).contains(&exchange_of(to).replace('.', "\\."))
+    }
+
+    /// The second look of the only other unit, which may be a recovery unit.
+    #[test]
+    fn whoever_is_asked_for_a_second_look_can_be_asked_and_can_answer() {
+        for unit in [Role::OperationalUnit, Role::RecoveryUnit] {
+            assert!(may_write(Role::Reencryptor, unit), "{unit:?} is asked");
+            assert!(may_write(unit, Role::Reencryptor), "{unit:?} answers");
+        }
+    }
+
+    #[test]
+    fn nobody_writes_to_the_own_kind_and_a_gateway_never_to_a_recovery_unit() {
+        for role in Role::ALL {
+            assert!(!may_write(role, role), "{role:?}");
+        }
+        assert!(!may_write(Role::Gateway, Role::RecoveryUnit));
+        assert!(!may_write(Role::RecoveryUnit, Role::OperationalUnit));
+        assert!(!may_write(Role::OperationalUnit, Role::RecoveryUnit));
+    }
 }

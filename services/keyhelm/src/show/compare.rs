@@ -5,7 +5,7 @@ use protocol::api::UnitView;
 use protocol::manifest::Member;
 use protocol::report::Registers;
 
-use super::table;
+use super::{table, visible};
 
 /// A unit and what it last reported.
 pub type Row = (Member, Option<Registers>);
@@ -69,9 +69,9 @@ fn section(
             None => ("does not answer", None),
         };
         let digits = pattern.map_or_else(|| "0".repeat(64), |pattern| pattern.to_string());
-        table.add_row([
+        table.add_tall_row([
             number.to_string(),
-            member.name.clone(),
+            visible::line(&member.name).into_owned(),
             member.role.unit_type().to_owned(),
             status.to_owned(),
             format!("{}\n{}", &digits[..32], &digits[32..]),

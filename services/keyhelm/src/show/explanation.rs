@@ -3,6 +3,7 @@
 use protocol::api::Explanation;
 
 use super::colour;
+use super::visible;
 
 /// Widest line.
 const WIDTH: usize = 100;
@@ -11,20 +12,22 @@ const INDENT: &str = "      ";
 
 /// The screen of one instance.
 pub fn screen(found: &Explanation) -> String {
+    let said = visible::line(&found.headline);
     let headline = match (found.needs_person, found.next_command.is_some() || is_well(found)) {
-        (true, _) => format!("{}    {}", colour::alarm("DO"), colour::alarm(&found.headline)),
-        (false, true) => format!("{}    {}", colour::good("OK"), found.headline),
-        (false, false) => format!("{}  {}", colour::busy("WAIT"), found.headline),
+        (true, _) => format!("{}    {}", colour::alarm("DO"), colour::alarm(&said)),
+        (false, true) => format!("{}    {}", colour::good("OK"), said),
+        (false, false) => format!("{}  {}", colour::busy("WAIT"), said),
     };
     let mut lines = vec![headline];
-    lines.extend(found.details.iter().map(|detail| wrapped(INDENT, INDENT, detail)));
+    lines
+        .extend(found.details.iter().map(|detail| wrapped(INDENT, INDENT, &visible::line(detail))));
     lines.push(String::new());
-    lines.push(wrapped("safe: ", INDENT, &found.safe));
+    lines.push(wrapped("safe: ", INDENT, &visible::line(&found.safe)));
     lines.push(match &found.next_command {
-        Some(next) => wrapped("next: ", INDENT, &colour::strong(next)),
+        Some(next) => wrapped("next: ", INDENT, &colour::strong(&visible::line(next))),
         None => "next: nothing".to_owned(),
     });
-    lines.push(format!("more: keyhelm explain {}", found.code));
+    lines.push(format!("more: keyhelm explain {}", visible::line(&found.code)));
     lines.join("\n")
 }
 

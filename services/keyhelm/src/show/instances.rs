@@ -1,9 +1,15 @@
 //! The list of instances.
 
+use protocol::InstanceId;
 use protocol::api::InstanceView;
 
-use super::table;
 use super::time::moment;
+use super::{table, visible};
+
+/// The line above what is told of one instance.
+pub fn heading(id: InstanceId, name: &str) -> String {
+    format!("SERVICE INSTANCE: {id} ({})", visible::line(name))
+}
 
 /// One line an instance, numbered as prompts ask for them.
 pub fn table(found: &[InstanceView]) -> String {

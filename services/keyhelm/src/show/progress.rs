@@ -8,6 +8,8 @@ use protocol::api::RotationView;
 use protocol::audit::Phase;
 
 use super::time::{count, milliseconds, moment, seconds};
+use super::{table, visible};
+use crate::out;
 
 /// Who has not answered for this long is named.
 const WAITING_MS: u64 = 3_000;
@@ -55,8 +57,9 @@ impl Progress {
 
     /// A line above the bar.
     pub fn say(&self, line: &str) {
+        let line = visible::line(line);
         match self.bar.is_hidden() {
-            true => eprintln!("{line}"),
+            true => out::tell(&line),
             false => self.bar.println(line),
         }
     }
@@ -65,7 +68,7 @@ impl Progress {
     pub fn show(&mut self, view: &RotationView) {
         for (phase, _) in &view.phases {
             if self.told.insert(*phase) && self.bar.is_hidden() {
-                eprintln!("  {}", text(*phase, view));
+                out::tell(&format!("  {}", text(*phase, view)));
             }
         }
         self.bar.set_message(text(view.phase, view));
@@ -100,13 +103,12 @@ fn text(phase: Phase, view: &RotationView) -> &'static str {
 
 /// How long each phase took.
 pub fn time_by_phase(view: &RotationView) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["PHASE", "TIME"]);
+    let mut shown = table::plain(["PHASE", "TIME"]);
     for pair in view.phases.windows(2) {
         let ((phase, from), (_, until)) = (pair[0], pair[1]);
-        table.add_row([phase.name().to_owned(), milliseconds(until.since(from))]);
+        shown.add_row([phase.name().to_owned(), milliseconds(until.since(from))]);
     }
-    super::table::text(&table)
+    table::text(&shown)
 }
 
 /// The last line of a rotation that ended well.

@@ -3,8 +3,8 @@
 use machines::receipt::{Check, receipt_hash};
 use protocol::receipt::RotationReceipt;
 
-use super::table;
 use super::time::{count, moment};
+use super::{table, visible};
 
 /// What the receipt is of.
 pub fn head(receipt: &RotationReceipt) -> String {
@@ -12,7 +12,7 @@ pub fn head(receipt: &RotationReceipt) -> String {
     [
         format!("RECEIPT: {}", receipt_hash(receipt)),
         format!("  rotation    {}", receipt.rotation),
-        format!("  instance    {} ({})", receipt.instance, receipt.instance_name),
+        format!("  instance    {} ({})", receipt.instance, visible::line(&receipt.instance_name)),
         format!("  ended       {}", moment(receipt.finished_at)),
         format!("  keys        {}", count(receipt.key_versions)),
         format!("  from        {from}"),

@@ -5,8 +5,8 @@ use protocol::order::Purpose;
 use protocol::{Pattern, UnixMillis};
 
 use super::progress::time_by_phase;
-use super::table;
 use super::time::{count, counted, moment, seconds};
+use super::{table, visible};
 
 /// The list.
 pub fn list(found: &[RotationView]) -> String {
@@ -56,10 +56,10 @@ pub fn detail(view: &RotationView, now: UnixMillis) -> String {
         lines.push(format!("  holds       until {}; {end}", moment(until)));
     }
     if let Some(because) = &view.aborted_because {
-        lines.push(format!("  aborted     {because}"));
+        lines.push(format!("  aborted     {}", visible::line(because)));
     }
     if let Some(trace) = &view.trace_id {
-        lines.push(format!("  trace       {trace}"));
+        lines.push(format!("  trace       {}", visible::line(trace)));
     }
     if let Some(hash) = view.receipt {
         lines.push(format!("  receipt     {hash}"));
@@ -89,7 +89,7 @@ fn waiting(view: &RotationView, now: UnixMillis) -> String {
 pub fn plan(plan: &PlanView) -> String {
     let mut lines = vec![
         "PLAN".to_owned(),
-        format!("  made in     {} (a recovery unit)", plan.generator_name),
+        format!("  made in     {} (a recovery unit)", visible::line(&plan.generator_name)),
         format!("  units       {} crypto units", plan.units),
         format!("  keys        {} key versions to be re-encrypted", count(plan.key_versions)),
         format!("  from        {}", full(plan.from)),

@@ -4,11 +4,11 @@ use protocol::Role;
 use protocol::api::{UnitView, UnitsView};
 
 use super::compare::unit_registers;
-use super::{differences, table};
+use super::{differences, instances, table};
 
 /// The line above each instance.
 pub fn instance_line(view: &UnitsView) -> String {
-    format!("SERVICE INSTANCE: {} ({})", view.instance, view.name)
+    instances::heading(view.instance, &view.name)
 }
 
 /// `cryptounits`.

@@ -9,6 +9,7 @@ use super::{Folder, Sigkey, passphrase};
 use crate::app::App;
 use crate::cli::local::PassphraseArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::out;
 
 /// How often a passphrase may be mistyped.
 const TRIES: usize = 3;
@@ -97,7 +98,7 @@ fn ask_and_unseal(key: &Sigkey, bytes: &[u8]) -> Outcome<AdminKey> {
     let question = format!("Passphrase of signature key {number} ({}):", info.description);
     for _ in 1..TRIES {
         match sigkey_file::open(bytes, &passphrase::prompt(&question)?) {
-            Err(SigkeyError::WrongPassphrase) => eprintln!("it does not open the key"),
+            Err(SigkeyError::WrongPassphrase) => out::tell("it does not open the key"),
             other => return other.map_err(|error| refused(key, &error)),
         }
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crypto::domain;
+use protocol::Role;
 use protocol::api::{
     AnnouncedMember, InstanceView, ManifestView, OrderDraftRequest, RotationView, StartRotation,
     UnitView,
@@ -23,6 +24,7 @@ use crate::client::CallError;
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests::{self, Founding};
+use crate::show::manifest_changes;
 use crate::show::time::{counted, span};
 use crate::sigkeys::signer::{self, Signer};
 
@@ -32,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// `auto-init`.
 pub async fn run(app: &App, args: &AutoInitArgs) -> Outcome {
     let coordinator = app.coordinator()?;
-    let instance = app.one_instance(&coordinator, &args.instance).await?;
+    let instance = reached(app, args, &coordinator).await?;
     let mut signer = None;
     let view = match coordinator.manifest(instance.id).await? {
         Some(view) => {
@@ -41,9 +43,9 @@ pub async fn run(app: &App, args: &AutoInitArgs) -> Outcome {
             view
         }
         None => {
-            let opened = found(app, args, &coordinator, &instance).await?;
+            let (opened, signed) = found(app, args, &coordinator, &instance).await?;
             signer = Some(opened);
-            manifest_of(&coordinator, &instance).await?
+            manifest_of(&coordinator, &instance, &signed).await?
         }
     };
     let is_new_key = initialise(app, args, &coordinator, &view, &mut signer).await?;
@@ -53,25 +55,61 @@ pub async fn run(app: &App, args: &AutoInitArgs) -> Outcome {
         "new_master_key": is_new_key, "new_standing_order": is_new_standing,
     }))?;
     match is_new_key || is_new_standing {
-        true => app.ok(format!("Instance {} is ready.", instance.name)),
-        false => app.ok(format!("Instance {} was ready before.", instance.name)),
+        true => app.ok(format!("Instance {} is ready.", instance.name))?,
+        false => app.ok(format!("Instance {} was ready before.", instance.name))?,
     }
     Ok(())
 }
 
-/// Names everybody in the first manifest.
+/// The instance, once the coordinator answers and knows one: whoever has just started a cluster is not
+/// the last one to be ready.
+async fn reached(
+    app: &App,
+    args: &AutoInitArgs,
+    coordinator: &Coordinator,
+) -> Outcome<InstanceView> {
+    let begun = Instant::now();
+    let patience = Duration::from_secs(u64::from(args.watch.patience));
+    let mut is_told = false;
+    loop {
+        let lacking = match coordinator.instances().await {
+            Ok(found) if found.is_empty() => "no process has announced itself",
+            Ok(_) => break,
+            Err(error) if error.is_passing() && begun.elapsed() < patience => {
+                "the coordinator does not answer"
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if begun.elapsed() >= patience {
+            break;
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            app.note(format!("Waiting: {lacking}."));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    app.one_instance(coordinator, &args.instance).await
+}
+
+/// Names everybody in the first manifest, and gives its bytes.
 async fn found(
     app: &App,
     args: &AutoInitArgs,
     coordinator: &Coordinator,
     instance: &InstanceView,
-) -> Outcome<Signer> {
+) -> Outcome<(Signer, Vec<u8>)> {
     sigkeys::first_if_none(app, &args.passphrases)?;
     let keys = signer::selected(app)?;
     let listed = fingerprints::listed(&args.fingerprints)?;
     let wanted = listed.as_ref().map(Vec::len);
     let announced = wait_for_members(app, args, coordinator, instance, wanted).await?;
     fingerprints::accept(app, &args.fingerprints, listed.as_deref(), &announced)?;
+    if announced.iter().all(|found| found.member.role != Role::Gateway) {
+        app.warn(
+            "no gateway has announced itself: keys cannot be used over HTTP until one is enrolled \
+             (keyhelm cryptounit-enroll NAME)",
+        );
+    }
     let administrators = keys
         .iter()
         .map(|key| Administrator { name: key.info.description.clone(), key: key.info.public_key })
@@ -85,19 +123,15 @@ async fn found(
         revocation_threshold: args.revocation_threshold,
     };
     let manifest = manifests::first(founding, service::now()).map_err(Failure::usage)?;
-    app.note(format!(
-        "{}; signature threshold {}, revocation threshold {}.",
-        counted(keys.len() as u64, "administrator"),
-        manifest.signature_threshold,
-        manifest.revocation_threshold
-    ));
+    app.note(format!("{}\n", manifest_changes::screen(None, &manifest)));
     let signer = Signer::open(&keys, &args.passphrases)?;
     let bytes = codec::encode(&manifest);
-    let signed = SignedManifest { signatures: signer.sign(domain::MANIFEST, &bytes), bytes };
+    let signatures = signer.sign(domain::MANIFEST, &bytes);
+    let signed = SignedManifest { signatures, bytes: bytes.clone() };
     app.note(format!("Installing {}....", counted(keys.len() as u64, "administrator")));
     app.note("Setting signature thresholds....");
     coordinator.give_manifest(instance.id, &signed.into()).await?;
-    Ok(signer)
+    Ok((signer, bytes))
 }
 
 /// Waits until whoever is needed has announced itself.
@@ -143,11 +177,20 @@ async fn wait_for_members(
     }
 }
 
-async fn manifest_of(coordinator: &Coordinator, instance: &InstanceView) -> Outcome<ManifestView> {
-    coordinator.manifest(instance.id).await?.ok_or_else(|| {
+/// What the coordinator shows after the founding: it begins with what was signed here.
+async fn manifest_of(
+    coordinator: &Coordinator,
+    instance: &InstanceView,
+    signed: &[u8],
+) -> Outcome<ManifestView> {
+    let view = coordinator.manifest(instance.id).await?.ok_or_else(|| {
         let what = "the coordinator has taken the manifest and does not know it";
         Failure::new(Exit::Unfinished, "manifest-unknown", what).next("keyhelm auto-init")
-    })
+    })?;
+    match view.chain.first().is_some_and(|first| first.bytes == signed) {
+        true => Ok(view),
+        false => Err(coordinator.forged(instance.id, "its first one is not the one signed here")),
+    }
 }
 
 /// Makes the first master key, unless every unit holds one. `Ok(false)` if they do.

@@ -9,14 +9,17 @@ use serde_json::json;
 use crate::app::App;
 use crate::cli::explain::ExplainArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::out;
 use crate::runbook;
 use crate::show::explanation;
+use crate::show::instances::heading;
 
 /// An explanation and whose it is, for programs.
 #[derive(Serialize)]
 struct Explained<'a> {
-    instance: InstanceId,
-    name: &'a str,
+    /// Whose; none where there is no instance yet.
+    instance: Option<InstanceId>,
+    name: Option<&'a str>,
     #[serde(flatten)]
     explanation: &'a Explanation,
 }
@@ -32,9 +35,13 @@ pub async fn run(app: &App, args: &ExplainArgs) -> Outcome {
         let explanation = coordinator.explain(instance.id).await?;
         needs_person |= explanation.needs_person;
         let InstanceView { id, name, .. } = &instance;
-        app.object(&Explained { instance: *id, name, explanation: &explanation })?;
-        app.line(format!("SERVICE INSTANCE: {id} ({name})\n"));
-        app.line(format!("{}\n", explanation::screen(&explanation)));
+        app.object(&Explained {
+            instance: Some(*id),
+            name: Some(name),
+            explanation: &explanation,
+        })?;
+        app.line(format!("{}\n", heading(*id, name)))?;
+        app.painted(format!("{}\n", explanation::screen(&explanation)))?;
     }
     told(needs_person)
 }
@@ -43,26 +50,25 @@ pub async fn run(app: &App, args: &ExplainArgs) -> Outcome {
 pub fn section(code: &str, is_json: bool) -> Outcome {
     let Some(text) = runbook::section(code) else { return Err(unknown(code)) };
     match is_json {
-        true => println!("{}", json!({ "code": code, "section": text })),
-        false => println!("{text}"),
+        true => out::answer(&json!({ "code": code, "section": text }).to_string()),
+        false => out::answer(&text),
     }
-    Ok(())
 }
 
 /// The coordinator is there, and nobody else has ever been.
 fn nobody(app: &App) -> Outcome {
-    let code = "unknown-instance";
+    let code = "nobody-announced";
     let entry = codes::find(code);
     let explanation = Explanation {
         code: code.to_owned(),
-        headline: "The coordinator knows no instance: no process has announced itself.".to_owned(),
+        headline: entry.map_or("", |entry| entry.sentence).to_owned(),
         details: Vec::new(),
         safe: entry.map_or("", |entry| entry.safe).to_owned(),
         next_command: entry.and_then(|entry| entry.next).map(str::to_owned),
         needs_person: true,
     };
-    app.object(&explanation)?;
-    app.line(format!("{}\n", explanation::screen(&explanation)));
+    app.object(&Explained { instance: None, name: None, explanation: &explanation })?;
+    app.painted(format!("{}\n", explanation::screen(&explanation)))?;
     told(true)
 }
 

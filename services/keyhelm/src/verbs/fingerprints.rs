@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
-use crypto::identity::process_id;
+use crypto::identity::{fingerprint, process_id};
 use protocol::Digest;
 use protocol::api::AnnouncedMember;
+use protocol::manifest::Member;
 
 use crate::app::App;
 use crate::cli::administration::FingerprintArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests::{self, Expected};
 use crate::show::manifest::members;
+use crate::show::visible;
+
+/// Longest name or location that is shown to be compared.
+const MAX_NAME_CHARS: usize = 100;
 
 /// Reads `--expect`.
 pub fn listed(args: &FingerprintArgs) -> Outcome<Option<Vec<(Digest, String)>>> {
@@ -37,6 +42,7 @@ pub fn accept(
         let what = format!("the id of {} is not that of its key", odd.member.name);
         return Err(Failure::new(Exit::Failed, "odd-member", what));
     }
+    announced.iter().try_for_each(|found| must_be_readable(&found.member))?;
     app.note(format!("\n{}\n", members(announced.iter().map(|found| &found.member))));
     if let Some(listed) = listed {
         return judge(&manifests::compare_fingerprints(announced, listed));
@@ -57,6 +63,26 @@ pub fn accept(
             Err(Failure::usage(what).next("the same command with --expect FILE"))
         }
     }
+}
+
+/// A person compares fingerprints by name and place: what hides or moves letters on the screen, or fills
+/// it, is no name of ours.
+fn must_be_readable(member: &Member) -> Outcome {
+    let is_readable =
+        |text: &str| !visible::has_hidden(text) && text.chars().count() <= MAX_NAME_CHARS;
+    if is_readable(&member.name) && is_readable(&member.location) {
+        return Ok(());
+    }
+    let shown: String = member.name.chars().take(MAX_NAME_CHARS).collect();
+    let what = format!(
+        "the {} {shown} ({}) has announced itself with a name or a location that has control \
+         characters or more than {MAX_NAME_CHARS} characters",
+        member.role,
+        fingerprint(&member.identity)
+    );
+    Err(Failure::new(Exit::Failed, "odd-member", what)
+        .safe("nothing was signed, nothing has changed")
+        .next("stop that process, and find out who started it"))
 }
 
 fn judge(expected: &Expected) -> Outcome {

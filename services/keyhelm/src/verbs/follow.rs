@@ -16,6 +16,7 @@ use crate::client::CallError;
 use crate::client::coordinator::Coordinator;
 use crate::client::sse::SseParser;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::interrupt::Handling;
 use crate::show::progress::Progress;
 
 /// A stream that is silent for this long is looked after.
@@ -39,6 +40,8 @@ pub struct Follow<'a> {
     args: &'a WatchArgs,
     /// Whether a hold before the clear is an end: the new master key is in use then.
     ends_at_hold: bool,
+    /// Whether events are left alone.
+    is_asking_only: bool,
     progress: Progress,
     last_event: Option<String>,
     shown: Option<RotationView>,
@@ -53,7 +56,14 @@ impl<'a> Follow<'a> {
         ends_at_hold: bool,
     ) -> Self {
         let (progress, last_event, shown) = (Progress::new(), None, None);
-        Self { app, coordinator, args, ends_at_hold, progress, last_event, shown }
+        let is_asking_only = false;
+        Self { app, coordinator, args, ends_at_hold, is_asking_only, progress, last_event, shown }
+    }
+
+    /// Asks how the rotation stands, and listens to no events: those of its past may tell of an end.
+    pub const fn by_asking(mut self) -> Self {
+        self.is_asking_only = true;
+        self
     }
 
     /// Watches from this view on to the end.
@@ -66,9 +76,10 @@ impl<'a> Follow<'a> {
                 None => std::future::pending().await,
             }
         };
+        let handling = Handling::begin();
         let ended = tokio::select! {
             ended = self.watch(start) => ended,
-            _ = tokio::signal::ctrl_c() => Err(interrupted(id)),
+            () = handling.caught() => Err(interrupted(id)),
             () = deadline => Err(unfinished(id)),
         };
         self.progress.end();
@@ -84,7 +95,8 @@ impl<'a> Follow<'a> {
         let mut lost_at: Option<Instant> = None;
         loop {
             // The event that says until when waits for every unit: it is asked for meanwhile.
-            if !self.is_at_hold()
+            if !self.is_asking_only
+                && !self.is_at_hold()
                 && let Some(end) = self.stream(id).await?
             {
                 return Ok(end);

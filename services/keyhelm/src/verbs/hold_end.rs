@@ -5,6 +5,7 @@ use protocol::api::RotationView;
 use protocol::audit::Phase;
 use protocol::codec;
 use protocol::order::{Hold, HoldEnd, SignedHoldEnd};
+use protocol::{InstanceId, RotationId};
 
 use super::follow::Follow;
 use super::rotations::{named_or_running, tell_end};
@@ -18,18 +19,10 @@ pub async fn run(app: &App, args: &HoldEndArgs) -> Outcome {
     let coordinator = app.coordinator()?;
     let id = named_or_running(app, &coordinator, args.id, &args.instance).await?;
     let view = coordinator.rotation(id).await?;
+    let instance = args.instance.instance.as_deref().map(InstanceId::named);
+    must_be_asked_for(&view, id, instance)?;
     let hold = hold_of(&view)?;
-    let question = match hold {
-        Hold::AfterCommit => {
-            "Go on with the re-encryption? Wrapped keys outside of the key storage must have been \
-             re-wrapped by then."
-        }
-        Hold::BeforeClear => {
-            "Have the old master key wiped? Backups of the key storage from before the rotation \
-             cannot be brought back after that."
-        }
-    };
-    app.confirm(question, args.yes)?;
+    app.confirm(&question(&view, hold), args.yes)?;
     let name = view.instance.to_string();
     let manifest = coordinator.founded(view.instance, &name).await?.manifest;
     let signer =
@@ -43,6 +36,36 @@ pub async fn run(app: &App, args: &HoldEndArgs) -> Outcome {
     let is_first = hold == Hold::AfterCommit;
     let end = Follow::new(app, &coordinator, &args.watch, is_first).to_end(view).await?;
     tell_end(app, end, true)
+}
+
+/// What is signed names the rotation and the instance that the coordinator shows: they must be those
+/// that were asked for.
+fn must_be_asked_for(view: &RotationView, id: RotationId, instance: Option<InstanceId>) -> Outcome {
+    let RotationView { rotation, instance: shown, .. } = view;
+    if *rotation == id && instance.is_none_or(|asked| asked == *shown) {
+        return Ok(());
+    }
+    let of = instance.map_or_else(String::new, |asked| format!(" of instance {asked}"));
+    let what = format!(
+        "asked for rotation {id}{of}, the coordinator shows rotation {rotation} of instance {shown}"
+    );
+    Err(Failure::new(Exit::Failed, "other-rotation", what)
+        .safe("nothing was signed, nothing has changed")
+        .next("keyhelm rotations"))
+}
+
+fn question(view: &RotationView, hold: Hold) -> String {
+    let what = match hold {
+        Hold::AfterCommit => {
+            "Go on with the re-encryption? Wrapped keys outside of the key storage must have been \
+             re-wrapped by then."
+        }
+        Hold::BeforeClear => {
+            "Have the old master key wiped? Backups of the key storage from before the rotation \
+             cannot be brought back after that."
+        }
+    };
+    format!("Rotation {} of instance {}:\n{what}", view.rotation, view.instance)
 }
 
 fn hold_of(view: &RotationView) -> Outcome<Hold> {

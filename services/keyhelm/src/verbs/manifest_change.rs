@@ -16,6 +16,7 @@ use crate::cli::administration::{
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests;
+use crate::show::manifest_changes;
 use crate::sigkeys::Folder;
 use crate::sigkeys::signer;
 
@@ -164,9 +165,13 @@ impl<'a> Change<'a> {
         manifests::next(&self.view, service::now())
     }
 
-    /// Asks, signs, judges the result as every process will, and gives it to the coordinator.
+    /// Shows what would be signed, asks, signs, judges the result as every process will, and gives it to
+    /// the coordinator.
     async fn finish(self, next: Manifest, question: &str) -> Outcome {
         let before = &self.view.manifest;
+        let kept = self.kept_standing_order(&next)?;
+        self.app.note(format!("\n{}\n", manifest_changes::screen(Some(before), &next)));
+        self.tell_of_standing_order(&next, kept.as_ref());
         if self.app.is_interactive() {
             self.app.confirm(question, self.args.yes)?;
         }
@@ -178,29 +183,30 @@ impl<'a> Change<'a> {
             Failure::new(Exit::NotPermitted, "not-signed", reason)
                 .next("keyhelm sigkey-sel KEYNUM..., with as many administrators as it takes")
         })?;
-        let kept = self.kept_standing_order(&next);
         let standing_order = kept.as_ref().map(|standing| standing::signed(standing, &signer));
         let given = ManifestRequest { standing_order, ..signed.into() };
         self.coordinator.give_manifest(self.instance.id, &given).await?;
-        self.tell_of_standing_order(&next, kept.as_ref());
         self.app.object(&json!({
             "type": "manifest", "instance": next.instance, "serial": next.serial,
             "standing_order_kept": kept.is_some(),
         }))?;
         let name = &self.instance.name;
-        self.app.ok(format!("Instance {name} has manifest {}.", next.serial));
+        self.app.ok(format!("Instance {name} has manifest {}.", next.serial))?;
         Ok(())
     }
 
     /// Any new manifest ends the standing order: the one that goes on under the next, if it shall.
-    fn kept_standing_order(&self, next: &Manifest) -> Option<StandingOrder> {
-        let before = self.view.standing_order.as_ref().filter(|_| self.args.keep_standing_order)?;
-        Some(StandingOrder { manifest_serial: next.serial, ..before.clone() })
+    fn kept_standing_order(&self, next: &Manifest) -> Outcome<Option<StandingOrder>> {
+        let found = self.view.standing_order.as_ref().filter(|_| self.args.keep_standing_order);
+        found.map(|found| standing::kept(&self.view.manifest, next, found)).transpose()
     }
 
     fn tell_of_standing_order(&self, next: &Manifest, kept: Option<&StandingOrder>) {
         match kept {
-            Some(standing) => standing::tell(self.app, standing),
+            Some(standing) => {
+                let words = standing::in_words(standing);
+                self.app.note(format!("Signed again with it, the standing order: {words}.\n"));
+            }
             None if self.view.standing_order.is_some() => self.app.warn(format!(
                 "manifest {} ends the standing order: sign another with keyhelm auto-init \
                  --standing-order DURATION",
@@ -219,7 +225,7 @@ impl<'a> Change<'a> {
         self.app.object(&json!({
             "type": "manifest", "instance": self.instance.id, "serial": serial,
         }))?;
-        self.app.ok(format!("Manifest {serial} is sent again to whoever lacks it."));
+        self.app.ok(format!("Manifest {serial} is sent again to whoever lacks it."))?;
         Ok(())
     }
 }

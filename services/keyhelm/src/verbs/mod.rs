@@ -5,6 +5,7 @@ pub mod explain;
 pub mod fingerprints;
 pub mod follow;
 pub mod hold_end;
+mod joining;
 mod key_check;
 pub mod keys;
 pub mod manifest_change;
@@ -31,7 +32,7 @@ use crate::setup;
 pub async fn run(cli: Cli) -> Outcome {
     // These need no cluster, so a broken context is no obstacle to them.
     match cli.verb {
-        Verb::Demo(args) => return Ok(demo::run(args).await?),
+        Verb::Demo(args) => return demo::run(args).await,
         Verb::Dev(args) => return Ok(dev::run(args).await?),
         Verb::Completions(args) => return shell::completions(&args),
         Verb::Man(args) => return shell::man(&args),

@@ -1,7 +1,8 @@
 //! Orders that the administrators sign themselves: drafted by the coordinator, read, signed.
 
 use crypto::domain;
-use machines::leave;
+use machines::leave::{self, MAX_CLOCK_SKEW_MS};
+use protocol::UnixMillis;
 use protocol::api::{ManifestView, OrderDraft, OrderDraftRequest};
 use protocol::codec;
 use protocol::keystore::GateMode;
@@ -46,7 +47,7 @@ pub fn signed(
     draft: &OrderDraft,
     signer: &Signer,
 ) -> Result<SignedOrder, DraftError> {
-    let bytes = read(view, request, draft).map_err(DraftError::Dishonest)?;
+    let bytes = read(view, request, draft, service::now()).map_err(DraftError::Dishonest)?;
     let signatures = signer.sign(domain::ORDER, &bytes);
     Ok(SignedOrder { bytes, authority: Authority::Quorum(signatures) })
 }
@@ -80,11 +81,13 @@ impl From<DraftError> for Failure {
     }
 }
 
-/// The bytes of a draft, if they are an order that says what was asked for.
+/// The bytes of a draft, if they are an order that says what was asked for, now: one that is dated ahead
+/// would be good for as much longer.
 pub fn read(
     view: &ManifestView,
     request: &OrderDraftRequest,
     draft: &OrderDraft,
+    now: UnixMillis,
 ) -> Result<Vec<u8>, String> {
     let bytes = hex::decode(&draft.bytes_hex).map_err(|_| "its bytes are no hex".to_owned())?;
     let order: Order = codec::decode(&bytes).map_err(|error| error.to_string())?;
@@ -100,6 +103,10 @@ pub fn read(
         (order.mode == request.mode, "its mode is another one"),
         (order.hold_after_commit_s == request.hold_after_commit_s, "its holds are others"),
         (order.hold_before_clear_s == request.hold_before_clear_s, "its holds are others"),
+        (
+            order.issued_at.0.abs_diff(now.0) <= MAX_CLOCK_SKEW_MS,
+            "it is dated more than 30 s from the clock of this workstation: compare the clocks",
+        ),
         (
             order.expires_at.since(order.issued_at) <= u64::from(request.valid_for_s) * 1000,
             "it is valid for longer",

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use machines::receipt::{Check, holds, receipt_hash, verify as judged};
+use protocol::api::InstanceView;
 use protocol::receipt::{MANIFESTS_TYPE, ManifestFile, RotationReceipt, VERSION};
 use serde_json::json;
 
@@ -27,14 +28,14 @@ pub async fn fetch(app: &App, args: &ReceiptArgs) -> Outcome {
     let hash = receipt_hash(&receipt);
     let Some(out) = &args.out else {
         app.object(&receipt)?;
-        app.line(text.trim_end());
+        app.line(text.trim_end())?;
         return Ok(());
     };
     write_new(out, &text)?;
     let file = out.display().to_string();
     app.object(&json!({ "receipt_file": file, "receipt": hash, "rotation": args.id }))?;
     let short = hash.short();
-    app.ok(format!("Receipt {short}... of rotation {} in {file}; not verified.", args.id));
+    app.ok(format!("Receipt {short}... of rotation {} in {file}; not verified.", args.id))?;
     Ok(())
 }
 
@@ -46,10 +47,8 @@ pub async fn write_manifests(
     out: &Path,
 ) -> Outcome {
     let instance = app.one_instance(coordinator, wanted).await?;
-    let view = coordinator.manifest(instance.id).await?.ok_or_else(|| {
-        let what = format!("instance {} has no manifest yet", instance.name);
-        Failure::new(Exit::Failed, "not-initialised", what).next("keyhelm auto-init")
-    })?;
+    let found = coordinator.manifest(instance.id).await?;
+    let view = found.ok_or_else(|| no_manifest(&instance))?;
     let count = view.chain.len();
     let plural = if count == 1 { "" } else { "s" };
     let kind = MANIFESTS_TYPE.to_owned();
@@ -62,8 +61,14 @@ pub async fn write_manifests(
     app.ok(format!(
         "{count} manifest{plural} of {} in {file}; the newest has the digest {}.",
         instance.name, view.digest
-    ));
+    ))?;
     Ok(())
+}
+
+/// Nobody has founded it.
+pub(super) fn no_manifest(instance: &InstanceView) -> Failure {
+    let what = format!("instance {} has no manifest yet", instance.name);
+    Failure::new(Exit::Failed, "not-initialised", what).next("keyhelm auto-init")
 }
 
 /// `verify-receipt`.
@@ -82,9 +87,9 @@ pub fn verify(app: &App, args: &VerifyReceiptArgs) -> Outcome {
         "type": "receipt-check", "receipt": hash, "rotation": receipt.rotation,
         "holds": holds(&checks), "checks": listed,
     }))?;
-    app.line(format!("{}\n\n{}\n", shown::head(&receipt), shown::checks(&checks)));
+    app.line(format!("{}\n\n{}\n", shown::head(&receipt), shown::checks(&checks)))?;
     if holds(&checks) {
-        app.ok(format!("Receipt {}... holds.", hash.short()));
+        app.ok(format!("Receipt {}... holds.", hash.short()))?;
         return Ok(());
     }
     let wrong =

@@ -24,6 +24,7 @@ use crate::cli::rotation::RecoverArgs;
 use crate::client::CallError;
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::show::instances::heading;
 use crate::show::{compare, recover as shown};
 use crate::sigkeys::signer::{self, Signer};
 
@@ -192,7 +193,7 @@ impl Recovering<'_> {
         self.app.ok(match self.args.unit.is_empty() {
             true => "The current master key register of every crypto unit is Valid: nothing to recover.",
             false => "The current master key registers of these crypto units are Valid: nothing to recover.",
-        });
+        })?;
         Ok(())
     }
 
@@ -207,7 +208,7 @@ impl Recovering<'_> {
         }
         let named: Vec<_> =
             rows.iter().map(|(unit, it)| (*unit, self.name_of(it.source))).collect();
-        self.app.line(format!("SERVICE INSTANCE: {id} ({name})\n\n{}\n", shown::plan(&named)));
+        self.app.line(format!("{}\n\n{}\n", heading(id, name), shown::plan(&named)))?;
         Ok(())
     }
 
@@ -215,7 +216,7 @@ impl Recovering<'_> {
         for (_, recovery) in rows {
             self.draft(*recovery).await.map_err(unmet)?;
         }
-        self.app.ok("All conditions are met. This was a dry run: nothing has changed.");
+        self.app.ok("All conditions are met. This was a dry run: nothing has changed.")?;
         Ok(())
     }
 
@@ -300,12 +301,12 @@ impl Recovering<'_> {
         self.app.object(&json!({
             "type": "done", "instance": self.instance.id, "units": units,
         }))?;
-        self.app.line(format!("{}\n", compare::unit_registers(&units)));
+        self.app.line(format!("{}\n", compare::unit_registers(&units)))?;
         self.app.ok(format!(
             "Master key recovered in {} of {} crypto units.",
             units.iter().filter(|unit| shown::is_valid(unit)).count(),
             rows.len()
-        ));
+        ))?;
         Ok(())
     }
 }

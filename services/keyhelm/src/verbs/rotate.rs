@@ -6,6 +6,7 @@ use crypto::random::{process_rng, uuid_v4};
 use protocol::ProcessId;
 use protocol::api::{InstanceView, ManifestView, RotationView, StartRotation, Started};
 use protocol::audit::Phase;
+use protocol::keystore::GateMode;
 use protocol::manifest::Manifest;
 use protocol::order::Purpose;
 use serde_json::json;
@@ -13,13 +14,14 @@ use tokio::time::Instant;
 
 use super::follow::{End, Follow};
 use super::rotations::tell_end;
-use super::{key_check, orders};
+use super::{joining, key_check, orders};
 use crate::app::App;
 use crate::cli::rotation::RotateArgs;
 use crate::client::coordinator::Coordinator;
 use crate::client::{CallError, what_of};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifests;
+use crate::show::instances::heading;
 use crate::show::{differences, rotations as shown};
 use crate::sigkeys::signer;
 
@@ -42,28 +44,31 @@ pub async fn run(app: &App, args: &RotateArgs) -> Outcome {
     let manifest = coordinator.founded(instance.id, &instance.name).await?;
     let request = match is_signed_by_hand(args, &manifest) {
         true => signed_request(app, args, &coordinator, &manifest).await?,
-        false => StartRotation { mode: Some(args.mode.into()), ..plain_request(args) },
+        false => StartRotation { mode: Some(mode(args)), ..plain_request(args) },
     };
     if args.dry_run || (app.is_interactive() && !args.yes) {
         let plan = StartRotation { dry_run: true, request_id: None, ..request.clone() };
         let started = key_check::watched(app, &coordinator, instance.id, &plan).await;
         show_plan(app, &instance, &started.map_err(unmet)?)?;
         if args.dry_run {
-            app.ok("All conditions are met. This was a dry run: nothing has changed.");
+            app.ok("All conditions are met. This was a dry run: nothing has changed.")?;
             return Ok(());
         }
         app.confirm("Rotate the master key now?", false)?;
     }
     let mut started = start(app, args, &coordinator, &instance, &request).await?;
     if started.warnings.iter().any(|found| found.code == "taken-up") {
-        match bring_to_its_end(app, args, &coordinator, &started).await? {
+        let view = named(started.rotation.clone())?;
+        // Its units' reports, which say what it was asked for, are gone when it has ended.
+        let fits = joining::must_fit(app, args, &coordinator, &view).await;
+        match bring_to_its_end(app, args, &coordinator, &started, view).await? {
             End::Ended(view) if view.phase == Phase::Aborted => {
                 app.note("It is ended, and has changed nothing. Now for the one asked for.");
                 let request_id = plain_request(args).request_id;
                 let again = StartRotation { request_id, ..request };
                 started = start(app, args, &coordinator, &instance, &again).await?;
             }
-            end => return tell_end(app, end, true),
+            end => return fits.and_then(|()| tell_end(app, end, true)),
         }
     }
     let view = named(started.rotation)?;
@@ -91,29 +96,22 @@ async fn bring_to_its_end(
     args: &RotateArgs,
     coordinator: &Coordinator,
     started: &Started,
+    view: RotationView,
 ) -> Outcome<End> {
     app.note(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
-    let view = named(started.rotation.clone())?;
-    let id = view.rotation;
-    if let held @ End::Held(..) =
-        Follow::new(app, coordinator, &args.watch, true).to_end(view).await?
-    {
-        return Ok(held);
-    }
-    // One that had ended before, and was opened once more, tells of its earlier end too.
-    loop {
-        let view = coordinator.rotation(id).await?;
-        if view.phase.is_ended() {
-            return Ok(End::Ended(view));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    // One that had ended before, and was opened once more, tells of its earlier end too: its events are
+    // not looked at.
+    Follow::new(app, coordinator, &args.watch, true).by_asking().to_end(view).await
 }
 
 fn is_signed_by_hand(args: &RotateArgs, view: &ManifestView) -> bool {
     let is_standing =
         view.standing_order.as_ref().is_some_and(|found| found.until > service::now());
     args.sign || args.needs_signatures() || !is_standing
+}
+
+fn mode(args: &RotateArgs) -> GateMode {
+    args.mode.map_or(GateMode::Strict, GateMode::from)
 }
 
 fn plain_request(args: &RotateArgs) -> StartRotation {
@@ -135,8 +133,8 @@ async fn signed_request(
     manifest: &ManifestView,
 ) -> Outcome<StartRotation> {
     let threshold = manifest.manifest.signature_threshold;
-    let mut request = orders::request(Purpose::Rotate, args.mode.into());
-    request.joining = joining(&manifest.manifest, &args.join)?;
+    let mut request = orders::request(Purpose::Rotate, mode(args));
+    request.joining = units_named(&manifest.manifest, &args.join)?;
     request.quarantined.clone_from(&args.quarantine);
     request.quarantined.sort();
     request.quarantined.dedup();
@@ -156,7 +154,7 @@ async fn signed_request(
 }
 
 /// The ids of units that go by these names.
-fn joining(manifest: &Manifest, names: &[String]) -> Outcome<Vec<ProcessId>> {
+pub(super) fn units_named(manifest: &Manifest, names: &[String]) -> Outcome<Vec<ProcessId>> {
     names.iter().map(|name| unit_named(manifest, name)).collect()
 }
 
@@ -198,20 +196,7 @@ async fn join(
     coordinator: &Coordinator,
     view: RotationView,
 ) -> Outcome {
-    if args.verify.is_some() && !view.verify_all {
-        let what = format!("rotation {} was started without --verify all", view.rotation);
-        return Err(Failure::new(Exit::Unmet, "verified-in-part", what)
-            .safe("nothing was started")
-            .next("keyhelm auto-mk-rotate"));
-    }
-    if let (Some(expected), Some(from)) = (args.expect_current_pattern, view.from)
-        && expected != from
-    {
-        let what = format!("rotation {} is running, from {from}, not {expected}", view.rotation);
-        return Err(Failure::new(Exit::Unmet, "unexpected-pattern", what)
-            .safe("nothing was started")
-            .next(format!("keyhelm rotations {}", view.rotation)));
-    }
+    joining::must_fit(app, args, coordinator, &view).await?;
     app.note(format!("Joining rotation {}, which is running already:", view.rotation));
     let end = Follow::new(app, coordinator, &args.watch, true).to_end(view).await?;
     tell_end(app, end, true)
@@ -223,11 +208,11 @@ fn show_plan(app: &App, instance: &InstanceView, started: &Started) -> Outcome {
         "warnings": started.warnings,
     }))?;
     if let Some(plan) = &started.plan {
-        app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
-        app.line(format!("{}\n", shown::plan(plan)));
+        app.line(format!("{}\n", heading(instance.id, &instance.name)))?;
+        app.line(format!("{}\n", shown::plan(plan)))?;
     }
     if !started.warnings.is_empty() {
-        app.line(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)));
+        app.line(format!("WORTH KNOWING\n{}\n", differences::table(&started.warnings)))?;
     }
     Ok(())
 }

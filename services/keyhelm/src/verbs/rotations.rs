@@ -12,6 +12,7 @@ use crate::cli::InstanceArg;
 use crate::cli::rotation::{AbortArgs, RotationsArgs};
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::show::instances::heading;
 use crate::show::progress::done_line;
 use crate::show::time::{count, moment, seconds};
 use crate::show::{colour, rotations as shown};
@@ -26,7 +27,7 @@ pub async fn run(app: &App, args: &RotationsArgs) -> Outcome {
         return tell_end(app, end, true);
     }
     app.object(&view)?;
-    app.line(shown::detail(&view, service::now()));
+    app.line(shown::detail(&view, service::now()))?;
     Ok(())
 }
 
@@ -36,11 +37,11 @@ async fn list(app: &App, coordinator: &Coordinator, args: &RotationsArgs) -> Out
         for view in &found {
             app.object(view)?;
         }
-        app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
+        app.line(format!("{}\n", heading(instance.id, &instance.name)))?;
         app.line(match found.is_empty() {
             true => "No rotations yet.\n".to_owned(),
             false => format!("{}\n", shown::list(&found)),
-        });
+        })?;
     }
     Ok(())
 }
@@ -58,7 +59,7 @@ pub async fn abort(app: &App, args: &AbortArgs) -> Outcome {
     match Follow::new(app, &coordinator, &args.watch, false).to_end(view).await? {
         End::Ended(view) if view.phase == Phase::Aborted => {
             app.object(&json!({ "type": "aborted", "rotation": view }))?;
-            app.ok(format!("Rotation {id} is ended; nothing has changed."));
+            app.ok(format!("Rotation {id} is ended; nothing has changed."))?;
             Ok(())
         }
         End::Ended(view) | End::Held(view, _) => {
@@ -95,7 +96,7 @@ pub fn tell_end(app: &App, end: End, joined: bool) -> Outcome {
         End::Ended(view) if view.phase == Phase::Aborted => Err(aborted(&view)),
         End::Ended(view) => {
             app.object(&json!({ "type": "done", "joined": joined, "rotation": view }))?;
-            app.line(end_line(&view));
+            app.painted(end_line(&view))?;
             Ok(())
         }
         End::Held(view, until) => {
@@ -108,7 +109,7 @@ pub fn tell_end(app: &App, end: End, joined: bool) -> Outcome {
                  next rotation can start after that, or after keyhelm hold-end {}.",
                 count(view.keys_total),
                 view.rotation
-            ));
+            ))?;
             Ok(())
         }
     }

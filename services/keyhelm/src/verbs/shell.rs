@@ -3,15 +3,13 @@
 use crate::cli;
 use crate::cli::local::{CompletionsArgs, ManArgs};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::out;
 
 /// `completions`.
 pub fn completions(args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut cli::command(), "keyhelm", &mut script);
-    match std::io::Write::write_all(&mut std::io::stdout().lock(), &script) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    out::write(&script)
 }
 
 /// `man`.

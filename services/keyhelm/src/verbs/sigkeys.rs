@@ -33,7 +33,7 @@ pub fn add(app: &App, args: &SigkeyAddArgs) -> Outcome {
     }
     let key = made(&folder, &description, args.select, &args.passphrases)?;
     let Sigkey { number, info, .. } = &key;
-    app.ok(format!("Signature key {number} ({description}) is made: {}", info.ski.shown()));
+    app.ok(format!("Signature key {number} ({description}) is made: {}", info.ski.shown()))?;
     app.warn(format!(
         "keep a copy of {} and its passphrase somewhere else: there is no other way to sign",
         folder.path().display()
@@ -91,7 +91,7 @@ pub fn remove(app: &App, args: &SigkeyRmArgs) -> Outcome {
     for key in &keys {
         folder.remove(key)?;
     }
-    app.ok(format!("{} removed.", keys.len()));
+    app.ok(format!("{} removed.", keys.len()))?;
     show(app, &folder)
 }
 
@@ -108,7 +108,7 @@ pub fn select(app: &App, args: &SigkeySelArgs) -> Outcome {
     };
     let keys = folder.numbered(&numbers)?;
     folder.select(&keys)?;
-    app.ok(format!("{} selected.", keys.len()));
+    app.ok(format!("{} selected.", keys.len()))?;
     show(app, &folder)
 }
 
@@ -129,15 +129,15 @@ fn show(app: &App, folder: &Folder) -> Outcome {
         shown.add_row([number.to_string(), info.description.clone(), info.ski.shown()]);
     }
     if keys.is_empty() {
-        app.line(format!("No signature keys in {}.", folder.path().display()));
+        app.line(format!("No signature keys in {}.", folder.path().display()))?;
         return Ok(());
     }
     let selected: Vec<_> =
         keys.iter().filter(|key| key.is_selected).map(|key| key.number.to_string()).collect();
-    app.line(format!("\n{}\n", table::text(&shown)));
+    app.line(format!("\n{}\n", table::text(&shown)))?;
     app.line(match selected.is_empty() {
         true => "None is selected to sign.".to_owned(),
         false => format!("Selected to sign: {}.", selected.join(", ")),
-    });
+    })?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use protocol::order::{SignedStandingOrder, StandingOrder};
 use crate::app::App;
 use crate::cli::administration::StandingArgs;
 use crate::client::coordinator::Coordinator;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::show::manifest::holds;
 use crate::show::time::{moment, span};
 use crate::sigkeys::signer::Signer;
@@ -51,6 +51,23 @@ pub fn is_there(view: &ManifestView, wanted: &StandingOrder, is_until_named: boo
     }
 }
 
+/// The one that goes on under the next manifest. The coordinator shows it unsigned, so one that is not of
+/// the manifest before is not taken for what the administrators have signed.
+pub fn kept(before: &Manifest, next: &Manifest, found: &StandingOrder) -> Outcome<StandingOrder> {
+    let (serial, named) = (before.serial, found.manifest_serial);
+    if named == serial && found.instance == before.instance {
+        return Ok(StandingOrder { manifest_serial: next.serial, ..found.clone() });
+    }
+    let what = format!(
+        "the standing order that the coordinator shows is under manifest {named} of instance {}, not \
+         under manifest {serial} of {}",
+        found.instance, before.instance
+    );
+    Err(Failure::new(Exit::Failed, "draft-differs", what)
+        .safe("nothing was signed, nothing has changed")
+        .next("the same command without --keep-standing-order, then keyhelm auto-init --standing-order DURATION"))
+}
+
 /// Signs a standing order and gives it to the coordinator.
 pub async fn give(
     app: &App,
@@ -81,5 +98,9 @@ pub fn in_words(standing: &StandingOrder) -> String {
         seconds => format!("at most once in {}", span(u64::from(seconds))),
     };
     let holds = holds(standing);
-    format!("coordinators may rotate {often}, until {}{holds}", moment(standing.until))
+    let pause = match standing.pause_between_tries_s {
+        0 => String::new(),
+        seconds => format!(", {} between two tries", span(u64::from(seconds))),
+    };
+    format!("coordinators may rotate {often}{pause}, until {}{holds}", moment(standing.until))
 }

@@ -43,13 +43,13 @@ fn issue(app: &App, args: &IssueArgs) -> Outcome {
     let until = moment(now.plus_ms(u64::from(args.valid_for) * 1000));
     let Some(out) = &args.out else {
         app.object(&json!({ "token": token, "jti": claims.jti, "expires_at": until }))?;
-        app.line(token);
+        app.line(token)?;
         return Ok(());
     };
     write_new(out, &token)?;
     let file = out.display().to_string();
     app.object(&json!({ "token_file": file, "jti": claims.jti, "expires_at": until }))?;
-    app.ok(format!("Token of {} in {file}, valid until {until}.", claims.sub));
+    app.ok(format!("Token of {} in {file}, valid until {until}.", claims.sub))?;
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn show_set(app: &App, issuer: &Issuer) -> Outcome {
     let text = issuer.jwks();
     let parsed: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     app.object(&parsed)?;
-    app.line(text.trim_end());
+    app.line(text.trim_end())?;
     Ok(())
 }
 

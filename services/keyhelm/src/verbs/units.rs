@@ -16,14 +16,14 @@ pub async fn instances(app: &App) -> Outcome {
     for instance in &found {
         app.object(instance)?;
     }
-    app.line(instances_of::table(&found));
+    app.line(instances_of::table(&found))?;
     Ok(())
 }
 
 /// `cryptounits`.
 pub async fn list(app: &App, wanted: &InstanceArg) -> Outcome {
     each(app, wanted, false, |view| units::list(&view.units)).await?;
-    app.line(format!("\n{}", units::LIST_FOOTER));
+    app.line(format!("\n{}", units::LIST_FOOTER))?;
     Ok(())
 }
 
@@ -53,18 +53,26 @@ pub async fn manifest(app: &App, args: &ManifestArgs) -> Outcome {
     if let Some(out) = &args.out {
         return receipts::write_manifests(app, &coordinator, &args.instance, out).await;
     }
+    let mut lacking = None;
     for instance in app.instances(&coordinator, &args.instance).await? {
         let found = coordinator.manifest(instance.id).await?;
-        app.line(format!("SERVICE INSTANCE: {} ({})\n", instance.id, instance.name));
+        app.line(format!("{}\n", instances_of::heading(instance.id, &instance.name)))?;
         match found {
-            None => app.line("No manifest yet: run keyhelm auto-init.\n"),
+            None => {
+                app.line("No manifest yet: run keyhelm auto-init.\n")?;
+                lacking.get_or_insert(instance);
+            }
             Some(view) => {
                 app.object(&view)?;
-                app.line(format!("{}\n", manifest_of::screen(&view)));
+                app.line(format!("{}\n", manifest_of::screen(&view)))?;
             }
         }
     }
-    Ok(())
+    // A program that gets nothing must be told why.
+    match lacking.filter(|_| app.is_json()) {
+        Some(instance) => Err(receipts::no_manifest(&instance)),
+        None => Ok(()),
+    }
 }
 
 /// `cryptounit-add` and `cryptounit-rm`.
@@ -73,7 +81,7 @@ pub fn always_selected(app: &App) -> Outcome {
                     some of them would lose keys. To change which units belong to an instance, use \
                     cryptounit-enroll and cryptounit-retire.";
     app.object(&serde_json::json!({ "text": sentence }))?;
-    app.ok(sentence);
+    app.ok(sentence)?;
     Ok(())
 }
 
@@ -86,14 +94,14 @@ async fn each(
 ) -> Outcome {
     let coordinator = app.coordinator()?;
     let instances = app.instances(&coordinator, wanted).await?;
-    app.line(format!("API endpoint: {}", coordinator.http.url()));
+    app.line(format!("API endpoint: {}", coordinator.http.url()))?;
     for instance in instances {
         let view = match is_compared {
             true => coordinator.compare(instance.id).await?,
             false => coordinator.units(instance.id).await?,
         };
         app.object(&view)?;
-        app.line(format!("\n{}\n\n{}", units::instance_line(&view), screen(&view)));
+        app.line(format!("\n{}\n\n{}", units::instance_line(&view), screen(&view)))?;
     }
     Ok(())
 }

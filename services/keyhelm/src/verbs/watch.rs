@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::cli::screen::ScreenArgs;
 use crate::client::coordinator::Coordinator;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::interrupt::Handling;
 use crate::watch::board::{Board, Subject};
 use crate::watch::feed::Feed;
 use crate::watch::input::Input;
@@ -72,7 +73,7 @@ async fn once(
     board.take(Input::Units(Box::new(units)), now);
     board.take(Input::Rotation(newest.map(Box::new)), now);
     board.tell_phases();
-    app.line(screen::plain(&board, columns()).trim_end());
+    app.line(screen::plain(&board, columns()).trim_end())?;
     Ok(())
 }
 
@@ -83,6 +84,7 @@ fn columns() -> u16 {
 
 /// An object for every change, until whoever reads has gone.
 async fn changes((feed, mut news): Fed) -> Outcome {
+    let _handling = Handling::begin();
     let mut signals = Signals::take()?;
     let mut journal = Journal::default();
     let mut feed = std::pin::pin!(feed.run());
@@ -115,6 +117,7 @@ fn written(objects: &[Value]) -> Outcome<bool> {
 
 /// The screen, until the person has seen enough.
 async fn live(subject: Subject, (feed, mut news): Fed) -> Outcome {
+    let _handling = Handling::begin();
     let mut signals = Signals::take()?;
     let mut screen = Screen::take(terminal::palette())?;
     let mut model = Model::new(subject, service::now(), screen.size()?);

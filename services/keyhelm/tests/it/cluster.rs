@@ -80,9 +80,22 @@ impl Dev {
 
     /// Where its coordinator listens.
     pub fn coordinator_port(&self) -> u16 {
+        self.server().rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// URL of its coordinator.
+    pub fn server(&self) -> String {
+        self.context().server.unwrap()
+    }
+
+    /// URL of its gateway.
+    pub fn gateway(&self) -> String {
+        self.context().gateway.unwrap()
+    }
+
+    fn context(&self) -> keyhelm::context::Context {
         let contexts = keyhelm::context::Contexts::read(&config(&self.home)).unwrap();
-        let (_, context) = contexts.choose(None).unwrap().unwrap();
-        context.server.unwrap().rsplit(':').next().unwrap().parse().unwrap()
+        contexts.choose(None).unwrap().unwrap().1
     }
 }
 

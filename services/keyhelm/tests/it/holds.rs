@@ -172,3 +172,39 @@ fn a_standing_order_brings_its_holds_and_a_unit_is_retired_while_one_lasts() {
     assert_eq!((done.code, done.out.contains("4 of 4 crypto units")), (0, true), "{done:?}");
     assert!(dev.good(&["keys", "check"]).contains("5 key versions checked, all of them open"));
 }
+
+#[test]
+fn a_rotation_that_was_asked_for_otherwise_is_not_joined() {
+    let dev = Dev::ready(&["--standing-order", "0"]);
+    let held = dev.signed(&["auto-mk-rotate", "--hold-before-clear", "1h"]);
+    assert_eq!(held.code, 0, "{held:?}");
+    let rotation = id(&newest(&dev));
+    let key = "7d3c1b52-6b0f-4c7e-9a55-1c9b7b1c2f10";
+    let plan = "ab".repeat(32);
+    for (asked, named) in [
+        (&["--hold-before-clear", "2h"][..], "--hold-before-clear 7200s"),
+        (&["--hold-after-commit", "1h", "--hold-before-clear", "1h"], "--hold-after-commit 3600s"),
+        (&["--join", "op-1"], "--join op-1"),
+        (&["--quarantine", key], key),
+        (&["--mode", "online"], "--mode online"),
+        (&["--plan", &plan], "--plan"),
+    ] {
+        let ran = dev.signed(&[&["auto-mk-rotate"], asked].concat());
+        assert_eq!(ran.code, 3, "{asked:?}: {ran:?}");
+        let next = format!("next: keyhelm rotations {rotation} --follow, then the same command");
+        for word in [named, "other-rotation", "nothing was started", &next] {
+            assert!(ran.err.contains(word), "{asked:?}: {word}: {ran:?}");
+        }
+    }
+    // The very same command, and one that asks for less, are told what the first one was told.
+    for asked in [
+        &["--hold-before-clear", "1h"][..],
+        &["--hold-before-clear", "1h", "--mode", "strict"],
+        &[],
+    ] {
+        let again = dev.signed(&[&["auto-mk-rotate"], asked].concat());
+        let is_held = again.out.contains("The old one is kept until");
+        assert_eq!((again.code, is_held), (0, true), "{asked:?}: {again:?}");
+    }
+    assert_eq!(objects(&dev.good(&["rotations", "--json"])).len(), 2, "the founding and one more");
+}

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod between;
 mod binary;
+mod bulk;
 mod cluster;
 mod context_file;
 mod database_rights;
+mod dishonest;
+mod endings;
 mod explaining;
 mod holders;
 mod holds;
@@ -17,6 +21,7 @@ mod receipts;
 mod recover;
 mod runbook;
 mod screens;
+mod setup;
 mod sigkeys;
 mod sse;
 mod unreachable;

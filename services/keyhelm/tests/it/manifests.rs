@@ -4,7 +4,7 @@ use crypto::identity::{Identity, fingerprint, process_id};
 use crypto::random::process_rng;
 use crypto::{domain, quorum};
 use keyhelm::manifests::{
-    self, Expected, Founding, compare_fingerprints, judge, lacking, read_fingerprints,
+    self, Expected, Founding, compare_fingerprints, judge, lacking, read_fingerprints, received,
 };
 use machines::trust::manifest_digest;
 use protocol::api::{AnnouncedMember, ManifestView};
@@ -222,4 +222,38 @@ fn fingerprints_are_those_of_the_keys_whatever_the_answer_says() {
 fn a_list_that_is_not_understood_is_refused() {
     assert!(read_fingerprints("").unwrap_err().contains("no fingerprint"));
     assert!(read_fingerprints("op-1\n# ok\nabcd").unwrap_err().contains("line 1, 3"));
+}
+
+#[test]
+fn a_view_is_believed_only_as_far_as_it_is_signed() {
+    let mut world = World::found(1);
+    let next = manifests::retire(world.next(), "rec-2").unwrap();
+    let signed = world.sign(&next, &[0]);
+    world.chain.push(signed);
+    world.newest = next;
+    let instance = world.newest.instance;
+    assert_eq!(received::judge(instance, &world.view()), Ok(()));
+
+    let refused = |instance, alter: &dyn Fn(&mut ManifestView)| {
+        let mut view = world.view();
+        alter(&mut view);
+        received::judge(instance, &view).unwrap_err()
+    };
+    let no_keystores = |view: &mut ManifestView| view.manifest.keystores.clear();
+    assert!(refused(instance, &no_keystores).contains("not the newest one that was signed"));
+    let own_digest = |view: &mut ManifestView| {
+        view.manifest.signature_threshold = 1;
+        view.digest = manifest_digest(&codec::encode(&view.manifest));
+        view.manifest.members.pop();
+    };
+    assert!(refused(instance, &own_digest).contains("not the newest"));
+    let digest = |view: &mut ManifestView| view.digest = protocol::Digest([1; 32]);
+    assert!(refused(instance, &digest).contains("digest"));
+    let older = |view: &mut ManifestView| view.manifest = view.chain[0].unverified().unwrap();
+    assert!(refused(instance, &older).contains("not the newest"));
+    assert!(refused(instance, &|view| view.chain.clear()).contains("no signed manifest"));
+    assert!(refused(instance, &|view| drop(view.chain.remove(0))).contains("does not follow"));
+    assert!(refused(instance, &|view| view.chain.push(view.chain[1].clone())).contains("twice"));
+    assert!(refused(instance, &|view| view.chain[1].signatures.clear()).contains("0 of 1"));
+    assert!(refused(InstanceId::named("other"), &|_| ()).contains("of instance"));
 }

@@ -63,7 +63,7 @@ fn an_honest_draft_is_read() {
     let view = view();
     let asked = request(Purpose::Rotate, GateMode::Strict);
     let draft = drafted(order(&view));
-    assert_eq!(read(&view, &asked, &draft), Ok(hex::decode(&draft.bytes_hex).unwrap()));
+    assert_eq!(read(&view, &asked, &draft, NOW), Ok(hex::decode(&draft.bytes_hex).unwrap()));
 }
 
 #[test]
@@ -84,11 +84,29 @@ fn a_draft_that_says_something_else_is_not() {
         Order { joining: vec![other], ..good() },
     ];
     for order in dishonest {
-        assert!(read(&view, &asked, &drafted(order.clone())).is_err(), "{order:?}");
+        assert!(read(&view, &asked, &drafted(order.clone()), NOW).is_err(), "{order:?}");
     }
     // Shown is one order, to be signed another.
     let shown = OrderDraft { order: good(), ..drafted(good()) };
-    assert!(read(&view, &asked, &shown).is_err());
+    assert!(read(&view, &asked, &shown, NOW).is_err());
     let wrong_digest = OrderDraft { digest: Digest([1; 32]), ..drafted(good()) };
-    assert!(read(&view, &asked, &wrong_digest).is_err());
+    assert!(read(&view, &asked, &wrong_digest, NOW).is_err());
+}
+
+#[test]
+fn a_draft_that_is_dated_otherwise_than_now_is_not_read() {
+    let view = view();
+    let asked = request(Purpose::Rotate, GateMode::Strict);
+    let at = |ms: i64| {
+        let issued_at = UnixMillis(NOW.0.checked_add_signed(ms).unwrap());
+        let expires_at = issued_at.plus_ms(15 * 60 * 1000);
+        read(&view, &asked, &drafted(Order { issued_at, expires_at, ..order(&view) }), NOW)
+    };
+    for ms in [-30_000, 0, 30_000] {
+        assert!(at(ms).is_ok(), "{ms}");
+    }
+    for ms in [-30_001, 30_001, 30 * 24 * 3_600_000] {
+        let refused = at(ms).unwrap_err();
+        assert!(refused.contains("compare the clocks"), "{ms}: {refused}");
+    }
 }

@@ -215,3 +215,15 @@ fn patterns_stand_on_two_lines_of_32_digits() {
     assert!(text.contains("does not answer") && text.contains("Valid"));
     assert!(!text.contains("RETIRING"), "nothing retires");
 }
+
+#[test]
+fn what_cannot_be_seen_is_shown_as_a_number() {
+    use keyhelm::show::visible::{has_hidden, line, lines};
+    for text in ["op-1", "[local].[AZ1]", "Ωμέγα", "名前", "é"] {
+        assert!(line(text) == text && lines(text) == text && !has_hidden(text), "{text}");
+    }
+    assert_eq!(line("a\u{1b}[8mb\nc\td"), "a\\u{1b}[8mb\\u{a}c\\u{9}d");
+    assert_eq!(lines("a\r\nb\u{9b}1A"), "a\\u{d}\nb\\u{9b}1A");
+    assert_eq!(line("x\u{202e}y\u{200b}"), "x\\u{202e}y\\u{200b}");
+    assert!(["\n", "\u{7f}", "\u{2066}"].iter().all(|text| has_hidden(text)));
+}

@@ -13,7 +13,7 @@ fn nobody_there_ends_with_6_and_says_what_to_do() {
         vec!["cryptounit-compare"],
         vec!["cryptounit-mk"],
         vec!["auto-mk-rotate", "--yes"],
-        vec!["auto-init", "--trust-first-use"],
+        vec!["auto-init", "--trust-first-use", "--patience", "0"],
         vec!["rotations"],
         vec!["watch"],
         vec!["explain"],

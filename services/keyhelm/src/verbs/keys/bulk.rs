@@ -6,24 +6,27 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use crypto::random::{process_rng, uuid_v4};
 use indicatif::ProgressBar;
-use protocol::KeyId;
 use protocol::key_api::{BatchKey, BatchRequest, BatchWritten, MAX_BATCH};
 use tokio::time::Instant;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::import::{self, BadLine};
+use super::page::Page;
 use crate::app::App;
 use crate::cli::keys::{CreateArgs, ImportArgs};
 use crate::client::CallError;
 use crate::client::gateway::Gateway;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::interrupt::Handling;
 use crate::show::progress;
 use crate::show::time::{count, counted};
 
 /// Longest pause between two tries of a page.
 const MAX_PAUSE_S: u64 = 5;
+/// What a gateway answers before it writes anything.
+const NEVER_WRITTEN: [&str; 3] =
+    ["NOT_INITIALISED_ERR", "MASTER_KEY_ROTATION_IN_PROGRESS_ERR", "TOO_BUSY_ERR"];
 
 /// `keys create`.
 pub async fn create(app: &App, args: &CreateArgs) -> Outcome {
@@ -48,7 +51,7 @@ pub async fn create(app: &App, args: &CreateArgs) -> Outcome {
         );
         work.name_rest(failure, "made", &rest)
     })?;
-    app.ok(format!("{} made.", counted(args.count, "key")));
+    app.ok(format!("{} made.", counted(args.count, "key")))?;
     Ok(())
 }
 
@@ -75,7 +78,7 @@ pub async fn import(app: &App, args: &ImportArgs) -> Outcome {
         let next = "import the lines that are not yet there (keyhelm keys list)";
         work.name_rest(failure, "imported", next)
     })?;
-    app.ok(format!("{} imported.", counted(total, "key")));
+    app.ok(format!("{} imported.", counted(total, "key")))?;
     Ok(())
 }
 
@@ -127,9 +130,10 @@ impl<'a> Bulk<'a> {
     }
 
     async fn write(&mut self, keys: impl Iterator<Item = BatchKey>) -> Outcome {
+        let handling = Handling::begin();
         let written = tokio::select! {
             written = self.pages(keys) => written,
-            _ = tokio::signal::ctrl_c() => {
+            () = handling.caught() => {
                 self.is_unknown = true;
                 Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted"))
             }
@@ -139,16 +143,11 @@ impl<'a> Bulk<'a> {
     }
 
     async fn pages(&mut self, keys: impl Iterator<Item = BatchKey>) -> Outcome {
-        let mut rng = process_rng();
         let mut keys = keys.peekable();
         while keys.peek().is_some() {
-            let mut page: Vec<_> = keys.by_ref().take(MAX_BATCH).collect();
-            for key in &mut page {
-                key.id.get_or_insert_with(|| KeyId::from_uuid(uuid_v4(&mut rng)));
-            }
-            let mut request = BatchRequest { keys: page };
-            let written = self.page(&request).await;
-            for key in &mut request.keys {
+            let mut page = Page::next(&mut keys);
+            let written = self.page(&page).await;
+            for key in &mut page.request.keys {
                 key.payload.zeroize();
             }
             let written = written?;
@@ -162,10 +161,10 @@ impl<'a> Bulk<'a> {
     }
 
     /// Writes a page, however often it takes within patience.
-    async fn page(&mut self, page: &BatchRequest) -> Outcome<VecDeque<BatchWritten>> {
+    async fn page(&mut self, page: &Page) -> Outcome<VecDeque<BatchWritten>> {
         let begun = Instant::now();
         loop {
-            let error = match self.gateway.write_batch(page).await {
+            let mut error = match self.gateway.write_batch(&page.request).await {
                 Ok(answer) => {
                     self.is_unknown = false;
                     return Ok(answer.keys.into());
@@ -173,11 +172,18 @@ impl<'a> Bulk<'a> {
                 Err(error) => error,
             };
             // A page whose answer was lost may be there: then nothing is to be done again.
-            if self.is_unknown && self.is_there(page).await {
-                self.is_unknown = false;
-                return Ok(as_written(page));
+            if self.is_unknown && is_duplicate(&error) {
+                match page.is_there(self.gateway).await {
+                    Ok(is_there) => {
+                        self.is_unknown = false;
+                        if is_there {
+                            return Ok(as_written(&page.request));
+                        }
+                    }
+                    Err(unanswered) => error = unanswered,
+                }
             }
-            self.is_unknown |= matches!(error, CallError::Unreachable(_));
+            self.is_unknown |= is_answer_lost(&error);
             let Some(pause) = pause_after(&error) else { return Err(stopped(error)) };
             if begun.elapsed() + pause > self.patience {
                 return Err(stopped(error));
@@ -189,16 +195,11 @@ impl<'a> Bulk<'a> {
         }
     }
 
-    async fn is_there(&self, page: &BatchRequest) -> bool {
-        let first = page.keys.first().and_then(|key| key.id);
-        match first {
-            Some(id) => self.gateway.show(&id.to_string(), false).await.is_ok(),
-            None => false,
-        }
-    }
-
     /// How far it came, in place of what only says that it stopped.
     fn name_rest(&self, failure: Failure, verb: &str, next: &str) -> Failure {
+        if failure.exit() == Exit::ReaderGone {
+            return failure;
+        }
         let (done, total) = (count(self.done), count(self.total));
         let unknown = match self.is_unknown {
             true => "; whether the page after them was is not known",
@@ -218,6 +219,22 @@ fn stopped(error: CallError) -> Failure {
             Failure::new(Exit::Unfinished, &refused.code, refused.detail)
         }
         other => other.into(),
+    }
+}
+
+/// Whether the gateway has a key of the page already.
+fn is_duplicate(error: &CallError) -> bool {
+    matches!(error, CallError::Refused(refused) if refused.code == "KEY_ALREADY_EXISTS_ERR")
+}
+
+/// Whether the page may have been written all the same: a connection that broke, or a gateway that lost its
+/// key storage while that was committing.
+fn is_answer_lost(error: &CallError) -> bool {
+    match error {
+        CallError::Refused(refused) => {
+            refused.status >= 500 && !NEVER_WRITTEN.contains(&refused.code.as_str())
+        }
+        CallError::Unreachable(_) | CallError::Unreadable(_) => true,
     }
 }
 

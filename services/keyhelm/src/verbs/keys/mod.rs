@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod import;
+pub mod page;
 pub mod read;
 pub mod remove;
 

@@ -1,13 +1,12 @@
 //! Looking at keys, and opening them all.
 
-use comfy_table::Table;
 use protocol::key_api::CheckFailureView;
 use serde_json::Value;
 
 use crate::app::App;
 use crate::cli::keys::{CheckArgs, ListArgs, ShowArgs};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::show::table;
+use crate::show::table::{self, Rows};
 use crate::show::time::{count, counted};
 
 /// Keys in one request.
@@ -31,13 +30,11 @@ pub async fn list(app: &App, args: &ListArgs) -> Outcome {
         let page = gateway.list(found, wanted, &query).await?;
         for key in &page {
             app.object(key)?;
-            shown.add_row([
-                text(key, "id"),
-                text(key, "name"),
-                kind(key),
-                state(key),
-                created(key),
-            ]);
+            // Programs get an object a line; of millions of keys nothing else is kept then.
+            if !app.is_json() {
+                let (id, name) = (text(key, "id"), text(key, "name"));
+                shown.add_row([id, name, kind(key), state(key), created(key)]);
+            }
         }
         found += page.len();
         if page.len() < wanted {
@@ -47,7 +44,7 @@ pub async fn list(app: &App, args: &ListArgs) -> Outcome {
     app.line(match found {
         0 => "No keys.".to_owned(),
         _ => format!("{}\n\n{}.", table::text(&shown), counted(found as u64, "key")),
-    });
+    })?;
     Ok(())
 }
 
@@ -69,7 +66,7 @@ pub async fn show(app: &App, args: &ShowArgs) -> Outcome {
     if args.payload {
         shown.add_row(["payload".to_owned(), text(&key, "payload")]);
     }
-    app.line(table::text(&shown).trim());
+    app.line(table::text(&shown).trim())?;
     Ok(())
 }
 
@@ -83,22 +80,21 @@ pub async fn check(app: &App, args: &CheckArgs) -> Outcome {
         let kept = counted(found.quarantined.len() as u64, "key version");
         app.line(format!(
             "{kept} in quarantine: no crypto unit opened them when the master key was rotated"
-        ));
-        app.line(table::text(&failures(&found.quarantined)));
+        ))?;
+        app.line(table::text(&failures(&found.quarantined)))?;
     }
     if found.failures.is_empty() && found.opened == found.checked {
-        app.ok(format!("{} checked, all of them open.", counted(found.checked, "key version")));
+        app.ok(format!("{} checked, all of them open.", counted(found.checked, "key version")))?;
         return Ok(());
     }
-    app.line(table::text(&failures(&found.failures)));
+    app.line(table::text(&failures(&found.failures)))?;
     let lacking = found.checked.saturating_sub(found.opened);
     let what = format!("{} of {} key versions do not open", count(lacking), count(found.checked));
     Err(Failure::new(Exit::Failed, "keys-unopened", what)
-        .safe("nothing has changed; do not rotate before this is understood")
-        .next("keyhelm cryptounit-compare"))
+        .safe("nothing has changed; do not rotate before this is understood"))
 }
 
-fn failures(of: &[CheckFailureView]) -> Table {
+fn failures(of: &[CheckFailureView]) -> Rows {
     let mut shown = table::wrapped(["KEY ID", "NAME", "VERSION", "REASON"]);
     for failure in of {
         shown.add_row([

@@ -1,5 +1,6 @@
 //! Deleting keys, and ending them.
 
+use protocol::KeyId;
 use serde_json::json;
 
 use crate::app::App;
@@ -44,7 +45,7 @@ pub async fn purge(app: &App, args: &RemoveArgs) -> Outcome {
     each(app, args, Deed::Purge).await
 }
 
-/// Every key is tried; those that are refused are named.
+/// Every key is tried; those of which the gateway did not say that it is done are named.
 async fn each(app: &App, args: &RemoveArgs, deed: Deed) -> Outcome {
     let gateway = app.gateway(&args.instance).await?;
     let past = deed.past();
@@ -53,24 +54,51 @@ async fn each(app: &App, args: &RemoveArgs, deed: Deed) -> Outcome {
         match deed.of(&gateway, &id.to_string()).await {
             Ok(()) => {
                 app.object(&json!({ "id": id, "done": past }))?;
-                app.line(format!("{id}  {past}"));
+                app.line(format!("{id}  {past}"))?;
             }
-            Err(CallError::Refused(error)) if error.status < 500 => refused.push((id, error)),
-            Err(error) => return Err(error.into()),
+            Err(error) => refused.push((id, Refusal::of(error))),
         }
     }
-    let Some((_, first)) = refused.first() else {
-        app.ok(format!("{} {past}.", args.ids.len()));
+    if refused.is_empty() {
+        app.ok(format!("{} {past}.", args.ids.len()))?;
         return Ok(());
-    };
-    let exit = match first.status {
-        401 | 403 => Exit::NotPermitted,
-        _ if first.retry_after_s.is_some() => Exit::Unfinished,
-        _ => Exit::Failed,
-    };
+    }
     let lines: Vec<_> =
-        refused.iter().map(|(id, error)| format!("  {id}: {}", error.detail)).collect();
+        refused.iter().map(|(id, refusal)| format!("  {id}: {}", refusal.what)).collect();
     let what =
         format!("{} of {} were not {past}\n{}", refused.len(), args.ids.len(), lines.join("\n"));
-    Err(Failure::new(exit, "keys-refused", what).safe("the keys named have not changed"))
+    let safe = match refused.iter().any(|(_, refusal)| refusal.is_unsure) {
+        true => "a key whose answer was lost may be done: the same command may be run again",
+        false => "the keys named have not changed",
+    };
+    Err(Failure::new(worst(&refused), "keys-refused", what).safe(safe))
+}
+
+/// Why a key is named.
+struct Refusal {
+    exit: Exit,
+    what: String,
+    /// Whether it may be done all the same.
+    is_unsure: bool,
+}
+
+impl Refusal {
+    fn of(error: CallError) -> Self {
+        let is_unsure = match &error {
+            CallError::Refused(refused) => refused.status >= 500,
+            CallError::Unreachable(_) | CallError::Unreadable(_) => true,
+        };
+        let is_for_now =
+            matches!(&error, CallError::Refused(refused) if refused.retry_after_s.is_some());
+        let failure = Failure::from(error);
+        let exit = if is_for_now { Exit::Unfinished } else { failure.exit() };
+        Self { exit, what: failure.what().to_owned(), is_unsure }
+    }
+}
+
+/// What a script has to know first: that the state is not known, then that the same command helps.
+fn worst(refused: &[(&KeyId, Refusal)]) -> Exit {
+    let is_there = |exit| refused.iter().any(|(_, refusal)| refusal.exit == exit);
+    let order = [Exit::Unreachable, Exit::Unfinished, Exit::NotPermitted, Exit::Unmet];
+    order.into_iter().find(|exit| is_there(*exit)).unwrap_or(Exit::Failed)
 }

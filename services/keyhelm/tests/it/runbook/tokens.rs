@@ -104,8 +104,9 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
     let (mut kept, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
         if begins(&tokens[at..], &start) {
-            at += tokens[at..].iter().take_while(|it| !it.is("{")).count();
-            at += group(&tokens[at..]).len() + 2;
+            at += tokens[at..].iter().take_while(|it| !it.is("{") && !it.is(";")).count();
+            // A module in a file of its own is no text of this one.
+            at += if tokens[at].is(";") { 1 } else { group(&tokens[at..]).len() + 2 };
         } else {
             kept.push(tokens[at].clone());
             at += 1;
