@@ -8,7 +8,7 @@ use keystore::Keystore;
 use serde::{Deserialize, Serialize};
 use service::process::About;
 use service::settings::{All, Entry, Settings, SettingsError};
-use service::{Common, Database, SecretText, Shutdown, Status};
+use service::{Common, Database, Pinned, SecretText, Shutdown, Status};
 
 use crate::ReencryptorConfig;
 
@@ -20,6 +20,8 @@ pub struct ReencryptorSettings {
     common: Common,
     #[serde(flatten, skip_deserializing)]
     database: Database,
+    #[serde(flatten, skip_deserializing)]
+    pinned: Pinned,
     instance: String,
     rows_per_page: u32,
     pages_in_flight: usize,
@@ -32,6 +34,7 @@ impl Default for ReencryptorSettings {
         Self {
             common: Common::named("reencryptor"),
             database: Database::default(),
+            pinned: Pinned::default(),
             instance: "default".to_owned(),
             rows_per_page: 2000,
             pages_in_flight: 6,
@@ -46,6 +49,7 @@ impl Settings for ReencryptorSettings {
     const ENTRIES: &'static [&'static [Entry]] = &[
         Common::ENTRIES,
         Database::ENTRIES,
+        Pinned::ENTRIES,
         &[
             Entry { key: "instance", text: "Name of the instance whose keystore it re-encrypts." },
             Entry {
@@ -64,6 +68,8 @@ impl Settings for ReencryptorSettings {
         ],
     ];
 
+    const LISTS: &'static [&'static str] = Pinned::LISTS;
+
     fn common(&self) -> &Common {
         &self.common
     }
@@ -71,6 +77,7 @@ impl Settings for ReencryptorSettings {
     fn take_groups(&mut self, all: &All) -> Result<(), SettingsError> {
         self.common = all.group()?;
         self.database = all.group()?;
+        self.pinned = all.group()?;
         Ok(())
     }
 
@@ -84,7 +91,7 @@ impl Settings for ReencryptorSettings {
         if !(1..=10_000).contains(&self.cross_check_every) {
             return Err("cross_check_every is 1 to 10000".to_owned());
         }
-        Ok(())
+        self.pinned.keys().map(|_| ())
     }
 }
 
@@ -103,7 +110,7 @@ async fn start(
     status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let ReencryptorSettings { common, database, .. } = settings;
+    let ReencryptorSettings { common, database, pinned, .. } = settings;
     let folder = common.folder(&mut process_rng())?;
     let authority = common.authority()?;
     let open = |url: SecretText| {
@@ -118,6 +125,7 @@ async fn start(
         name: common.name,
         location: common.location,
         instance_name: settings.instance,
+        pinned_administrators: pinned.keys().map_err(anyhow::Error::msg)?,
         rows_per_page: settings.rows_per_page,
         pages_in_flight: settings.pages_in_flight,
         keys_per_second_max: NonZeroU32::new(settings.rewrap_keys_per_second_max),

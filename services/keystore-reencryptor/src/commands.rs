@@ -80,7 +80,12 @@ impl Reencryptor {
     ) -> Result<(), KeystoreRefusal> {
         let row = self.row().await?;
         let mut trust = (*self.trust).clone();
-        match rewrap::take_manifests(&mut trust, chain, &row, self.id) {
+        match rewrap::take_manifests(
+            &mut trust,
+            chain,
+            &row,
+            (self.id, &self.config.pinned_administrators),
+        ) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(refusal) => {

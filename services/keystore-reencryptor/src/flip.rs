@@ -14,6 +14,7 @@ use protocol::{CheckId, Digest, GenerationId, Pattern};
 use crate::Reencryptor;
 use crate::check::Check;
 use crate::commands::refusal_of;
+use crate::receipts::Units;
 
 /// Versions written between the opening of a generation and now, while units open them.
 pub(crate) struct Meanwhile {
@@ -45,7 +46,7 @@ impl Reencryptor {
             return self.end_flip().await;
         }
         tracing::info!("flipped");
-        let key_root = self.read_back(active).await?;
+        let Some(key_root) = self.read_back(order, active).await? else { return Ok(()) };
         tracing::info!("read back");
         let which = Scanned::Born(active.number);
         let first = self.store.scan(self.instance, which, ChunkRange::WHOLE.after, 1).await;
@@ -86,7 +87,7 @@ impl Reencryptor {
         let left = rewrap::left_unread(&row, order, from);
         let (Some(left), Some(active)) = (left, row.active.as_ref()) else { return Ok(()) };
         tracing::warn!(rotation = %left.rotation, "its flip was not read back: that is done first");
-        let key_root = self.read_back(active).await?;
+        let Some(key_root) = self.read_back(left, active).await? else { return Ok(()) };
         match self.mark_flipped(left, key_root).await {
             // Another reencryptor was as far first, and has opened the next generation.
             Err(KeystoreRefusal::Gate(GateRefusal::NotOpen)) => Ok(()),
@@ -100,8 +101,34 @@ impl Reencryptor {
     }
 
     /// The rows of the new generation must give, chunk by chunk, the digests that units signed. Gives
-    /// the Merkle root over their keys.
-    async fn read_back(&self, active: &Generation) -> Result<Digest, KeystoreRefusal> {
+    /// the Merkle root over their keys; none where another reencryptor has saved *flipped* meanwhile:
+    /// rows come and go after that, so that what is read then is no proof of anything.
+    pub(crate) async fn read_back(
+        &self,
+        order: OrderRef,
+        active: &Generation,
+    ) -> Result<Option<Digest>, KeystoreRefusal> {
+        match self.read_chunks(&order, active).await {
+            Err(KeystoreRefusal::ReadBack(_)) if !self.is_unread(&order).await? => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Whether this order has switched the row, and nobody has saved yet that it was read back.
+    async fn is_unread(&self, order: &OrderRef) -> Result<bool, KeystoreRefusal> {
+        Ok(self.row().await?.rotation.is_some_and(|found| {
+            found.rotation == order.rotation
+                && found.order_digest == order.digest
+                && found.standing == KeystoreStanding::Switched
+        }))
+    }
+
+    async fn read_chunks(
+        &self,
+        order: &OrderRef,
+        active: &Generation,
+    ) -> Result<Digest, KeystoreRefusal> {
+        let units = Units::of(&self.trust);
         let mut keys = KeyTree::new();
         let (instance, number) = (self.instance, active.number);
         let chunks = self.store.chunks(instance, number).await.map_err(refusal_of)?;
@@ -111,7 +138,7 @@ impl Reencryptor {
         for chunk in chunks {
             let ended = || KeystoreRefusal::Busy("the read-back was cut short".to_owned());
             let (_, rows) = pages.recv().await.ok_or_else(ended)?.map_err(refusal_of)?;
-            let signed = chunk.done.as_ref().map(|done| done.new_digest);
+            let signed = units.signed_digest(order, active, &chunk);
             if signed != Some(rewrap::chunk_digest(&rows)) {
                 let text = format!("the chunk after version {}", chunk.range.after);
                 return Err(KeystoreRefusal::ReadBack(text));

@@ -8,7 +8,10 @@ mod check;
 mod commands;
 mod flip;
 mod job;
+mod receipts;
 mod reporting;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -28,7 +31,9 @@ use protocol::command::KeystoreCommand;
 use protocol::envelope::{Envelope, Kind};
 use protocol::manifest::SignedManifest;
 use protocol::topology;
-use protocol::{Digest, GenerationId, InstanceId, KeystoreId, ProcessId, Role, UnixMillis};
+use protocol::{
+    Digest, GenerationId, InstanceId, KeystoreId, ProcessId, PublicKey, Role, UnixMillis,
+};
 use service::{Shutdown, Status};
 use telemetry::metric;
 use telemetry::trace::Span;
@@ -51,6 +56,8 @@ pub struct ReencryptorConfig {
     pub location: String,
     /// Name of its instance.
     pub instance_name: String,
+    /// Administrators who must have signed the first manifest.
+    pub pinned_administrators: Vec<PublicKey>,
     /// Key versions in a page.
     pub rows_per_page: u32,
     /// Pages that are out at once.

@@ -5,13 +5,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
+use bus::{Bus, outage};
 use crypto::random::process_rng;
 use identity::Verifier;
 use keystore::Keystore;
 use serde::{Deserialize, Serialize};
 use service::process::About;
 use service::settings::{All, Entry, Settings, SettingsError};
-use service::{Common, Database, SecretText, Served, Shutdown, Status};
+use service::{Common, Database, Pinned, SecretText, Served, Shutdown, Status};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::GatewayConfig;
 use crate::http::{self, HttpConfig, HttpState, Instances};
@@ -26,6 +30,8 @@ pub struct GatewaySettings {
     database: Database,
     #[serde(flatten, skip_deserializing)]
     served: Served,
+    #[serde(flatten, skip_deserializing)]
+    pinned: Pinned,
     instance: String,
     max_requests_in_flight: usize,
     purge_wait_s: u64,
@@ -38,6 +44,7 @@ impl Default for GatewaySettings {
             common: Common::named("gateway"),
             database: Database::default(),
             served: Served::at("127.0.0.1:7601"),
+            pinned: Pinned::default(),
             instance: "default".to_owned(),
             max_requests_in_flight: HttpConfig::default().max_in_flight,
             purge_wait_s: HttpConfig::default().purge_wait_ms / 1000,
@@ -52,6 +59,7 @@ impl Settings for GatewaySettings {
         Common::ENTRIES,
         Database::ENTRIES,
         Served::ENTRIES,
+        Pinned::ENTRIES,
         &[
             Entry { key: "instance", text: "Name of the instance whose keys it serves." },
             Entry {
@@ -69,6 +77,8 @@ impl Settings for GatewaySettings {
         ],
     ];
 
+    const LISTS: &'static [&'static str] = Pinned::LISTS;
+
     fn common(&self) -> &Common {
         &self.common
     }
@@ -77,11 +87,13 @@ impl Settings for GatewaySettings {
         self.common = all.group()?;
         self.database = all.group()?;
         self.served = all.group()?;
+        self.pinned = all.group()?;
         Ok(())
     }
 
     fn check(&self) -> Result<(), String> {
         self.served.check()?;
+        self.pinned.keys()?;
         match self.max_requests_in_flight {
             0 => Err("max_requests_in_flight is at least 1".to_owned()),
             _ => Ok(()),
@@ -104,7 +116,7 @@ async fn start(
     status: Status,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let GatewaySettings { common, database, served, .. } = settings;
+    let GatewaySettings { common, database, served, pinned, .. } = settings;
     let verifier = Verifier::from_file(Path::new(&served.jwks_file))?;
     let folder = common.folder(&mut process_rng())?;
     let authority = common.authority()?;
@@ -121,23 +133,56 @@ async fn start(
         name: common.name,
         location: common.location,
         instance_name: settings.instance,
+        pinned_administrators: pinned.keys().map_err(anyhow::Error::msg)?,
         stall_after: (settings.stall_s > 0).then(|| Duration::from_secs(settings.stall_s)),
     };
-    let (keys, task) = crate::start(bus, folder, store, config, status, shutdown.clone()).await?;
+    let watching = tokio::spawn(tell_outages(bus.clone(), status.clone()));
+    let answers = Shutdown::new();
+    let (keys, task) = crate::start(bus, folder, store, config, status, answers.clone()).await?;
     let http_config = HttpConfig {
         max_in_flight: settings.max_requests_in_flight,
         purge_wait_ms: settings.purge_wait_s * 1000,
     };
     let router = http::router(HttpState::new(Instances::one(keys), verifier, http_config));
     tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
+    let served = serve(listener, router, task, answers, shutdown).await;
+    watching.abort();
+    served
+}
+
+/// Serves HTTP until `shutdown`, or until the gateway's task ends. Requests in hand still need what
+/// units answer: only after them is the task told, by `answers`, to end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    task: JoinHandle<anyhow::Result<()>>,
+    answers: Shutdown,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let stop = shutdown.clone();
     let ended = tokio::spawn(async move {
         let ended = task.await;
         stop.trigger();
         ended
     });
-    let served = service::http::serve(listener, router, shutdown.clone()).await;
-    shutdown.trigger();
+    let served = service::http::serve(listener, router, shutdown).await;
+    answers.trigger();
     ended.await.context("the gateway's task")???;
     served
+}
+
+/// While the broker is away no key can be used, whatever else the gateway has.
+async fn tell_outages(bus: Bus, status: Status) {
+    let mut before = None;
+    let tell = |is_cut_off| match (is_cut_off, before) {
+        (true, _) => {
+            before = status.because();
+            status.not_ready(outage::BECAUSE);
+        }
+        // What has been said meanwhile is newer.
+        (false, _) if status.because() != Some(outage::BECAUSE) => {}
+        (false, Some(before)) => status.not_ready(before),
+        (false, None) => status.ready(),
+    };
+    bus.tell_outages(tell).await;
 }

@@ -1,5 +1,6 @@
 //! What clients do with keys. Every write reads the generations that are open, has a unit make a
-//! blob for each, and starts again if they have changed when it is written.
+//! blob for each, and starts again if they have changed when it is written, or if the database did not
+//! say whether it was: under the same ids, so that no key is made twice.
 
 mod check;
 mod error;
@@ -154,13 +155,30 @@ impl Keys {
             let text = format!("1 to {MAX_ITEMS} keys at once, not {}", metas.len());
             return Err(GatewayError::OutOfBounds(text));
         }
-        let mut tries = 0;
+        let (mut tries, mut is_open) = (0, false);
         loop {
             tries += 1;
-            match self.try_write(&metas, &payload).await {
-                Err(error) if tries < MAX_TRIES && is_stale(&error) => {}
-                done => return done.map(|()| metas),
+            let Err(error) = self.try_write(&metas, &payload).await else { return Ok(metas) };
+            // An earlier try may be the one that has written them.
+            is_open |= is_unclear(&error);
+            if is_open && self.are_written(&metas).await? {
+                return Ok(metas);
             }
+            let is_once_more = if is_unclear(&error) { tries == 1 } else { is_stale(&error) };
+            if tries >= MAX_TRIES || !is_once_more {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Whether an earlier try has written these keys, all or none, although the database did not say
+    /// so. A version's id is drawn for one write: by it ours are told from others' of the same id.
+    async fn are_written(&self, metas: &[KeyMeta]) -> Result<bool, GatewayError> {
+        let Some(first) = metas.first() else { return Ok(false) };
+        match self.store.key(self.instance, first.key).await {
+            Ok(found) => Ok(found.version == first.version),
+            Err(KeystoreError::NoKey(_)) => Ok(false),
+            Err(error) => Err(unclear(metas, &error)),
         }
     }
 
@@ -196,7 +214,10 @@ impl Keys {
                 .map(|(target, blob)| NewBlob { generation: target.id, blob })
                 .collect(),
         });
-        Ok(self.store.create(self.instance, keys.collect()).await?)
+        match self.store.create(self.instance, keys.collect()).await {
+            Err(error @ KeystoreError::Database(_)) => Err(unclear(metas, &error)),
+            done => Ok(done?),
+        }
     }
 
     async fn row(&self) -> Result<KeystoreRow, GatewayError> {
@@ -346,6 +367,16 @@ fn meta(id: Option<KeyId>, name: &str, attributes: KeyAttributes, actor: &str) -
         created_by: actor.to_owned(),
         deleted_at: None,
     }
+}
+
+/// The database failed while keys were written: a commit whose answer is lost may have taken place.
+fn unclear(metas: &[KeyMeta], error: &KeystoreError) -> GatewayError {
+    tracing::warn!(%error, "whether keys were written is not known yet");
+    GatewayError::Unclear { keys: metas.iter().map(|meta| meta.key).collect() }
+}
+
+const fn is_unclear(error: &GatewayError) -> bool {
+    matches!(error, GatewayError::Unclear { .. })
 }
 
 fn is_stale(error: &GatewayError) -> bool {

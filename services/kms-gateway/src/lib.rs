@@ -21,7 +21,7 @@ use protocol::envelope::{Kind, Recipient};
 use protocol::manifest::{Member, SignedManifest};
 use protocol::report::Announcement;
 use protocol::topology::{self, PROTOCOL_VERSION};
-use protocol::{InstanceId, Role};
+use protocol::{InstanceId, PublicKey, Role};
 use service::{Shutdown, Status};
 
 pub use self::keys::{CheckFailure, Checked, GatewayError, ImportKey, Keys, MakeKey, Wrapped};
@@ -37,6 +37,8 @@ pub struct GatewayConfig {
     pub location: String,
     /// Name of its instance.
     pub instance_name: String,
+    /// Administrators who must have signed the first manifest.
+    pub pinned_administrators: Vec<PublicKey>,
     /// Where a rotation has stood still for so long, keys are used again before its end; none for never.
     pub stall_after: Option<Duration>,
 }
@@ -44,7 +46,8 @@ pub struct GatewayConfig {
 /// How long a rotation stands still before keys are used again.
 pub const STALL_AFTER: Duration = Duration::from_secs(10);
 
-/// Starts a gateway; the task ends after `shutdown`, when what was in hand is finished.
+/// Starts a gateway; the task ends after `shutdown`, when what was in hand is finished. Requests wait
+/// for what the task takes from units: `shutdown` comes when there are none any more.
 pub async fn start(
     bus: Bus,
     folder: Folder,
@@ -90,7 +93,8 @@ pub async fn start(
     }
     let keys = Keys::new(instance, store.into(), units.clone(), config.stall_after);
     status.ready_with(serial);
-    let mut gateway = Gateway { id, folder, trust, units, rng, announced, status };
+    let pinned = config.pinned_administrators;
+    let mut gateway = Gateway { id, pinned, folder, trust, units, rng, announced, status };
     let task = tokio::spawn(async move {
         let (_asks, mut none) = tokio::sync::mpsc::channel(1);
         let stop = async move { shutdown.requested().await };

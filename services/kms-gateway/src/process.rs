@@ -12,7 +12,7 @@ use machines::trust::Trust;
 use protocol::codec;
 use protocol::command::Command;
 use protocol::envelope::{Kind, Recipient};
-use protocol::{ProcessId, Role, topology};
+use protocol::{ProcessId, PublicKey, Role, topology};
 use service::Status;
 
 use crate::units::{Reply, Units};
@@ -22,6 +22,8 @@ pub(crate) const TRUST_AAD: &[u8] = b"gateway trust";
 
 pub(crate) struct Gateway {
     pub(crate) id: ProcessId,
+    /// Administrators who must have signed its first manifest.
+    pub(crate) pinned: Vec<PublicKey>,
     pub(crate) folder: Folder,
     pub(crate) trust: Arc<RwLock<Trust>>,
     pub(crate) units: Arc<Units>,
@@ -56,7 +58,7 @@ impl Gateway {
                 };
                 let mut trust = trust;
                 let is_new = trust
-                    .take(&chain, Some((self.id, Role::Gateway)), &[])
+                    .take(&chain, Some((self.id, Role::Gateway)), &self.pinned)
                     .map_err(|_| "manifest-refused")?;
                 match self.trust.write() {
                     Ok(mut held) => *held = trust,

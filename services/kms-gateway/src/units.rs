@@ -1,28 +1,33 @@
 //! Asking operational units: one session with each, a counter a message, another unit when one is
 //! silent.
 
-use std::collections::HashMap;
+mod awaited;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use bus::{Bus, Outgoing};
 use crypto::identity::{self, Identity};
 use crypto::random::process_rng;
-use crypto::session::{self, Direction, SessionKeys};
 use machines::envelope::{self, Outgoing as Sealing};
 use machines::trust::Trust;
 use protocol::codec;
 use protocol::envelope::{Kind, Recipient};
 use protocol::session::{
-    KeyAnswer, KeyRequest, SealedAnswer, SealedRequest, SessionAsk, SessionInfo, SessionOffer,
+    KeyAnswer, KeyRequest, SealedAnswer, SessionAsk, SessionInfo, SessionOffer,
 };
 use protocol::{Epoch, MessageId, ProcessId, Role, SessionId, topology};
-use tokio::sync::oneshot;
+
+use self::awaited::Awaited;
+use self::sessions::{Session, Sessions};
 
 /// How long a unit has to answer before another one is asked.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most answers awaited at once.
-const MAX_AWAITED: usize = 4_096;
+/// How long all units together have, and the broker: whoever asked can try again.
+const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What a unit sent.
 pub(crate) enum Reply {
@@ -41,23 +46,13 @@ pub(crate) enum UnitsError {
     Busy,
 }
 
-struct Session {
-    id: SessionId,
-    unit_key: [u8; 32],
-    enc: [u8; 32],
-    keys: SessionKeys,
-    counter: u64,
-}
-
-type Awaited = HashMap<MessageId, (ProcessId, oneshot::Sender<Reply>)>;
-
 pub(crate) struct Units {
     bus: Bus,
     identity: Arc<Identity>,
     id: ProcessId,
     trust: Arc<RwLock<Trust>>,
-    awaited: Mutex<Awaited>,
-    sessions: Mutex<HashMap<ProcessId, Session>>,
+    awaited: Awaited,
+    sessions: Sessions,
     next: Mutex<usize>,
 }
 
@@ -77,8 +72,8 @@ impl Units {
             identity,
             id,
             trust,
-            awaited: Mutex::default(),
-            sessions: Mutex::default(),
+            awaited: Awaited::default(),
+            sessions: Sessions::default(),
             next: Mutex::default(),
         }
     }
@@ -93,18 +88,16 @@ impl Units {
 
     /// Hands a unit's answer to whoever awaits it; only from the unit that was asked.
     pub(crate) fn reply(&self, answered: Option<MessageId>, from: ProcessId, reply: Reply) {
-        let Some(id) = answered else { return };
-        let mut awaited = locked(&self.awaited);
-        if awaited.get(&id).is_some_and(|(unit, _)| *unit == from)
-            && let Some((_, waiter)) = awaited.remove(&id)
-        {
-            // Whoever waited may have given up.
-            let _ = waiter.send(reply);
-        }
+        self.awaited.answer(answered, from, reply);
     }
 
     /// Asks units one after the other until one answers.
     pub(crate) async fn ask(&self, request: &KeyRequest) -> Result<KeyAnswer, UnitsError> {
+        let asked = tokio::time::timeout(ASK_TIMEOUT, self.ask_in_turn(request)).await;
+        asked.unwrap_or(Err(UnitsError::Silent))
+    }
+
+    async fn ask_in_turn(&self, request: &KeyRequest) -> Result<KeyAnswer, UnitsError> {
         let text = crypto::wiped(codec::encode(request));
         let units = self.in_turn();
         if units.is_empty() {
@@ -142,87 +135,48 @@ impl Units {
         let mut offer = None;
         // A unit that has started anew says so once, and offers its new key.
         for _ in 0..3 {
-            let Some((sealed, session, counter)) = self.sealed(unit, text, offer.take()).await?
-            else {
-                return Ok(None);
-            };
+            let offered = offer.take();
+            let opened = self.sessions.of(unit, || self.open(unit, offered)).await?;
+            let Some(session) = opened else { return Ok(None) };
+            let Some(sealed) = session.seal(text) else { return Ok(None) };
             let body = codec::encode(&sealed);
             match self.exchange(unit, Kind::SealedRequest, &body).await? {
-                Some(Reply::Answer(SealedAnswer::Sealed {
-                    session: of,
-                    counter: to,
-                    ciphertext,
-                })) if of == session && to == counter => {
-                    return Ok(self.opened(unit, counter, &ciphertext));
+                Some(Reply::Answer(SealedAnswer::Sealed { session: of, counter, ciphertext }))
+                    if of == sealed.session && counter == sealed.counter =>
+                {
+                    return Ok(session.opened(counter, &ciphertext));
                 }
                 Some(Reply::Answer(SealedAnswer::UnknownSession(fresh))) => {
-                    locked(&self.sessions).remove(&unit);
+                    self.sessions.forget(unit, &session);
                     offer = Some(fresh);
                 }
-                Some(_) => {
-                    locked(&self.sessions).remove(&unit);
-                }
+                Some(_) => self.sessions.forget(unit, &session),
                 None => return Ok(None),
             }
         }
         Ok(None)
     }
 
-    /// Seals a request under the session with the unit, which is opened where there is none.
-    async fn sealed(
+    /// Opens a session to the key that the unit has offered, or is asked for; none if it is silent.
+    async fn open(
         &self,
         unit: ProcessId,
-        text: &[u8],
         offer: Option<SessionOffer>,
-    ) -> Result<Option<(SealedRequest, SessionId, u64)>, UnitsError> {
-        let has_session = locked(&self.sessions).contains_key(&unit);
-        if !has_session {
-            let offer = match offer {
-                Some(offer) => offer,
-                None => {
-                    let body = codec::encode(&SessionAsk {});
-                    match self.exchange(unit, Kind::SessionAsk, &body).await? {
-                        Some(Reply::Offer(offer)) if offer.unit == unit => offer,
-                        _ => return Ok(None),
-                    }
+    ) -> Result<Option<Session>, UnitsError> {
+        let offer = match offer {
+            Some(offer) => offer,
+            None => {
+                let body = codec::encode(&SessionAsk {});
+                match self.exchange(unit, Kind::SessionAsk, &body).await? {
+                    Some(Reply::Offer(offer)) if offer.unit == unit => offer,
+                    _ => return Ok(None),
                 }
-            };
-            let Some(session) = self.open(unit, &offer) else { return Ok(None) };
-            locked(&self.sessions).insert(unit, session);
-        }
-        let mut sessions = locked(&self.sessions);
-        let Some(session) = sessions.get_mut(&unit) else { return Ok(None) };
-        session.counter += 1;
-        let counter = session.counter;
-        let Ok(ciphertext) = session.keys.seal(Direction::Request, counter, text) else {
-            return Ok(None);
+            }
         };
-        let request = SealedRequest {
-            session: session.id,
-            session_key: session.unit_key,
-            enc: session.enc,
-            counter,
-            ciphertext,
-        };
-        Ok(Some((request, session.id, counter)))
-    }
-
-    fn open(&self, unit: ProcessId, offer: &SessionOffer) -> Option<Session> {
-        let mut rng = process_rng();
-        let id = SessionId::from_uuid(crypto::random::uuid_v4(&mut rng));
+        let session = SessionId::from_uuid(crypto::random::uuid_v4(&mut process_rng()));
         let instance = self.trust().instance();
-        let info = SessionInfo { instance, session: id, gateway: self.id, unit };
-        let opened =
-            session::open_session(&offer.session_key, &codec::encode(&info), &mut rng).ok()?;
-        let (enc, keys) = opened;
-        Some(Session { id, unit_key: offer.session_key, enc, keys, counter: 0 })
-    }
-
-    fn opened(&self, unit: ProcessId, counter: u64, ciphertext: &[u8]) -> Option<KeyAnswer> {
-        let sessions = locked(&self.sessions);
-        let session = sessions.get(&unit)?;
-        let text = session.keys.open(Direction::Answer, counter, ciphertext).ok()?;
-        codec::decode(&text).ok()
+        let info = SessionInfo { instance, session, gateway: self.id, unit };
+        Ok(Session::open(&offer, &info))
     }
 
     /// Sends a message and waits for what answers it; none if nothing does in time.
@@ -233,25 +187,14 @@ impl Units {
         body: &[u8],
     ) -> Result<Option<Reply>, UnitsError> {
         let (id, sealed) = self.seal(Recipient::Process(unit), kind, body);
-        let (waiter, answered) = oneshot::channel();
-        {
-            let mut awaited = locked(&self.awaited);
-            if awaited.len() >= MAX_AWAITED {
-                return Err(UnitsError::Busy);
-            }
-            awaited.insert(id, (unit, waiter));
-        }
+        let waiting = self.awaited.begin(id, unit)?;
         let address =
             topology::process_address(Role::OperationalUnit, self.trust().instance(), unit);
-        let reply = match self.bus.publish(&Outgoing::to(address, sealed)).await {
-            Ok(()) => tokio::time::timeout(ANSWER_TIMEOUT, answered).await.ok(),
-            Err(error) => {
-                tracing::warn!(%error, %unit, "a request did not reach its unit");
-                None
-            }
-        };
-        locked(&self.awaited).remove(&id);
-        Ok(reply.and_then(Result::ok))
+        if let Err(error) = self.bus.publish(&Outgoing::to(address, sealed)).await {
+            tracing::warn!(%error, %unit, "a request did not reach its unit");
+            return Ok(None);
+        }
+        Ok(tokio::time::timeout(ANSWER_TIMEOUT, waiting.answer()).await.ok().flatten())
     }
 
     pub(crate) fn seal(

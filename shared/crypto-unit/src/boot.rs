@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use crypto::random::process_rng;
 use machines::unit::UnitConfig;
-use protocol::{PublicKey, Role};
+use protocol::Role;
 use serde::{Deserialize, Serialize};
 use service::common::must_be_given;
 use service::process::About;
 use service::settings::{All, Entry, Settings, SettingsError};
-use service::{Common, Shutdown, Status};
+use service::{Common, Pinned, Shutdown, Status};
 
 /// Version, and whether this build draws from a source that tests know.
 const VERSION: &str = if cfg!(feature = "testing") {
@@ -26,7 +26,8 @@ pub struct UnitSettings {
     common: Common,
     instance: String,
     require_external_key: bool,
-    pinned_administrators: Vec<String>,
+    #[serde(flatten, skip_deserializing)]
+    pinned: Pinned,
 }
 
 impl Default for UnitSettings {
@@ -35,7 +36,7 @@ impl Default for UnitSettings {
             common: Common::default(),
             instance: "default".to_owned(),
             require_external_key: false,
-            pinned_administrators: Vec::new(),
+            pinned: Pinned::default(),
         }
     }
 }
@@ -50,13 +51,10 @@ impl Settings for UnitSettings {
                 key: "require_external_key",
                 text: "Refuses to start without `storage_key_file`.",
             },
-            Entry {
-                key: "pinned_administrators",
-                text: "Public keys in hex that the first manifest must name as administrators.",
-            },
         ],
+        Pinned::ENTRIES,
     ];
-    const LISTS: &'static [&'static str] = &["pinned_administrators"];
+    const LISTS: &'static [&'static str] = Pinned::LISTS;
 
     fn common(&self) -> &Common {
         &self.common
@@ -64,6 +62,7 @@ impl Settings for UnitSettings {
 
     fn take_groups(&mut self, all: &All) -> Result<(), SettingsError> {
         self.common = all.group()?;
+        self.pinned = all.group()?;
         Ok(())
     }
 
@@ -72,17 +71,7 @@ impl Settings for UnitSettings {
         if self.require_external_key && self.common.storage_key_file.is_empty() {
             return Err("require_external_key is set and storage_key_file is not given".to_owned());
         }
-        self.pinned().map(|_| ()).map_err(|error| error.to_string())
-    }
-}
-
-impl UnitSettings {
-    fn pinned(&self) -> anyhow::Result<Vec<PublicKey>> {
-        let parse = |text: &String| {
-            text.parse::<PublicKey>()
-                .map_err(|_| anyhow::anyhow!("pinned_administrators: {text} is no public key"))
-        };
-        self.pinned_administrators.iter().map(parse).collect()
+        self.pinned.keys().map(|_| ())
     }
 }
 
@@ -127,7 +116,7 @@ async fn run(
         location: settings.common.location.clone(),
         role,
         instance_name: settings.instance.clone(),
-        pinned_administrators: settings.pinned()?,
+        pinned_administrators: settings.pinned.keys().map_err(anyhow::Error::msg)?,
         is_storage_key_local: folder.is_key_local(),
         protocol_version: spoken_version(),
     };

@@ -7,12 +7,16 @@ use anyhow::Context;
 use bus::{Bus, Topology};
 use ledger::Folder;
 use rand::CryptoRng;
+use protocol::PublicKey;
 use serde::{Deserialize, Serialize};
 use telemetry::log;
 use tls::Authority;
 
-use crate::settings::{self, Entry};
+use crate::settings::{self, Entry, SettingsError};
 use crate::{SecretText, Shutdown, wait};
+
+/// In front of the URL of a broker that is spoken to over TLS.
+const AMQPS: &str = "amqps://";
 
 /// Settings of every process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,29 +126,75 @@ impl Common {
         }
     }
 
-    /// Opens its folder, and locks it.
+    /// Opens its folder, and locks it. Its fingerprint is told, which people compare when the process
+    /// is enrolled.
     pub fn folder<R: CryptoRng>(&self, rng: &mut R) -> anyhow::Result<Folder> {
         let given = Path::new(&self.storage_key_file);
         let storage_key = (!self.storage_key_file.is_empty()).then_some(given);
-        Ok(Folder::open(Path::new(&self.data_dir), storage_key, rng)?)
+        let folder = Folder::open(Path::new(&self.data_dir), storage_key, rng)?;
+        let fingerprint = crypto::identity::fingerprint(&folder.identity(rng)?.public_key());
+        tracing::info!(name = self.name, %fingerprint, "its folder is open");
+        Ok(folder)
     }
 
-    /// The authority of `ca_file`, if it is given.
+    /// The authority of `ca_file`, if it is given. A broker that would be spoken to in clear all the
+    /// same is refused.
     pub fn authority(&self) -> anyhow::Result<Option<Authority>> {
-        let is_given = !self.ca_file.is_empty();
-        let read = is_given.then(|| Authority::from_file(Path::new(&self.ca_file)));
-        read.transpose().context("ca_file")
+        if self.ca_file.is_empty() {
+            return Ok(None);
+        }
+        let url = self.broker_url()?;
+        let is_over_tls = url.expose().get(..AMQPS.len());
+        if !is_over_tls.is_some_and(|scheme| scheme.eq_ignore_ascii_case(AMQPS)) {
+            anyhow::bail!(
+                "ca_file is given, and the broker's URL is {}: its traffic would be in clear. \
+                 Nothing has been sent. Give an {AMQPS} URL as amqp_url (or in amqp_url_file), or no \
+                 ca_file",
+                url.shown()
+            );
+        }
+        Authority::from_file(Path::new(&self.ca_file)).map(Some).context("ca_file")
+    }
+
+    fn broker_url(&self) -> Result<SecretText, SettingsError> {
+        settings::secret(&self.amqp_url, "amqp_url_file", &self.amqp_url_file)
     }
 
     /// Connects to the broker, which is waited for; none if the process is to stop first.
     pub async fn broker(&self, shutdown: &Shutdown) -> anyhow::Result<Option<Bus>> {
-        let url = settings::secret(&self.amqp_url, "amqp_url_file", &self.amqp_url_file)?;
+        let url = self.broker_url()?;
         let authority = self.authority()?;
         let stop = shutdown.requested();
         let how = if self.topology_given { Topology::Given } else { Topology::Made };
         Bus::connect(url.expose(), &self.name, authority.as_ref(), how, stop)
             .await
             .with_context(|| format!("the broker at {}", url.shown()))
+    }
+}
+
+/// Settings of a process that holds keys, or moves them, and takes its first manifest from the bus.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pinned {
+    /// Public keys of administrators, in hex.
+    pub pinned_administrators: Vec<String>,
+}
+
+impl Pinned {
+    /// A line about each field, in their order.
+    pub const ENTRIES: &'static [Entry] = &[Entry {
+        key: "pinned_administrators",
+        text: "Public keys in hex of administrators who must all have signed the first manifest. Without any the first one that names the process is believed.",
+    }];
+    /// Fields that are lists.
+    pub const LISTS: &'static [&'static str] = &["pinned_administrators"];
+
+    /// The keys.
+    pub fn keys(&self) -> Result<Vec<PublicKey>, String> {
+        let parse = |text: &String| {
+            text.parse().map_err(|_| format!("pinned_administrators: {text} is no public key"))
+        };
+        self.pinned_administrators.iter().map(parse).collect()
     }
 }
 

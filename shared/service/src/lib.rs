@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::UnixMillis;
 
-pub use common::{Common, Database, Served};
+pub use common::{Common, Database, Pinned, Served};
 pub use secret_text::SecretText;
 pub use settings::{Entry, Settings, SettingsError};
 pub use shutdown::Shutdown;

@@ -212,7 +212,9 @@ impl World {
             .units
             .iter()
             .filter(|unit| !unit.is_removed)
-            .filter(|unit| unit.is_gone || (unit.is_set_back() && !waits(unit)))
+            .filter(|unit| {
+                unit.is_gone || (unit.is_set_back() && !waits(unit)) || self.is_out_of_reach(unit)
+            })
             .map(|unit| unit.id)
             .collect();
         let left = self.left_behind();
@@ -229,6 +231,14 @@ impl World {
         ways.retain(|whom| !whom.is_empty() && self.can_go(whom) && !self.refused.contains(whom));
         let at = self.rng.random_range(0..ways.len().max(1));
         ways.into_iter().nth(at)
+    }
+
+    /// Whether a unit has refused one manifest after the other since the coordinator was exchanged: it has promoted
+    /// another order than they amend, and nobody whom it would obey is left.
+    fn is_out_of_reach(&self, unit: &UnitNode) -> bool {
+        let newest = self.coordinator.trust().serial();
+        let lags = newest.saturating_sub(unit.saved_state().trust.serial());
+        self.outcome.exchanged > 0 && unit.is_up() && lags > 2
     }
 
     /// Members that have promoted an order and not cleared it, where others that have cleared it have

@@ -187,7 +187,7 @@ impl ReencryptorNode {
             // No keys are checked here: nothing of it is saved.
             KeystoreCommand::Survey | KeystoreCommand::CheckKeys { .. } => {}
             KeystoreCommand::TakeManifest { chain } => {
-                rewrap::take_manifests(&mut self.trust, chain, &store.row, self.id)?;
+                rewrap::take_manifests(&mut self.trust, chain, &store.row, (self.id, &[]))?;
             }
             KeystoreCommand::Reencrypt { order, to, certificate, .. } => {
                 let (order, reference) =

@@ -116,6 +116,7 @@ impl Cluster {
             name: "reencryptor".to_owned(),
             location: "[test]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            pinned_administrators: Vec::new(),
             rows_per_page: 100,
             pages_in_flight: 2,
             keys_per_second_max: None,

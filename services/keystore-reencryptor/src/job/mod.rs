@@ -1,6 +1,7 @@
 //! One re-encryption under way: a bounded number of pages out, their answers judged and written.
 //! A crash forgets it; what was written stays, and the next command goes on from there.
 
+mod asker;
 mod cross;
 mod judging;
 mod page;
@@ -25,6 +26,7 @@ use telemetry::trace::Context;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::asker::Asker;
 pub(crate) use self::share::Share;
 use self::work::Work;
 use crate::asking::Asking;
@@ -59,7 +61,7 @@ pub(crate) struct JobSetting {
     pub(crate) order: OrderRef,
     /// Keys that the order carries in quarantine, where they do not open.
     pub(crate) quarantined: Vec<KeyId>,
-    pub(crate) header: Header,
+    pub(crate) asker: Asker,
     /// The place in a trace under which pages are.
     pub(crate) place: Option<Context>,
     pub(crate) rows_per_page: u32,
@@ -89,8 +91,7 @@ impl JobSetting {
 /// A job's handle; dropped, the job ends.
 pub(crate) struct Job {
     order: OrderRef,
-    /// The epoch of the last command that wanted it.
-    pub(crate) epoch: Epoch,
+    asker: Asker,
     answers: mpsc::Sender<(MessageId, ProcessId, JobAnswer)>,
     task: JoinHandle<()>,
 }
@@ -101,13 +102,13 @@ impl Drop for Job {
     }
 }
 
-/// Whether another reencryptor of the keystore has come to the end first.
-async fn is_complete(store: &Keystore, instance: InstanceId, order: &OrderRef) -> bool {
+/// Whether another reencryptor of the keystore has come to the end first, or the order has been aborted.
+async fn is_over(store: &Keystore, instance: InstanceId, order: &OrderRef) -> bool {
     let row = store.saved_row(instance).await.ok().flatten();
     row.and_then(|row| row.rotation).is_some_and(|found| {
         found.rotation == order.rotation
             && found.order_digest == order.digest
-            && found.standing.has_reached(KeystoreStanding::Complete)
+            && found.standing >= KeystoreStanding::Complete
     })
 }
 
@@ -115,16 +116,17 @@ impl Job {
     /// Starts filling the open generation of `row`.
     pub(crate) fn start(setting: JobSetting, row: KeystoreRow) -> Self {
         let (answers, receiver) = mpsc::channel(64);
-        let (order, epoch) = (setting.order, setting.header.epoch);
+        let (order, asker) = (setting.order, setting.asker.clone());
+        let told = asker.clone();
         let task = tokio::spawn(async move {
-            let (events, header) = (setting.events.clone(), setting.header.clone());
+            let events = setting.events.clone();
             let refusal = match row.open.clone() {
                 Some(open) => {
                     let (store, instance) = (setting.store.clone(), setting.instance);
                     let ended = Work::new(setting, open, row.active, receiver).run().await;
                     match ended {
                         Err(KeystoreRefusal::Gate(GateRefusal::NotOpen))
-                            if is_complete(&store, instance, &order).await =>
+                            if is_over(&store, instance, &order).await =>
                         {
                             None
                         }
@@ -137,9 +139,9 @@ impl Job {
                 tracing::error!(%refusal, "re-encryption cannot go on");
             }
             // The reencryptor is gone only if the process stops.
-            let _ = events.send(JobEvent::Ended(header, refusal)).await;
+            let _ = events.send(JobEvent::Ended(told.newest(), refusal)).await;
         });
-        Self { order, epoch, answers, task }
+        Self { order, asker, answers, task }
     }
 
     /// Whether it runs for this order.
@@ -149,7 +151,12 @@ impl Job {
 
     /// Whether it runs for this order, and nothing about it is new in this epoch.
     pub(crate) fn is_for(&self, order: &OrderRef, epoch: Epoch) -> bool {
-        self.is_of(order) && self.epoch == epoch
+        self.is_of(order) && self.asker.epoch() == epoch
+    }
+
+    /// Takes a command that wants the same: its sender is told from now on.
+    pub(crate) fn heed(&self, header: &Header) {
+        self.asker.heed(header);
     }
 
     /// Hands a unit's answer in; one that comes too late is dropped.

@@ -272,7 +272,7 @@ impl Work {
     fn tell_progress(&mut self) {
         if self.told_at.elapsed() >= PROGRESS_EVERY {
             self.told_at = Instant::now();
-            let told = JobEvent::Progress(self.setting.header.clone());
+            let told = JobEvent::Progress(self.setting.asker.newest());
             // A full channel only means that a report is on its way already.
             let _ = self.setting.events.try_send(told);
         }

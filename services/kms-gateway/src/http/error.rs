@@ -14,11 +14,12 @@ const IBM_INFO: &str = "https://cloud.ibm.com/apidocs/key-protect";
 /// Where those that are ours are.
 const OWN_INFO: &str = env!("CARGO_PKG_REPOSITORY");
 /// Codes of ours, which IBM's list does not have.
-const OWN_CODES: [&str; 13] = [
+const OWN_CODES: [&str; 14] = [
     "INSTANCE_NOT_FOUND_ERR",
     "KEY_ALREADY_EXISTS_ERR",
     "KEY_DOES_NOT_OPEN_ERR",
     "KEY_IN_QUARANTINE_ERR",
+    "KEY_WRITE_UNCLEAR_ERR",
     "KEYSTORE_UNAVAILABLE_ERR",
     "MASTER_KEY_ROTATION_IN_PROGRESS_ERR",
     "METHOD_NOT_ALLOWED_ERR",
@@ -172,6 +173,7 @@ impl ApiError {
             GatewayError::OutOfBounds(reason) => {
                 Self::bad_request("INVALID_FIELD_ERR", reason).at("field", "keys")
             }
+            GatewayError::Unclear { .. } => Self::unclear(&error.to_string()),
             GatewayError::Lost(key) => Self::lost(&format!("the wrapped key of {key} is missing")),
             GatewayError::Unexpected => Self::internal(&error.to_string()),
         }
@@ -257,6 +259,16 @@ impl ApiError {
                 Self::unavailable("UNITS_UNAVAILABLE_ERR", text)
             }
         }
+    }
+
+    /// Whether a key was written is not known. No 5xx: clients repeat those by themselves, and would
+    /// have the key twice.
+    fn unclear(what: &str) -> Self {
+        let text = format!(
+            "The keystore did not say whether it has written: {what}. Look whether it is there \
+             before you try again"
+        );
+        Self::new(StatusCode::CONFLICT, "KEY_WRITE_UNCLEAR_ERR", text)
     }
 
     /// A key that the keystore has no usable bytes of.

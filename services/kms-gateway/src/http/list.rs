@@ -16,8 +16,8 @@ use crate::Keys;
 
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 5_000;
-/// Most keys that a search looks through.
-const MAX_SEARCHED: u64 = 5_000;
+/// Most keys that a search, or a choice by `extractable`, looks through.
+const MAX_SEARCHED: u32 = 5_000;
 const KEY_TOTAL: HeaderName = HeaderName::from_static("key-total");
 
 /// Query parameters, decoded; an empty value is an absent one.
@@ -90,12 +90,9 @@ impl ListAsk {
         })
     }
 
-    fn is_candidate(&self, meta: &KeyMeta) -> bool {
-        self.is_extractable.is_none_or(|wanted| wanted == shapes::is_extractable(meta))
-    }
-
     fn finds(&self, meta: &KeyMeta) -> bool {
-        self.search.as_ref().is_none_or(|search| search.finds(meta))
+        self.is_extractable.is_none_or(|wanted| wanted == shapes::is_extractable(meta))
+            && self.search.as_ref().is_none_or(|search| search.finds(meta))
     }
 }
 
@@ -129,39 +126,24 @@ async fn find(keys: &Keys, ask: &ListAsk) -> Result<(Vec<KeyMeta>, Option<u64>),
         };
         return Ok((keys.list(asked).await.map_err(refused)?, total));
     }
-    let (mut found, mut matching, mut candidates, mut seen) = (Vec::new(), 0, 0, 0);
-    loop {
-        let metas = keys.list(query(MAX_LIMIT, seen)).await.map_err(refused)?;
-        seen += metas.len() as u32;
-        let is_last = metas.len() < MAX_LIMIT as usize;
-        for meta in metas.into_iter().filter(|meta| ask.is_candidate(meta)) {
-            candidates += 1;
-            if ask.search.is_some() && candidates > MAX_SEARCHED {
-                return Err(too_broad());
-            }
-            if !ask.finds(&meta) {
-                continue;
-            }
-            if matching >= u64::from(ask.offset) && found.len() < ask.limit as usize {
-                found.push(meta);
-            }
-            matching += 1;
-        }
-        // A search is too broad on all its pages, or on none.
-        let is_enough =
-            !ask.is_total_wanted && ask.search.is_none() && found.len() == ask.limit as usize;
-        if is_last || is_enough {
-            return Ok((found, ask.is_total_wanted.then_some(matching)));
-        }
+    // What the keystore cannot select is selected here: out of so many keys, and not of more.
+    let looked_at = keys.list(query(MAX_SEARCHED + 1, 0)).await.map_err(refused)?;
+    if looked_at.len() > MAX_SEARCHED as usize {
+        return Err(too_broad(ask));
     }
+    let found: Vec<_> = looked_at.into_iter().filter(|meta| ask.finds(meta)).collect();
+    let total = ask.is_total_wanted.then_some(found.len() as u64);
+    let page = found.into_iter().skip(ask.offset as usize).take(ask.limit as usize);
+    Ok((page.collect(), total))
 }
 
-fn too_broad() -> ApiError {
+fn too_broad(ask: &ListAsk) -> ApiError {
+    let name = if ask.search.is_some() { "search" } else { "extractable" };
     let text = format!(
-        "More than {MAX_SEARCHED} keys would have to be searched: narrow them down by 'state' or \
-         'extractable'"
+        "More than {MAX_SEARCHED} keys would have to be searched: narrow them down by 'state', or \
+         leave '{name}' out"
     );
-    ApiError::bad_request("KEY_SEARCH_TOO_BROAD", text).at("query_param", "search")
+    ApiError::bad_request("KEY_SEARCH_TOO_BROAD", text).at("query_param", name)
 }
 
 pub(super) async fn list(

@@ -54,7 +54,7 @@ pub(super) async fn observe(
     }
     metric::request(&route, method.as_str(), response.status().as_u16(), begun.elapsed());
     tracing::info!(
-        %method,
+        method = %metric::method(method.as_str()),
         %route,
         status = response.status().as_u16(),
         code,

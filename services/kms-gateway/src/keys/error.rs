@@ -25,9 +25,25 @@ pub enum GatewayError {
     /// Too many keys at once, or none, or too many bytes.
     #[error("{0}")]
     OutOfBounds(String),
+    /// The database was lost while it wrote these keys: they are all there, or none of them.
+    #[error("{}", may_be_written(.keys))]
+    Unclear {
+        /// The keys.
+        keys: Vec<KeyId>,
+    },
     /// The key is there, its wrapped bytes are not.
     #[error("the wrapped key of {0} is missing from the keystore")]
     Lost(KeyId),
+}
+
+fn may_be_written(keys: &[KeyId]) -> String {
+    let first = keys.first().map(KeyId::to_string).unwrap_or_default();
+    match keys.len() {
+        0 | 1 => format!("the key may have been made, under the id {first}"),
+        many => format!(
+            "{many} keys may have been made, all of them or none, the first under the id {first}"
+        ),
+    }
 }
 
 impl From<UnitsError> for GatewayError {

@@ -10,10 +10,10 @@ use crypto::identity::Identity;
 use crypto::random::process_rng;
 use crypto::{domain, quorum};
 use identity::{AUDIENCE, Claims, Issuer, Role, Verifier};
-use keystore::SqliteKeystore;
+use keystore::{Keystore, SqliteKeystore};
 use keystore_reencryptor::ReencryptorConfig;
-use kms_gateway::GatewayConfig;
 use kms_gateway::http::{HttpConfig, HttpState, Instances, router};
+use kms_gateway::{GatewayConfig, boot};
 use ledger::{Folder, Records};
 use machines::conductor::{Answer, Ask, Conductor, DraftRequest, StartAsk, Times};
 use machines::unit::UnitConfig;
@@ -42,6 +42,9 @@ pub struct Cluster {
     administrator: Identity,
     issuer: Issuer,
     shutdown: Shutdown,
+    /// Tells the gateway alone to stop.
+    pub door: Shutdown,
+    pub memory: MemoryBus,
 }
 
 /// Asks again until there is an answer, or the deadline has come.
@@ -65,11 +68,24 @@ impl Cluster {
 
     async fn start_with(config: HttpConfig, stall_after: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store = SqliteKeystore::open(&keystore_path(folder.path())).await.unwrap();
+        let stores = [store.clone().into(), store.into()];
+        Self::start_on(folder, stores, config, stall_after).await
+    }
+
+    /// The first store is the gateway's, the second the reencryptor's.
+    async fn start_on(
+        folder: TempDir,
+        stores: [Keystore; 2],
+        config: HttpConfig,
+        stall_after: Option<Duration>,
+    ) -> Self {
         let path = folder.path();
-        let bus = Bus::Memory(MemoryBus::default());
-        let shutdown = Shutdown::new();
+        let [gateways, reencryptors] = stores;
+        let memory = MemoryBus::default();
+        let bus = Bus::Memory(memory.clone());
+        let (shutdown, door, answers) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
         let open = |name: &str| Folder::open(&path.join(name), None, &mut process_rng()).unwrap();
-        let store = SqliteKeystore::open(&keystore_path(path)).await.unwrap();
         let records = Records::open(&path.join("coordinator.db")).await.unwrap();
         let named = CoordinatorConfig {
             name: "coordinator".to_owned(),
@@ -92,16 +108,17 @@ impl Cluster {
             name: "gateway".to_owned(),
             location: "[test]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            pinned_administrators: Vec::new(),
             stall_after,
         };
         let own = open("gateway");
-        let (keys, _) = kms_gateway::start(
+        let (keys, task) = kms_gateway::start(
             bus.clone(),
             own,
-            store.clone(),
+            gateways,
             named,
             Status::default(),
-            shutdown.clone(),
+            answers.clone(),
         )
         .await
         .unwrap();
@@ -109,6 +126,7 @@ impl Cluster {
             name: "reencryptor".to_owned(),
             location: "[test]".to_owned(),
             instance_name: INSTANCE.to_owned(),
+            pinned_administrators: Vec::new(),
             rows_per_page: 100,
             pages_in_flight: 4,
             keys_per_second_max: None,
@@ -118,7 +136,7 @@ impl Cluster {
         let run = keystore_reencryptor::run(
             bus.clone(),
             own,
-            store,
+            reencryptors,
             named,
             Status::default(),
             shutdown.clone(),
@@ -147,11 +165,8 @@ impl Cluster {
         let state = HttpState::new(Instances::one(keys), verifier, config);
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let stop = shutdown.clone();
-        tokio::spawn(async move {
-            let stop = async move { stop.requested().await };
-            axum::serve(listener, router(state)).with_graceful_shutdown(stop).await
-        });
+        let served = boot::serve(listener, router(state), task, answers, door.clone());
+        tokio::spawn(served);
         Self {
             folder,
             base,
@@ -161,12 +176,22 @@ impl Cluster {
             administrator: Identity::generate(&mut process_rng()),
             issuer,
             shutdown,
+            door,
+            memory,
         }
     }
 
     /// Started, with a manifest, a master key and a standing order.
     pub async fn founded() -> Self {
         let cluster = Self::start(HttpConfig::default()).await;
+        cluster.found().await;
+        cluster
+    }
+
+    /// The same, on a keystore that gateway and reencryptor have opened each for itself.
+    pub async fn founded_on(gateways: Keystore, reencryptors: Keystore) -> Self {
+        let (folder, config) = (tempfile::tempdir().unwrap(), HttpConfig::default());
+        let cluster = Self::start_on(folder, [gateways, reencryptors], config, None).await;
         cluster.found().await;
         cluster
     }
@@ -317,6 +342,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.shutdown.trigger();
+        self.door.trigger();
     }
 }
 

@@ -124,3 +124,36 @@ async fn wrong_parameters_are_named() {
         said.refused_for(400, "INVALID_QUERY_PARAM_ERR", "action");
     }
 }
+
+/// What the keystore cannot select is selected out of 5,000 keys at most, on all pages or on none.
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_more_than_5000_keys_none_are_searched_for() {
+    let cluster = Cluster::founded().await;
+    let client = Client::new(&cluster, &cluster.token(&[Role::Manager]));
+    let batch = json!({ "keys": vec![json!({ "name": "many" }); 1_000] });
+    for _ in 0..5 {
+        client.post("/v1/key-batches", batch.clone()).await.ok(201);
+    }
+    let kinds = [("extractable=false", "extractable"), ("search=many", "search")];
+    for (query, _) in kinds {
+        let path = format!("/api/v2/keys?{query}&offset=4999&totalCount=true");
+        let body = client.get(&path).await.ok(200).json();
+        assert_eq!(body["metadata"]["collectionTotal"], 1, "{query}");
+        assert_eq!(body["metadata"]["totalCount"], 5_000, "{query}");
+    }
+    let last = client.root_key("many").await;
+    for (query, target) in kinds {
+        // Not even a first page, which would be full.
+        let path = format!("/api/v2/keys?{query}&limit=1");
+        client.get(&path).await.refused_for(400, "KEY_SEARCH_TOO_BROAD", target);
+        let counted = send(client.request("HEAD", &path)).await;
+        assert_eq!(counted.status, 400, "{query}");
+        let narrow = client.get(&format!("{path}&state=5")).await.ok(200).json();
+        assert_eq!(narrow["metadata"]["collectionTotal"], 0, "{query}");
+    }
+    // The keystore itself selects and counts these.
+    let counted = send(client.request("HEAD", "/api/v2/keys?state=1")).await.ok(200);
+    assert_eq!(counted.header("key-total"), "5001");
+    let newest = client.get("/api/v2/keys?limit=1").await.ok(200).only();
+    assert_eq!(newest["id"], last);
+}

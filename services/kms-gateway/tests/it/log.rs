@@ -79,6 +79,14 @@ async fn a_request_is_one_line_without_its_content() {
     ] {
         assert!(line.contains(part), "{line} lacks {part}");
     }
+    let made_up = client.bare("MADE-UP", "/api/v2/keys").header("correlation-id", "made-up-method");
+    send(made_up).await.refused(405, "METHOD_NOT_ALLOWED_ERR");
+    let line = until("the line of a method that nobody knows", async || {
+        let text = log.text();
+        text.lines().find(|line| line.contains("made-up-method")).map(str::to_owned)
+    })
+    .await;
+    assert!(line.contains("method=other") && !line.contains("MADE-UP"), "{line}");
     let text = log.text();
     assert!(text.contains("route=/api/v2/keys/{id}/actions/{action}"));
     assert!(!text.contains(&root), "an id stands where the template should");

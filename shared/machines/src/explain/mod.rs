@@ -18,7 +18,7 @@ use protocol::order::{OrderRef, StandingOrder};
 use protocol::{ProcessId, UnixMillis};
 
 use crate::conductor::{Conductor, Heard};
-use crate::rotation::precheck::{COORDINATOR_UNKNOWN, Findings};
+use crate::rotation::precheck::Findings;
 use crate::rotation::{Awaited, Rotation};
 
 /// Whether coordinators may rotate by themselves, as far as documents say.
@@ -207,7 +207,7 @@ impl Situation {
         match self {
             Self::NobodyAnnounced => "nobody-announced",
             Self::NotInitialised => "not-initialised",
-            Self::CoordinatorUnknown => COORDINATOR_UNKNOWN,
+            Self::CoordinatorUnknown => "coordinator-unknown",
             Self::MixedEnd => "mixed-end",
             Self::RolledBack => "rolled-back",
             Self::Aborting => "rotation-aborting",

@@ -7,7 +7,6 @@ use protocol::{Role, UnixMillis};
 
 use super::words::{condition, count, counted, moment, sentence, short};
 use super::{Known, Leave, Told};
-use crate::rotation::precheck::COORDINATOR_UNKNOWN;
 
 pub(super) fn nobody_announced(known: &Known<'_>) -> Option<Told> {
     let mut announced = known.heard.announced.values();
@@ -38,7 +37,7 @@ pub(super) fn not_initialised(known: &Known<'_>) -> Option<Told> {
 
 /// It takes the place of one that is lost: what was running goes on once the next manifest names it.
 pub(super) fn coordinator_unknown(known: &Known<'_>) -> Option<Told> {
-    let found = known.findings.unmet.iter().find(|found| found.code == COORDINATOR_UNKNOWN)?;
+    let found = known.findings.unmet.iter().find(|found| found.code == "coordinator-unknown")?;
     let mut details = vec![sentence(found)];
     if let Some(running) = &known.running {
         let id = running.view.rotation;

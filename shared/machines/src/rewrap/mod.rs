@@ -15,7 +15,7 @@ use protocol::manifest::SignedManifest;
 use protocol::order::{Order, OrderRef};
 use protocol::page::UnopenedRow;
 use protocol::report::Refusal;
-use protocol::{Epoch, Pattern, ProcessId, Role};
+use protocol::{Epoch, Pattern, ProcessId, PublicKey, Role};
 
 use crate::amendment::{self, Binding};
 use crate::certificate::{self, CertificateRefusal, Judge, Reached};
@@ -251,16 +251,17 @@ pub fn judge_restate(row: &KeystoreRow, order: &OrderRef) -> Result<(), Keystore
 }
 
 /// Takes manifests: from the opening of a generation to *flipped* only those that amend the rotation,
-/// judged as its units judge them; after it until *dropped* also those that amend nothing.
+/// judged as its units judge them; after it until *dropped* also those that amend nothing. The first must
+/// be signed by whoever is `pinned`.
 pub fn take_manifests(
     trust: &mut Trust,
     chain: &[SignedManifest],
     row: &KeystoreRow,
-    who: ProcessId,
+    (who, pinned): (ProcessId, &[PublicKey]),
 ) -> Result<bool, KeystoreRefusal> {
     let open = row.rotation.as_ref().filter(|found| !found.standing.is_over());
     let Some(found) = open.filter(|_| trust.serial() > 0) else {
-        return Ok(trust.take(chain, Some((who, Role::Reencryptor)), &[])?);
+        return Ok(trust.take(chain, Some((who, Role::Reencryptor)), pinned)?);
     };
     let order =
         OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest };

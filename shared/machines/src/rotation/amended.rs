@@ -49,7 +49,8 @@ impl Rotation {
     /// What an amendment is judged by: as the strictest of the units that stay would, as far as they
     /// have been heard since this coordinator took over.
     pub fn binding(&self, who: ProcessId, new: &Manifest) -> Binding {
-        let to = self.record.to.or_else(|| self.view().to_pattern());
+        let shown = || self.view().to_pattern().or_else(|| self.view().flipped_to());
+        let to = self.record.to.or_else(shown);
         let heard = |unit| self.units.get(&unit).map(|held| &held.report);
         let mut binding = Binding::of_units(self.reference, to, who, new, heard);
         // Whoever has aborted does not hold what a keystore is under, or may be.

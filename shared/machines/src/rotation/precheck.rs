@@ -47,9 +47,6 @@ pub struct Surveyed<'a> {
     pub counted_before: u64,
 }
 
-/// The manifest names other coordinators than the one that asks.
-pub const COORDINATOR_UNKNOWN: &str = "coordinator-unknown";
-
 /// What keeps a rotation from starting, and what is worth knowing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -94,7 +91,7 @@ pub fn precheck(surveyed: &Surveyed<'_>) -> Findings {
     if !manifest.of_role(Role::Coordinator).any(|member| member.id == surveyed.coordinator) {
         let text = "the manifest does not name this coordinator: nobody obeys it".to_owned();
         let mend = format!("keyhelm cryptounit-enroll {} --replace", surveyed.coordinator);
-        findings.unmet(COORDINATOR_UNKNOWN, "coordinator", text, mend);
+        findings.unmet("coordinator-unknown", "coordinator", text, mend);
     }
     if let Some(recovery) = surveyed.purpose.recovery() {
         recover::check(recovery, manifest, surveyed, &mut findings);

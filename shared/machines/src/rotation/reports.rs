@@ -51,11 +51,16 @@ impl View<'_> {
     /// Whether some keystore has flipped in this order: all units had promoted, and something is under the
     /// new master key.
     pub(super) fn has_flipped(&self) -> bool {
-        let has_flipped = |id: &ProcessId| {
-            let found = self.keystore_rotation(*id);
-            found.is_some_and(|found| found.standing.has_reached(KeystoreStanding::Switched))
-        };
-        self.reencryptors().iter().any(has_flipped)
+        self.flipped_to().is_some()
+    }
+
+    /// The pattern that a keystore has flipped to in this order.
+    pub(super) fn flipped_to(&self) -> Option<Pattern> {
+        let found = self.reencryptors().into_iter().find_map(|id| {
+            self.keystore_rotation(id)
+                .filter(|found| found.standing.has_reached(KeystoreStanding::Switched))
+        });
+        found.map(|found| found.to)
     }
 
     /// Whether every keystore has been heard, and not all have flipped in this order.

@@ -2,6 +2,7 @@
 //! remove crypto units as long as somebody who stays holds what is needed. Method: units in the middle
 //! of a rotation, and manifests that break one rule each.
 
+use machines::amendment::{self, Binding};
 use machines::conductor::{Answer, Ask};
 use machines::rewrap;
 use machines::trust::Trust;
@@ -280,7 +281,7 @@ fn a_reencryptor_judges_an_amendment_as_the_units_do() {
     let instance = stage.world.instance;
     let take = |row: &_, signed: &SignedManifest| {
         let mut trust = Trust::from_saved(instance, first.clone()).unwrap();
-        rewrap::take_manifests(&mut trust, std::slice::from_ref(signed), row, who)
+        rewrap::take_manifests(&mut trust, std::slice::from_ref(signed), row, (who, &[]))
             .map_err(|refusal| refusal.to_report().code)
     };
     assert_eq!(take(&stage.row, &bad), Err("manifest-refused".to_owned()));
@@ -331,4 +332,29 @@ fn who_has_refused_an_amendment_takes_it_with_one_that_brings_another_holder() {
     world.amend(&[OP_1, REC_1], &run, OP_1);
     let command = take(&world);
     world.refuses(REC_1, command, "manifest-refused");
+}
+
+/// A unit is to be removed that has promoted and not cleared, and a recovery unit that has cleared was moved on
+/// by a later order: it holds all that is needed. One that did not come so far holds the old key.
+#[test]
+fn who_has_gone_on_with_the_new_key_can_vouch_for_it() {
+    let mut world = World::initialised();
+    let run = world.promoted(Purpose::Rotate, 2);
+    for unit in [OP_1, REC_1] {
+        assert_eq!(world.clear(unit, &run).code(), "taken");
+    }
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    assert_eq!(world.inspect(REC_1, &later).code(), "taken");
+    let first = world.manifests.clone();
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let signed = world.manifests[1].clone();
+    let judged = |to| {
+        let mut trust = Trust::from_saved(world.instance, first.clone()).unwrap();
+        let who = id_of(&crate::world::coordinator());
+        let binding = Binding { order: run.reference, to, is_promoted: true, who };
+        amendment::take(&mut trust, std::slice::from_ref(&signed), &binding).is_ok()
+    };
+    assert!(judged(Some(run.to)));
+    assert!(!judged(run.order.from), "it does not hold this one");
+    assert!(!judged(None), "nobody knows which master key that is");
 }

@@ -162,7 +162,7 @@ fn a_keystore_is_closed_by_whom_the_manifest_names_that_waits_for_it() {
         rewrap::may_command(&received, trust).map_err(|refusal| refusal.to_report().code)
     };
     assert_eq!(judged(&trust), Err("not-a-coordinator".to_owned()));
-    rewrap::take_manifests(&mut trust, &world.manifests, &row, id).unwrap_err();
+    rewrap::take_manifests(&mut trust, &world.manifests, &row, (id, &[])).unwrap_err();
     assert_eq!(judged(&trust), Ok(()));
     assert_eq!(trust.serial(), 1, "it waits");
 }

@@ -2,13 +2,16 @@
 //! manifests that break one rule each.
 
 use crypto::domain;
+use machines::rewrap;
 use machines::trust::{ManifestRefusal, Trust};
 use machines::unit::keyring::Keyring;
 use protocol::Role;
 use protocol::codec;
 use protocol::manifest::{AdminSignature, Administrator, Manifest, SignedManifest};
 
-use crate::world::{ALL, OP_1, World, admins, signatures, stranger, unit_id};
+use crate::world::{
+    ALL, KEYSTORE, OP_1, World, admins, id_of, reencryptor, signatures, stranger, unit_id,
+};
 
 /// The next manifest, which a change was made to.
 fn next(change: impl FnOnce(&mut Manifest)) -> (Trust, SignedManifest) {
@@ -103,7 +106,14 @@ fn who_is_pinned_must_have_signed_the_first_manifest() {
     };
     assert_eq!(take(&forged, &[]), Ok(true), "nobody is pinned: trust on first use");
     let refused = ManifestRefusal::PinnedAdministratorMissing(pinned[0]);
-    assert_eq!(take(&forged, &pinned[..1]), Err(refused));
+    assert_eq!(take(&forged, &pinned[..1]), Err(refused.clone()));
+    // A reencryptor moves all keys to where the manifest says.
+    let row = machines::gate::new_row(world.instance, KEYSTORE);
+    let who = (id_of(&reencryptor()), &pinned[..1]);
+    let mut trust = Trust::imprint(world.instance);
+    let taken = rewrap::take_manifests(&mut trust, std::slice::from_ref(&forged), &row, who);
+    assert_eq!(taken, Err(refused.into()));
+    assert_eq!(rewrap::take_manifests(&mut trust, &world.manifests, &row, who), Ok(true));
     // Two of the three have signed the genuine one.
     assert_eq!(take(&world.manifests[0], &pinned[..2]), Ok(true));
     let refused = ManifestRefusal::PinnedAdministratorMissing(pinned[2]);

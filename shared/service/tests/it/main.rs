@@ -1,6 +1,9 @@
-//! Settings from file and environment, and waiting.
+//! Settings from file and environment, waiting, opening, and serving HTTP.
 
 #![allow(clippy::unwrap_used)]
+
+mod common;
+mod http;
 
 use serde::{Deserialize, Serialize};
 use service::settings::{self, All, Entry, Settings, SettingsError};
