@@ -26,18 +26,16 @@ MUTANTS = [
     ),
     Mutant(
         "a confirm is waited for and judged",
-        BUS + "amqp/mod.rs",
-        "                Ok(Confirmation::Nack(_)) => {\n"
-        "                    return Err(PublishError::Refused(\"negative acknowledgement\".to_owned()));\n"
-        "                }\n",
-        "                Ok(Confirmation::Nack(_)) => return Ok(()),\n",
+        BUS + "amqp/publish.rs",
+        '            Err(Failed::Again(PublishError::Refused("negative acknowledgement".to_owned())))\n',
+        '            Ok(())\n',
         needs=(of("bus"),),
     ),
     Mutant(
         "a returned message is not delivered",
-        BUS + "amqp/mod.rs",
-        "                    return Err(PublishError::Unroutable(message.routing_key.clone()));\n",
-        "                    return Ok(());\n",
+        BUS + "amqp/publish.rs",
+        '            Err(Failed::Finally(PublishError::Unroutable(message.routing_key.clone())))\n',
+        '            Ok(())\n',
         needs=(of("bus"),),
     ),
     Mutant(
@@ -53,19 +51,8 @@ MUTANTS = [
     Mutant(
         "a message is acknowledged after the save",
         BUS + "driver.rs",
-        "                conclude(bus, handler, outcome, &mut deferred).await?;\n"
-        "                fail_points::reach(fail_points::Place::Published);\n"
-        "                match (dead, defer) {\n"
-        "                    (Some(reason), _) => delivery.bury(bus, reason).await,\n"
-        "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n"
-        "                    (None, None) => delivery.ack().await,\n"
-        "                }\n",
-        "                match (dead, defer) {\n"
-        "                    (Some(reason), _) => delivery.bury(bus, reason).await,\n"
-        "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n"
-        "                    (None, None) => delivery.ack().await,\n"
-        "                }\n"
-        "                conclude(bus, handler, outcome, &mut deferred).await?;\n",
+        '    conclude(bus, handler, outcome, deferred).await?;\n    fail_points::reach(fail_points::Place::Published);\n    match (delivery, dead) {\n        (Some(delivery), Some(reason)) => delivery.bury(bus, reason).await,\n        (Some(delivery), None) => delivery.ack().await,\n        (None, _) => {}\n    }\n',
+        '    match (delivery, dead) {\n        (Some(delivery), Some(reason)) => delivery.bury(bus, reason).await,\n        (Some(delivery), None) => delivery.ack().await,\n        (None, _) => {}\n    }\n    conclude(bus, handler, outcome, deferred).await?;\n',
         needs=(of("bus"),),
     ),
     Mutant(
@@ -136,15 +123,15 @@ MUTANTS = [
     Mutant(
         "a request stays on the queue until it is answered",
         "services/coordinator/src/handler/messages.rs",
-        "        outcome.defer = self.asked.contains_key(&ask).then_some(ask);\n",
-        "        outcome.defer = self.asked.contains_key(&ask).then_some(ask).filter(|_| false);\n",
+        '        outcome.defer = Some(ask);\n',
+        '        let _ = ask;\n',
         needs=(of("coordinator"),),
     ),
     Mutant(
         "what is answered later is not acknowledged now",
-        "shared/bus/src/driver.rs",
-        "                    (None, Some(number)) => _ = deferred.insert(number, delivery),\n",
-        "                    (None, Some(_)) => delivery.ack().await,\n",
+        BUS + "driver.rs",
+        '            deferred.insert(number, delivery);\n            None\n',
+        '            let _ = (number, &mut *deferred);\n            Some(delivery)\n',
         needs=(of("bus"),),
     ),
 ]

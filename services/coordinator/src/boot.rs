@@ -1,12 +1,13 @@
 //! The coordinator's process: settings, broker, records, the lease, HTTP. It acts only while it
-//! holds the lease; when another has taken it, it stops acting and waits for its turn.
+//! holds the lease and reaches the broker; when another has taken the lease, or the broker is away, it
+//! stops acting and waits for its turn.
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use bus::Bus;
+use bus::{Bus, outage};
 use crypto::random::process_rng;
 use identity::Verifier;
 use ledger::{Acquired, Records};
@@ -89,7 +90,7 @@ impl Settings for CoordinatorSettings {
             },
             Entry {
                 key: "lease_ms",
-                text: "Milliseconds for which its lease on the records lasts if it dies; another coordinator takes over then.",
+                text: "Milliseconds for which its lease on the records lasts if it dies; another coordinator takes over then. Never start one that is no member beside one that is. Back up `data_dir` with its storage key: a replacement is enrolled by `keyhelm cryptounit-enroll NAME --replace`, which needs the records database.",
             },
         ],
     ];
@@ -155,8 +156,20 @@ async fn start(
         return Ok(());
     };
     let Some(bus) = common.broker(&shutdown).await? else { return Ok(()) };
+    serve_terms(&settings, &bus, &records, &verifier, &status, &shutdown).await
+}
+
+/// One term after the other, until the process stops.
+async fn serve_terms(
+    settings: &CoordinatorSettings,
+    bus: &Bus,
+    records: &Records,
+    verifier: &Verifier,
+    status: &Status,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     while !shutdown.is_requested() {
-        serve_a_term(&settings, &bus, &records, &verifier, &status, &shutdown).await?;
+        serve_a_term(settings, bus, records, verifier, status, shutdown).await?;
     }
     Ok(())
 }
@@ -173,9 +186,8 @@ async fn serve_a_term(
     let mut rng = process_rng();
     let folder = settings.common.folder(&mut rng)?;
     metric::gauge(metric::LEASE_HELD, &[], 0.0);
-    status.not_ready("another coordinator holds the lease");
     let own = crypto::identity::process_id(&folder.identity(&mut rng)?.public_key());
-    let take = || take_lease(records, own, settings.lease_ms);
+    let take = || take_lease(bus, records, status, own, settings.lease_ms);
     if service::wait::until_there("the lease", shutdown, take).await.is_none() {
         return Ok(());
     }
@@ -191,6 +203,7 @@ async fn serve_a_term(
         Err(error) => {
             // Broker or database went away in between: the next term waits for them.
             tracing::warn!("the coordinator could not begin: {error:#}");
+            let_go(records).await;
             tokio::select! {
                 () = shutdown.requested() => {}
                 () = tokio::time::sleep(PAUSE) => {}
@@ -213,6 +226,10 @@ async fn serve_a_term(
         () = shutdown.requested() => {}
         () = term.requested() => {}
         () = keep_lease(records, settings.lease_ms) => {}
+        () = bus.cut_off() => {
+            tracing::warn!("the broker is away: another coordinator may take over");
+            status.not_ready(outage::BECAUSE);
+        }
     }
     term.trigger();
     served.await.context("serving HTTP")??;
@@ -220,13 +237,29 @@ async fn serve_a_term(
         // What was not saved was not answered either: it comes again in the next term.
         tracing::warn!("the coordinator stops acting: {error:#}");
     }
-    if let Err(error) = records.release().await {
-        tracing::warn!(%error, "the lease could not be released: it ends by itself");
-    }
+    let_go(records).await;
     Ok(())
 }
 
-async fn take_lease(records: &Records, own: ProcessId, lease_ms: u64) -> Result<(), String> {
+async fn let_go(records: &Records) {
+    if let Err(error) = records.release().await {
+        tracing::warn!(%error, "the lease could not be released: it ends by itself");
+    }
+}
+
+/// Whoever cannot reach the broker leaves the lease to another who may.
+async fn take_lease(
+    bus: &Bus,
+    records: &Records,
+    status: &Status,
+    own: ProcessId,
+    lease_ms: u64,
+) -> Result<(), String> {
+    if bus.away().is_some() {
+        status.not_ready(outage::BECAUSE);
+        return Err(outage::BECAUSE.to_owned());
+    }
+    status.not_ready("another coordinator holds the lease");
     match records.acquire(own, lease_ms).await {
         Ok(Acquired::Ours(number)) => {
             tracing::info!(number, "holds the lease");
@@ -256,3 +289,6 @@ async fn keep_lease(records: &Records, lease_ms: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

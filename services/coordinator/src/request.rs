@@ -26,6 +26,18 @@ pub(crate) struct Requester {
     correlation_id: Option<String>,
 }
 
+impl Requester {
+    /// Whoever sent a message. The answer carries its correlation id, else its message id.
+    fn of(received: &Received, names: Vec<String>) -> Self {
+        let Properties { reply_to, correlation_id, message_id, .. } = &received.properties;
+        Self {
+            names,
+            reply_to: reply_to.clone(),
+            correlation_id: correlation_id.clone().or_else(|| message_id.clone()),
+        }
+    }
+}
+
 /// A request that can be understood.
 pub(crate) struct Parsed {
     pub(crate) requester: Requester,
@@ -81,15 +93,7 @@ pub(crate) fn parse(received: &Received, now: UnixMillis) -> Result<Parsed, Requ
             .get(protocol::topology::TRACEPARENT_HEADER)
             .cloned(),
     };
-    let requester = Requester {
-        names,
-        reply_to: received.properties.reply_to.clone(),
-        correlation_id: received
-            .properties
-            .correlation_id
-            .clone()
-            .or_else(|| received.properties.message_id.clone()),
-    };
+    let requester = Requester::of(received, names);
     Ok(Parsed { requester, instance: request.instance, start: Box::new(start) })
 }
 
@@ -142,11 +146,7 @@ pub(crate) fn repeat(requester: &Requester, before: Started) -> Option<Outgoing>
 
 /// What a request that is not taken is told.
 pub(crate) fn refusal(received: &Received, refusal: &RequestRefusal) -> Option<Outgoing> {
-    let requester = Requester {
-        names: Vec::new(),
-        reply_to: received.properties.reply_to.clone(),
-        correlation_id: received.properties.correlation_id.clone(),
-    };
+    let requester = Requester::of(received, Vec::new());
     let (code, text) = (refusal.code, &refusal.text);
     let refusal = json!({ "code": code, "text": text });
     reply(&requester, json!({ "status": "refused", "refusal": refusal }).to_string())

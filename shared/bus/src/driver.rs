@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::{join_all, select_all};
 use telemetry::metric;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::{Bus, Consumer, Delivery, Outgoing, PublishError, Received};
 
@@ -16,6 +18,15 @@ use crate::{Bus, Consumer, Delivery, Outgoing, PublishError, Received};
 #[derive(Debug, thiserror::Error)]
 #[error("the state could not be saved, so nothing was answered: {0}")]
 pub struct SaveError(pub String);
+
+/// A deferred message that is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its number.
+    pub number: u64,
+    /// It was refused: the reason for the dead queue.
+    pub refused: Option<String>,
+}
 
 /// What handling something came to.
 #[derive(Default)]
@@ -28,10 +39,10 @@ pub struct Outcome {
     pub dead: Option<&'static str>,
     /// Local requests that are answered after the save.
     pub after_save: Vec<Box<dyn FnOnce() + Send>>,
-    /// The message is answered later: until its number is settled it is not acknowledged.
+    /// Until this number is settled, by this outcome or a later one, the message is not acknowledged.
     pub defer: Option<u64>,
     /// Deferred messages that are answered by this.
-    pub settle: Vec<u64>,
+    pub settle: Vec<Settled>,
 }
 
 /// What a process does with its messages.
@@ -56,7 +67,11 @@ pub trait Handler: Send {
     async fn save(&mut self) -> Result<(), SaveError>;
 }
 
-/// Runs a process's handler over its queues (at least one) until `shutdown`; what is in hand then is finished.
+/// Messages that are answered later, by their number.
+type Deferred = BTreeMap<u64, Delivery>;
+
+/// Runs a process's handler over its queues (at least one) until `shutdown`; what is in hand then is
+/// finished. However many messages wait, time and those who ask within the process have their turn.
 pub async fn run<H: Handler>(
     bus: &Bus,
     consumers: &mut [Consumer],
@@ -66,15 +81,18 @@ pub async fn run<H: Handler>(
 ) -> Result<(), SaveError> {
     tokio::pin!(shutdown);
     let mut has_asks = true;
-    let mut deferred = BTreeMap::new();
+    let mut deferred = Deferred::new();
+    let mut due = None;
     loop {
-        let timer = handler.next_tick();
-        let wait = async {
-            match timer {
-                Some(duration) => tokio::time::sleep(duration).await,
-                None => std::future::pending().await,
+        due = sooner(due, handler.next_tick());
+        if due.is_some_and(|at| at <= Instant::now()) {
+            if (&mut shutdown).now_or_never().is_some() {
+                return Ok(());
             }
-        };
+            let outcome = handler.tick().await;
+            conclude(bus, handler, outcome, &mut deferred).await?;
+            due = sooner(None, handler.next_tick());
+        }
         tokio::select! {
             biased;
             () = &mut shutdown => return Ok(()),
@@ -82,17 +100,11 @@ pub async fn run<H: Handler>(
                 let Some(delivery) = delivery else {
                     return Err(SaveError("a queue was taken away: start the process again".into()));
                 };
-                let outcome = handler.handle(delivery.received()).await;
-                let (dead, defer) = (outcome.dead, outcome.defer);
-                fail_points::reach(fail_points::Place::Handled);
-                conclude(bus, handler, outcome, &mut deferred).await?;
-                fail_points::reach(fail_points::Place::Published);
-                match (dead, defer) {
-                    (Some(reason), _) => delivery.bury(bus, reason).await,
-                    (None, Some(number)) => _ = deferred.insert(number, delivery),
-                    (None, None) => delivery.ack().await,
+                take(bus, handler, delivery, &mut deferred).await?;
+                if let Ok(ask) = asks.try_recv() {
+                    let outcome = handler.ask(ask).await;
+                    conclude(bus, handler, outcome, &mut deferred).await?;
                 }
-                fail_points::reach(fail_points::Place::Acked);
             }
             ask = asks.recv(), if has_asks => match ask {
                 Some(ask) => {
@@ -101,25 +113,68 @@ pub async fn run<H: Handler>(
                 }
                 None => has_asks = false,
             },
-            () = wait => {
-                let outcome = handler.tick().await;
-                conclude(bus, handler, outcome, &mut deferred).await?;
-            }
+            () = until(due) => {}
         }
     }
 }
 
-/// Saves, publishes, and acknowledges the deferred messages that are answered by it.
+/// When the next tick is due. One that was promised earlier is not put off by what came in between:
+/// a handler says from when it is asked how long there is to wait.
+fn sooner(due: Option<Instant>, wait: Option<Duration>) -> Option<Instant> {
+    let at = Instant::now() + wait?;
+    Some(due.map_or(at, |before| before.min(at)))
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Handles a message, and acknowledges it once all is out, unless it is answered later.
+async fn take<H: Handler>(
+    bus: &Bus,
+    handler: &mut H,
+    delivery: Delivery,
+    deferred: &mut Deferred,
+) -> Result<(), SaveError> {
+    let outcome = handler.handle(delivery.received()).await;
+    let (dead, defer) = (outcome.dead, outcome.defer);
+    fail_points::reach(fail_points::Place::Handled);
+    let delivery = match (dead, defer) {
+        (None, Some(number)) => {
+            deferred.insert(number, delivery);
+            None
+        }
+        _ => Some(delivery),
+    };
+    conclude(bus, handler, outcome, deferred).await?;
+    fail_points::reach(fail_points::Place::Published);
+    match (delivery, dead) {
+        (Some(delivery), Some(reason)) => delivery.bury(bus, reason).await,
+        (Some(delivery), None) => delivery.ack().await,
+        (None, _) => {}
+    }
+    fail_points::reach(fail_points::Place::Acked);
+    Ok(())
+}
+
+/// Saves, publishes, and is done with the deferred messages that are answered by it.
 async fn conclude<H: Handler>(
     bus: &Bus,
     handler: &mut H,
     mut outcome: Outcome,
-    deferred: &mut BTreeMap<u64, Delivery>,
+    deferred: &mut Deferred,
 ) -> Result<(), SaveError> {
     let settled = std::mem::take(&mut outcome.settle);
     finish(bus, handler, outcome).await?;
-    for delivery in settled.iter().filter_map(|number| deferred.remove(number)) {
-        delivery.ack().await;
+    for Settled { number, refused } in settled {
+        let Some(delivery) = deferred.remove(&number) else { continue };
+        match refused {
+            Some(reason) => delivery.bury(bus, &reason).await,
+            None => delivery.ack().await,
+        }
     }
     Ok(())
 }

@@ -3,8 +3,10 @@
 
 pub mod amqp;
 pub mod backoff;
+mod delivery;
 pub mod driver;
 pub mod memory;
+pub mod outage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use telemetry::trace::Context;
 use tls::Authority;
 
 pub use amqp::AmqpBus;
+pub use delivery::{Consumer, Delivery};
 pub use memory::MemoryBus;
 
 /// What kind of queue.
@@ -257,94 +260,5 @@ impl Bus {
             }
         }
         published
-    }
-}
-
-/// Takes messages from one queue.
-#[derive(Debug)]
-pub enum Consumer {
-    /// In this process.
-    Memory(memory::MemoryConsumer),
-    /// RabbitMQ.
-    Amqp(Box<amqp::AmqpConsumer>),
-}
-
-impl Consumer {
-    /// The next message; none when the bus is closed for good. Safe to drop while it waits.
-    pub async fn receive(&mut self) -> Option<Delivery> {
-        match self {
-            Self::Memory(consumer) => consumer.receive().await.map(Delivery::Memory),
-            Self::Amqp(consumer) => {
-                let delivery = consumer.receive().await?;
-                Some(Delivery::Amqp(Box::new(delivery)))
-            }
-        }
-    }
-}
-
-impl Consumer {
-    /// Takes nothing any more; what is not acknowledged is delivered to others.
-    pub async fn close(self) {
-        match self {
-            Self::Memory(_) => {}
-            Self::Amqp(consumer) => consumer.close().await,
-        }
-    }
-}
-
-/// A message that is not acknowledged yet; dropped, it is delivered again.
-#[derive(Debug)]
-pub enum Delivery {
-    /// In this process.
-    Memory(memory::MemoryDelivery),
-    /// RabbitMQ.
-    Amqp(Box<amqp::AmqpDelivery>),
-}
-
-impl Delivery {
-    /// The message.
-    pub fn received(&self) -> &Received {
-        match self {
-            Self::Memory(delivery) => delivery.received(),
-            Self::Amqp(delivery) => delivery.received(),
-        }
-    }
-
-    /// Done with: it is not delivered again.
-    pub async fn ack(self) {
-        let queue = topology::class_of(&self.received().queue).to_owned();
-        metric::count(metric::MESSAGES_HANDLED, &[("queue", queue)]);
-        self.settle().await;
-    }
-
-    async fn settle(self) {
-        match self {
-            Self::Memory(delivery) => delivery.ack(),
-            Self::Amqp(delivery) => delivery.ack().await,
-        }
-    }
-
-    /// Cannot be taken: it goes to the dead queue with the reason in a header, and is done with.
-    pub async fn bury(self, bus: &Bus, reason: &str) {
-        let received = self.received();
-        let queue = topology::class_of(&received.queue).to_owned();
-        let labels = [("queue", queue), ("reason", reason.to_owned())];
-        metric::count(metric::MESSAGES_REFUSED, &labels);
-        let mut properties = received.properties.clone();
-        properties.headers.insert(topology::REASON_HEADER.to_owned(), reason.to_owned());
-        let dead = Outgoing {
-            exchange: topology::DEAD.to_owned(),
-            routing_key: received.queue.to_string(),
-            is_mandatory: false,
-            is_persistent: true,
-            properties,
-            body: received.body.clone(),
-        };
-        tracing::warn!(queue = %received.queue, reason, "a message could not be taken");
-        match bus.publish(&dead).await {
-            Ok(()) => self.settle().await,
-            // Not acknowledged: it comes back, and is buried then.
-            Err(error) => tracing::warn!(%error, "the dead queue could not be reached"),
-        }
     }
 }

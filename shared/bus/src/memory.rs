@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use protocol::topology::{self, Address};
 use tokio::sync::{Notify, broadcast};
@@ -33,12 +34,19 @@ struct Inner {
     queues: BTreeMap<String, Arc<Queue>>,
     events: broadcast::Sender<Outgoing>,
     tap: Option<Tap>,
+    away_since: Option<Instant>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
         let (events, _) = broadcast::channel(1024);
-        Self { bindings: BTreeMap::new(), queues: BTreeMap::new(), events, tap: None }
+        Self {
+            bindings: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            events,
+            tap: None,
+            away_since: None,
+        }
     }
 }
 
@@ -120,6 +128,15 @@ impl MemoryBus {
         locked(&self.inner).tap = Some(Arc::new(tap));
     }
 
+    /// Plays a broker that is away, so that nothing can be published, or that is back.
+    pub fn set_away(&self, is_away: bool) {
+        locked(&self.inner).away_since = is_away.then(Instant::now);
+    }
+
+    pub(crate) fn away(&self) -> Option<Duration> {
+        locked(&self.inner).away_since.map(|since| since.elapsed())
+    }
+
     /// Events from now on.
     pub fn events(&self) -> broadcast::Receiver<Outgoing> {
         locked(&self.inner).events.subscribe()
@@ -135,6 +152,9 @@ impl MemoryBus {
     pub(crate) fn publish(&self, message: &Outgoing) -> Result<(), PublishError> {
         let (queue, tap) = {
             let inner = locked(&self.inner);
+            if inner.away_since.is_some() {
+                return Err(PublishError::Unavailable("it was taken away".to_owned()));
+            }
             let queue = match message.exchange.as_str() {
                 topology::EVENTS => {
                     // Nobody listening is no error: events are for whoever is there.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use protocol::UnixMillis;
+use serde::Deserialize;
 
 use crate::claims::{AUDIENCE, Claims};
 
@@ -55,11 +56,20 @@ pub enum TokenRefusal {
     #[error("the token has expired: issue another one with `keyhelm token issue`")]
     Expired,
     /// Its time has not come.
-    #[error("the token is issued in the future: are the clocks right?")]
+    #[error("the token is issued, or valid, only in the future: are the clocks right?")]
     TooEarly,
     /// No key of the set has signed it.
     #[error("the token is signed with key {0}, which the key set does not have")]
     UnknownKey(String),
+}
+
+/// What a token says, with what only its judge asks for.
+#[derive(Clone, Deserialize)]
+struct Said {
+    #[serde(flatten)]
+    claims: Claims,
+    /// Not valid before, in seconds since 1970; fractions are allowed. Issuers need not say it.
+    nbf: Option<f64>,
 }
 
 /// Judges tokens. Whether the file has changed is looked at every few seconds, and when a token names
@@ -115,14 +125,15 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         // Time is an argument here, so it is judged below.
         validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
+        let Said { claims, nbf } = jsonwebtoken::decode::<Said>(token, &key, &validation)
             .map_err(|error| invalid(&error))?
             .claims;
         let now_s = now.0 / 1000;
         if now_s >= claims.exp {
             return Err(TokenRefusal::Expired);
         }
-        if claims.iat > now_s + LEEWAY_S {
+        let latest_s = now_s + LEEWAY_S;
+        if claims.iat > latest_s || nbf.is_some_and(|nbf| nbf > latest_s as f64) {
             return Err(TokenRefusal::TooEarly);
         }
         Ok(claims)

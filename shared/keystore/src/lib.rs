@@ -54,6 +54,11 @@ pub enum KeystoreError {
     /// The keystore has no row for this instance.
     #[error("the keystore does not know this instance")]
     NoInstance,
+    /// Other sessions have held the keystore for longer than anybody waits.
+    #[error(
+        "the keystore is held by other sessions: nothing has been written, it may be asked again"
+    )]
+    Busy,
     /// The database.
     #[error("keystore database: {0}")]
     Database(String),

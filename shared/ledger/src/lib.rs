@@ -5,4 +5,4 @@ pub mod folder;
 pub mod records;
 
 pub use folder::{Folder, FolderError};
-pub use records::{Acquired, Batch, Records, RecordsError, Saved};
+pub use records::{Acquired, AuditQuery, Batch, Records, RecordsError, Saved};

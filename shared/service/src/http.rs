@@ -19,7 +19,7 @@ use crate::Shutdown;
 
 /// How long open requests may take after the process was asked to stop; a stream of events never
 /// ends by itself.
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// What callers may take up before they have shown a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,6 +70,8 @@ metrics! {
         "1 if this coordinator holds the lease and acts.";
     ROTATION_RUNNING, Gauge, "keyhelm_rotation_running",
         "1 while a rotation or a recovery runs, by `instance`.";
+    ROTATION_HOLDING, Gauge, "keyhelm_rotation_holding",
+        "1 while a hold of its order keeps the rotation that runs from going on, by `instance`.";
     ROTATIONS, Counter, "keyhelm_rotations_total",
         "Rotations that ended, by `instance` and `outcome` (done, aborted).";
     ROTATION_SECONDS, Histogram, "keyhelm_rotation_duration_seconds",
@@ -79,7 +81,7 @@ metrics! {
     GATE_CLOSED_SECONDS, Histogram, "keyhelm_gate_closed_seconds",
         "For how long rotations kept keys from being created, by `instance`.";
     LAST_ROTATION, Gauge, "keyhelm_last_rotation_timestamp_seconds",
-        "When the last rotation ended well (Unix time), by `instance`.";
+        "When the last rotation ended well (Unix time), by `instance`; absent if none of the last 50 did.";
     KEYS_REWRAPPED, Counter, "keyhelm_keys_rewrapped_total",
         "Key versions written into a new generation.";
     PAGES, Counter, "keyhelm_pages_total",
@@ -91,7 +93,7 @@ metrics! {
     KEY_REQUESTS, Counter, "keyhelm_key_requests_total",
         "Requests of gateways that an operational unit answered.";
     HTTP_REQUESTS, Counter, "keyhelm_http_requests_total",
-        "HTTP requests, by `route`, `method` and `status`.";
+        "HTTP requests, by `route`, `method` (`other` if it is none of the common ones) and `status`.";
     HTTP_SECONDS, Histogram, "keyhelm_http_request_duration_seconds",
         "How long HTTP requests took, by `route`.";
     TRACE_EXPORT_FAILURES, Counter, "keyhelm_trace_export_failures_total",
@@ -101,6 +103,10 @@ metrics! {
 /// Upper bounds of histograms, in seconds: from a page to a rotation of millions of keys.
 const SECONDS: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0, 600.0];
+
+/// Methods that are told by their names. To HTTP any word is a method, and callers choose it: each
+/// would be a series of its own, and a line of the log could say anything.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 static RENDERED: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -151,12 +157,18 @@ pub fn count_many(metric: Metric, labels: Labels<'_>, many: u64) {
     metrics::counter!(metric.name, labels).increment(many);
 }
 
+/// A method as it is told, in metrics and in the log: its name, or `other`.
+pub fn method(given: &str) -> &'static str {
+    METHODS.into_iter().find(|known| *known == given).unwrap_or("other")
+}
+
 /// An HTTP request was answered. `route` is a pattern, never what a caller put into a path.
 pub fn request(route: &str, method: &str, status: u16, took_so_long: Duration) {
     let route = [("route", route.to_owned())];
     took(HTTP_SECONDS, &route, took_so_long);
     let [route] = route;
-    let labels = [route, ("method", method.to_owned()), ("status", status.to_string())];
+    let labels =
+        [route, ("method", self::method(method).to_owned()), ("status", status.to_string())];
     count(HTTP_REQUESTS, &labels);
 }
 

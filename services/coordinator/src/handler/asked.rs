@@ -138,6 +138,18 @@ pub(crate) fn started(answer: &Answer) -> Option<Started> {
     }
 }
 
+/// Code and text of what keeps a request from coming to something: of a refusal, or of the first
+/// condition that is not met.
+pub(super) fn refusal(answer: &Answer) -> Option<(&str, &str)> {
+    match answer {
+        Answer::Refused(refusal) => Some((&refusal.code, &refusal.text)),
+        Answer::Unmet(findings) => {
+            findings.unmet.first().map_or(Some(("unmet", "")), |it| Some((&it.code, &it.text)))
+        }
+        _ => None,
+    }
+}
+
 fn other_rotation(running: &RotationView) -> Answer {
     let id = running.rotation;
     let text = format!("rotation {id} is running, and it is not the one that was asked for");

@@ -12,7 +12,7 @@ use protocol::report::Announcement;
 
 use super::asked::Waiter;
 use super::journal::Journal;
-use super::{Coordinator, Instance};
+use super::{Coordinator, Instance, progress};
 use crate::handle::Asker;
 use crate::request;
 
@@ -59,6 +59,8 @@ impl Coordinator {
         if is_met && outcome.dead.is_some() {
             // Nobody has signed for it.
             self.instances.remove(&id);
+        } else if is_met && let Some(instance) = self.instances.get(&id) {
+            progress::known(&instance.name, &[]);
         }
         outcome
     }
@@ -92,7 +94,7 @@ impl Coordinator {
         let ask = Ask::Start(parsed.start);
         let ask = self.put(id, Waiter::Queue(parsed.requester), asker, ask, &mut outcome);
         // A survey comes first, which nothing remembers: only the queue does.
-        outcome.defer = self.asked.contains_key(&ask).then_some(ask);
+        outcome.defer = Some(ask);
         outcome
     }
 

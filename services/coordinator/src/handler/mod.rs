@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bus::Outgoing;
-use bus::driver::Outcome;
+use bus::driver::{Outcome, Settled};
 use crypto::identity::Identity;
 use crypto::random::ProcessRng;
 use ledger::{Folder, Records};
@@ -178,9 +178,8 @@ impl Coordinator {
     fn tell_progress(&mut self, id: InstanceId, outcome: &mut Outcome) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let Some(rotation) = instance.conductor.rotation() else { return };
-        let (rotation, record) = (rotation.reference().rotation, rotation.record());
-        let is_over = record.finished_at.is_some();
-        let news = instance.told.news(&instance.name, rotation, record);
+        let is_over = rotation.record().finished_at.is_some();
+        let news = instance.told.news(&instance.name, rotation);
         if news.is_some() && is_over && self.survey_at.is_some() {
             // The gauges shall not wait for their turn.
             self.survey_at = Some(service::now());
@@ -200,10 +199,20 @@ impl Coordinator {
             }
             Waiter::Queue(requester) => {
                 outcome.publish.extend(request::answer(&requester, &answer));
-                outcome.settle.push(ask);
+                let refused = self.refused(id, &asked.asker, &answer);
+                outcome.settle.push(Settled { number: ask, refused });
             }
             Waiter::Survey => self.surveyed(id, answer, outcome),
         }
+    }
+
+    /// Why a request from the queue comes to nothing, if it does: nobody need wait for its answer,
+    /// so the log says it, and the dead queue keeps it under this reason.
+    fn refused(&self, id: InstanceId, asker: &Asker, answer: &Answer) -> Option<String> {
+        let (code, text) = asked::refusal(answer)?;
+        let instance = self.instances.get(&id).map(|instance| instance.name.as_str());
+        tracing::warn!(instance, actor = asker.actor, code, text, "a request comes to nothing");
+        Some(code.to_owned())
     }
 
     fn tell(&mut self, id: InstanceId, event: Event, outcome: &mut Outcome) {

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use machines::rotation::Rotation;
 use machines::rotation::record::{Record, Verdict};
 use protocol::audit::Phase;
 use protocol::{RotationId, UnixMillis};
@@ -31,6 +32,24 @@ pub(super) fn current(record: &Record, rotation: RotationId) -> Context {
     phase_context(&root, record.phases.len().saturating_sub(1), record.phase())
 }
 
+/// Most records that are looked through for the last rotation that ended well.
+pub(super) const LOOKED_BACK: u32 = 50;
+
+/// What is told of an instance as soon as it is known; `records` are its rotations, newest first.
+/// What has not happened yet is a zero: a counter that is born at 1 shows no increase to Prometheus.
+pub(super) fn known(instance: &str, records: &[Record]) {
+    running(instance, false);
+    holding(instance, false);
+    for outcome in [Phase::Done, Phase::Aborted] {
+        metric::count_many(metric::ROTATIONS, &by_outcome(instance, outcome), 0);
+    }
+    let ended_well = |record: &&Record| record.phase() == Phase::Done && !is_recovery(record);
+    let last = records.iter().find(ended_well).and_then(|record| record.finished_at);
+    if let Some(finished) = last {
+        tell_last(instance, finished);
+    }
+}
+
 /// How much of the newest rotation has been told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -49,12 +68,9 @@ impl Told {
     }
 
     /// What has not been told yet of the rotation as it stands.
-    pub(super) fn news(
-        &mut self,
-        instance: &str,
-        rotation: RotationId,
-        record: &Record,
-    ) -> Option<Telling> {
+    pub(super) fn news(&mut self, instance: &str, rotation: &Rotation) -> Option<Telling> {
+        holding(instance, rotation.holds_until().is_some());
+        let (rotation, record) = (rotation.reference().rotation, rotation.record());
         if self.rotation != Some(rotation) {
             *self = Self { rotation: Some(rotation), ..Self::default() };
             running(instance, true);
@@ -111,22 +127,23 @@ fn tell_end(instance: &str, record: &Record, rotation: RotationId) {
     let Some(finished) = record.finished_at else { return };
     running(instance, false);
     // A unit that recovers is no rotation in these: it is in the trace and in the audit log.
-    let is_recovery = record.order().is_ok_and(|(order, _)| order.purpose.recovery().is_some());
-    if !is_recovery {
+    if !is_recovery(record) {
         count_rotation(instance, record, finished);
     }
     tell_root(instance, record, rotation, finished);
 }
 
+fn is_recovery(record: &Record) -> bool {
+    record.order().is_ok_and(|(order, _)| order.purpose.recovery().is_some())
+}
+
 fn count_rotation(instance: &str, record: &Record, finished: UnixMillis) {
     let by_instance = [("instance", instance.to_owned())];
     let took = Duration::from_millis(finished.since(record.started_at()));
-    let outcome = record.phase().name();
-    let labels = [("instance", instance.to_owned()), ("outcome", outcome.to_owned())];
-    metric::count(metric::ROTATIONS, &labels);
+    metric::count(metric::ROTATIONS, &by_outcome(instance, record.phase()));
     if record.phase() == Phase::Done {
         metric::took(metric::ROTATION_SECONDS, &by_instance, took);
-        metric::gauge(metric::LAST_ROTATION, &by_instance, finished.0 as f64 / 1000.0);
+        tell_last(instance, finished);
     }
     if let Some((from, Some(until))) = record.gate_closed {
         let closed = Duration::from_millis(until.since(from));
@@ -152,9 +169,23 @@ fn tell_root(instance: &str, record: &Record, rotation: RotationId, finished: Un
     span.end_at(time(finished));
 }
 
+fn by_outcome(instance: &str, outcome: Phase) -> [(&'static str, String); 2] {
+    [("instance", instance.to_owned()), ("outcome", outcome.name().to_owned())]
+}
+
+fn tell_last(instance: &str, finished: UnixMillis) {
+    let labels = [("instance", instance.to_owned())];
+    metric::gauge(metric::LAST_ROTATION, &labels, finished.0 as f64 / 1000.0);
+}
+
 fn running(instance: &str, is_running: bool) {
     let labels = [("instance", instance.to_owned())];
     metric::gauge(metric::ROTATION_RUNNING, &labels, f64::from(u8::from(is_running)));
+}
+
+fn holding(instance: &str, is_holding: bool) {
+    let labels = [("instance", instance.to_owned())];
+    metric::gauge(metric::ROTATION_HOLDING, &labels, f64::from(u8::from(is_holding)));
 }
 
 fn time(at: UnixMillis) -> SystemTime {

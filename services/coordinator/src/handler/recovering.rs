@@ -2,13 +2,14 @@
 //! with.
 
 use bus::driver::Outcome;
+use ledger::AuditQuery;
 use machines::conductor::Conductor;
 use machines::rotation::record::Record;
 use machines::trust::Trust;
 use protocol::InstanceId;
 
 use super::journal::{self, Entry, Journal};
-use super::progress::Told;
+use super::progress::{self, Told};
 use super::receipts::Before;
 use super::{Coordinator, Instance, read_back};
 use crate::views;
@@ -21,6 +22,9 @@ impl Coordinator {
             let trust = Trust::from_saved(id, self.records.manifests(id).await?)?;
             let standing = self.records.standing(id).await?;
             let newest = self.records.list(id, 1).await?.into_iter().next();
+            // Where they cannot be read, a metric is absent; nothing else asks for so many.
+            let records = self.records.list(id, progress::LOOKED_BACK).await.unwrap_or_default();
+            progress::known(&name, &records);
             // An older one that was taken up again: no other can be begun before it has an end.
             let open = self.records.unfinished(id).await?;
             let last = open.as_ref().or(newest.as_ref());
@@ -59,7 +63,8 @@ impl Coordinator {
     ) -> Journal {
         let Some(record) = last else { return Journal::default() };
         let view = views::recorded(record, trust);
-        let events = match self.records.audit_log(id, 0).await {
+        let wanted = AuditQuery { rotation: Some(view.rotation), ..AuditQuery::default() };
+        let events = match self.records.audit_entries(id, wanted).await {
             Ok(entries) => read_back(&entries, &view),
             Err(error) => {
                 tracing::error!(instance = %id, %error, "the audit log cannot be read");

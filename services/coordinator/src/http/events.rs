@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use ledger::AuditQuery;
 use protocol::api::{RotationEvent, RotationView};
 
 use super::HttpState;
@@ -74,7 +75,8 @@ async fn past(state: &HttpState, view: &RotationView) -> Result<Vec<RotationEven
     if let Some(events) = state.handle.told(view.rotation).await? {
         return Ok(events);
     }
-    let entries = state.records.audit_log(view.instance, 0).await?;
+    let wanted = AuditQuery { rotation: Some(view.rotation), ..AuditQuery::default() };
+    let entries = state.records.audit_entries(view.instance, wanted).await?;
     Ok(read_back(&entries, view))
 }
 

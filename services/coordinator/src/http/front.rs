@@ -81,6 +81,7 @@ fn log(
     metric::request(route, method.as_str(), status.as_u16(), began.elapsed());
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // `?`: a subject with control characters must not make a line of its own.
+    let method = metric::method(method.as_str());
     tracing::info!(%method, route, status = status.as_u16(), ms, ?sub, "request");
 }
 

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use ledger::AuditQuery;
 use machines::conductor::Conductor;
 use protocol::api::{
     AnnouncedMember, AuditView, Explanation, InstanceView, KeyCheckView, ManifestView, UnitsView,
@@ -141,7 +142,6 @@ pub(crate) async fn audit(
     if !state.handle.see(instance.id, |found| found.is_some()).await? {
         return Err(Fault::unknown_instance(&instance.shown));
     }
-    let mut entries = state.records.audit_log(instance.id, after).await?;
-    entries.truncate(MAX_ENTRIES);
-    Ok(Json(entries))
+    let wanted = AuditQuery { after, limit: Some(MAX_ENTRIES), ..AuditQuery::default() };
+    Ok(Json(state.records.audit_entries(instance.id, wanted).await?))
 }

@@ -10,6 +10,7 @@ mod events;
 mod explaining;
 mod founding;
 mod holds;
+mod metrics;
 mod queue;
 mod receipts;
 mod recovering;

@@ -21,9 +21,9 @@ async fn replies(cluster: &Cluster) -> Consumer {
     bus.consume(REPLIES, 1).await.unwrap()
 }
 
-/// Puts a request on the queue, as any AMQP client would.
-async fn publish(cluster: &Cluster, body: String, message_id: Option<&str>) {
-    let message = Outgoing {
+/// A request, as any AMQP client would put it on the queue.
+fn message(body: String, message_id: Option<&str>) -> Outgoing {
+    Outgoing {
         exchange: String::new(),
         routing_key: topology::REQUEST_QUEUE.to_owned(),
         is_mandatory: true,
@@ -35,8 +35,11 @@ async fn publish(cluster: &Cluster, body: String, message_id: Option<&str>) {
             ..Properties::default()
         },
         body: body.into_bytes().into(),
-    };
-    cluster.bus().publish(&message).await.unwrap();
+    }
+}
+
+async fn publish(cluster: &Cluster, body: String, message_id: Option<&str>) {
+    cluster.bus().publish(&message(body, message_id)).await.unwrap();
 }
 
 async fn reply(replies: &mut Consumer) -> Value {
@@ -145,6 +148,56 @@ async fn what_came_to_nothing_is_judged_anew_when_it_comes_again() {
         }
         assert!(tokio::time::Instant::now() < deadline, "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_carries_the_requests_correlation_id_else_its_message_id() {
+    let (cluster, _) = founded().await;
+    let mut replies = replies(&cluster).await;
+    let refused = json!({ "type": "keyhelm.rotation-request", "version": 2, "instance": INSTANCE });
+    for (body, correlation_id, message_id, carried) in [
+        (request(), Some("seven"), Some("one"), Some("seven")),
+        (request(), None, Some("two"), Some("two")),
+        (refused.clone(), Some("seven"), Some("three"), Some("seven")),
+        (refused.clone(), None, Some("four"), Some("four")),
+        (refused, None, None, None),
+    ] {
+        let mut message = message(body.to_string(), message_id);
+        message.properties.correlation_id = correlation_id.map(str::to_owned);
+        cluster.bus().publish(&message).await.unwrap();
+        let delivery = tokio::time::timeout(PATIENCE, replies.receive()).await.unwrap().unwrap();
+        assert_eq!(delivery.received().properties.correlation_id.as_deref(), carried, "{body}");
+        delivery.ack().await;
+    }
+}
+
+/// Nobody reads an answer that is not asked for: what came to nothing is found in the dead queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_to_nothing_goes_to_the_dead_queue_with_the_reason() {
+    let (mut cluster, _) = founded().await;
+    let mut replies = replies(&cluster).await;
+    let mut dead = cluster.bus().consume(topology::DEAD_QUEUE, 1).await.unwrap();
+    let mut buried = async |code: &str| {
+        let delivery = tokio::time::timeout(PATIENCE, dead.receive()).await.unwrap().unwrap();
+        let received = delivery.received().clone();
+        delivery.ack().await;
+        assert_eq!(received.properties.headers[topology::REASON_HEADER], code);
+        received.body
+    };
+    // Another pattern is expected than the one that is active: refused.
+    let mut body = request();
+    body["expect_current_pattern"] = json!("0".repeat(64));
+    let body = body.to_string();
+    publish(&cluster, body.clone(), Some("one")).await;
+    let answer = reply(&mut replies).await;
+    let code = answer["refusal"]["code"].as_str().or(answer["unmet"][0]["code"].as_str());
+    assert_eq!(buried(code.unwrap()).await, body.as_bytes());
+    // A unit is silent: its condition is not met.
+    cluster.stop_unit("op-1").await;
+    let body = request().to_string();
+    publish(&cluster, body.clone(), Some("two")).await;
+    assert_eq!(reply(&mut replies).await["status"], "unmet");
+    assert_eq!(buried("silent").await, body.as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,9 @@ async fn a_body_that_is_not_understood_is_refused_by_the_name_of_its_field() {
         ("manifests", json!({ "bytes": "0", "signatures": [] }), "bytes"),
         ("manifests", json!({ "bytes": "00", "signatures": [], "more": 1 }), "more"),
         ("standing-orders", json!({ "bytes": "00" }), "signatures"),
+        // Empty as they are, these are no fields.
+        ("manifests", json!({ "bytes": "00", "signatures": [], "more": [] }), "no field more"),
+        ("manifests", json!({ "bytes": "00", "signatures": [], "a/b~": null }), "no field a/b~"),
     ] {
         let response = cluster.api.post(&path(to), &body).await;
         let found = problem(response, StatusCode::BAD_REQUEST, "malformed").await;
@@ -82,6 +85,24 @@ async fn a_body_that_is_not_understood_is_refused_by_the_name_of_its_field() {
     problem(response, StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type").await;
     let response = request("{\"dry_run\": true}", "application/json; charset=utf-8").await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_given_empty_is_as_one_that_is_absent() {
+    let (cluster, administrator) = founded().await;
+    let draft_of = json!({ "purpose": "rotate", "mode": "strict", "valid_for_s": 60,
+        "joining": [], "quarantined": [] });
+    let response = cluster.api.post(&path("order-drafts"), &draft_of).await;
+    assert_eq!(response.status(), StatusCode::OK, "{}", response.text().await.unwrap());
+    let order = administrator.order(&draft(&cluster.api, Purpose::Rotate).await);
+    let start = json!({ "order": order, "dry_run": true, "mode": null, "request_id": null });
+    let response = cluster.api.post(&path("rotations"), &start).await;
+    assert_eq!(response.status(), StatusCode::OK, "{}", response.text().await.unwrap());
+    // It comes as far as the manifest itself, which is none.
+    let manifest = json!({ "bytes": "00", "signatures": [], "standing_order": null });
+    let response = cluster.api.post(&path("manifests"), &manifest).await;
+    let found = problem(response, StatusCode::BAD_REQUEST, "malformed").await;
+    assert!(found.detail.starts_with("bytes: they are no manifest"), "{}", found.detail);
 }
 
 #[tokio::test(flavor = "multi_thread")]

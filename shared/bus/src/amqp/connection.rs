@@ -1,7 +1,9 @@
-//! One connection and its publishing channel, both recovered by `lapin` after an outage.
+//! One connection and its publishing channel, both recovered by `lapin` after an outage, however long
+//! it lasts. A channel that the broker has closed is not: the next publish opens another.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Mutex as Lock;
+use std::time::{Duration, Instant};
 
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::tcp::OwnedTLSConfig;
@@ -11,6 +13,7 @@ use lapin::{Channel, ConnectionProperties, ExchangeKind};
 use protocol::topology;
 use tls::Authority;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::broker;
@@ -20,10 +23,23 @@ use crate::backoff::Backoff;
 /// How long a broker may take to accept a connection.
 const REACH: Duration = Duration::from_secs(5);
 
+/// First and longest pause between two tries to come back to a broker that has gone.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How long opening the first connection may take before the log says so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For so long a publish waits for a broker that is away. What is not sent then is asked again.
+const MAX_OUTAGE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether a connection or a channel has come back.
+pub(super) const RECOVERY_STEP: Duration = Duration::from_millis(20);
+
 /// A connection that recovers.
 pub(super) struct Connection {
     connection: lapin::Connection,
-    publishing: Channel,
+    publishing: Mutex<Channel>,
+    away_since: Lock<Option<Instant>>,
 }
 
 /// Where to, as whom, and whom to believe.
@@ -35,14 +51,34 @@ struct Target {
 
 impl Target {
     async fn connect(&self) -> Result<lapin::Connection, lapin::Error> {
-        let properties = ConnectionProperties::default()
-            .with_connection_name(self.name.clone().into())
-            .enable_auto_recover();
+        let properties = properties(&self.name);
         let cert_chain = self.authority.as_ref().map(|authority| authority.pem().to_owned());
         let tls = OwnedTLSConfig { identity: None, cert_chain };
         let runtime = lapin::runtime::default_runtime()?;
-        lapin::Connection::connect_with_config(&self.uri, properties, tls, runtime).await
+        let opening = lapin::Connection::connect_with_config(&self.uri, properties, tls, runtime);
+        tokio::pin!(opening);
+        loop {
+            match tokio::time::timeout(PATIENCE, &mut opening).await {
+                Ok(opened) => return opened,
+                Err(_) => tracing::warn!(
+                    "the broker can be reached, but has not taken the connection yet: it is \
+                     starting, or TLS fails; it is tried on"
+                ),
+            }
+        }
     }
+}
+
+/// How a connection is made and kept. Left alone, `lapin` gives up coming back after some minutes,
+/// without a word to anybody who waits.
+fn properties(name: &str) -> ConnectionProperties {
+    let (first, longest) = PAUSES;
+    ConnectionProperties::default()
+        .with_connection_name(name.to_owned().into())
+        .configure_backoff(|pauses| {
+            pauses.with_min_delay(first).with_max_delay(longest).without_max_times()
+        })
+        .enable_auto_recover()
 }
 
 impl Connection {
@@ -73,32 +109,90 @@ impl Connection {
     async fn try_open(target: &Target) -> Result<Self, lapin::Error> {
         reach(&target.uri).await?;
         let connection = target.connect().await?;
-        let publishing = connection.create_channel().await?;
-        publishing.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { connection, publishing })
+        let publishing = Mutex::new(confirming(&connection).await?);
+        Ok(Self { connection, publishing, away_since: Lock::default() })
     }
 
     /// Waits until the broker has answered something; gives up where it never will.
     pub(super) async fn until_there(&self) {
         let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
-        loop {
+        while !self.is_over() {
             let (name, kind) = (topology::EVENTS.into(), ExchangeKind::Topic);
-            let asked =
-                self.publishing.exchange_declare(name, kind, passive, FieldTable::default()).await;
-            let Err(error) = asked else { return };
-            if self.publishing.wait_for_recovery(error).await.is_err() {
-                return;
+            let asked = match self.publishing().await {
+                Ok(channel) => {
+                    channel.exchange_declare(name, kind, passive, FieldTable::default()).await
+                }
+                Err(error) => Err(error),
+            };
+            match asked {
+                Err(error) if !error.is_amqp_soft_error() => {
+                    tokio::time::sleep(RECOVERY_STEP).await;
+                }
+                // A refusal is an answer too.
+                _ => return,
             }
         }
     }
 
-    pub(super) fn publishing(&self) -> Channel {
-        self.publishing.clone()
+    /// The channel that everything is published on; another one where the broker has closed it for
+    /// something that was published on it.
+    pub(super) async fn publishing(&self) -> Result<Channel, lapin::Error> {
+        let mut held = self.publishing.lock().await;
+        let status = held.status();
+        if !status.connected() && !status.reconnecting() {
+            *held = confirming(&self.connection).await?;
+        }
+        Ok(held.clone())
+    }
+
+    /// A channel with confirms, for one message.
+    pub(super) async fn apart(&self) -> Result<Channel, lapin::Error> {
+        confirming(&self.connection).await
     }
 
     pub(super) async fn channel(&self) -> Result<Channel, BusError> {
         self.connection.create_channel().await.map_err(broker)
     }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.status().connected()
+    }
+
+    /// Whether it can be published again; waits for it, for [`MAX_OUTAGE`] at most.
+    pub(super) async fn is_back(&self) -> bool {
+        let back = async {
+            while !self.is_connected() || self.publishing.lock().await.status().reconnecting() {
+                tokio::time::sleep(RECOVERY_STEP).await;
+            }
+        };
+        tokio::time::timeout(MAX_OUTAGE, back).await.is_ok()
+    }
+
+    /// For how long the broker has been away, from the first look that found it so.
+    pub(super) fn away(&self) -> Option<Duration> {
+        let mut since = match self.away_since.lock() {
+            Ok(since) => since,
+            // One value, set whole.
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        if self.is_connected() {
+            *since = None;
+            return None;
+        }
+        Some(since.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    /// Closed for good: by us, or because the broker will not have us back.
+    pub(super) fn is_over(&self) -> bool {
+        let status = self.connection.status();
+        status.closed() || status.errored()
+    }
+}
+
+async fn confirming(connection: &lapin::Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
 }
 
 /// Whether anybody listens there. With recovery on, `lapin` tries a first connection again and again
@@ -117,4 +211,17 @@ async fn reach(uri: &str) -> Result<(), lapin::Error> {
 /// What waiting does not mend: credentials and rights.
 fn is_final(error: &lapin::Error) -> bool {
     error.to_string().contains("ACCESS_REFUSED") || error.to_string().contains("NOT_ALLOWED")
+}
+
+#[cfg(test)]
+mod tests {
+    /// How often it is tried and how long the pauses are, `lapin` shows only in words.
+    #[test]
+    fn a_broker_that_has_gone_is_looked_for_without_end_and_often() {
+        let properties = format!("{:?}", super::properties("anybody"));
+        assert!(properties.contains("max_times: None"), "{properties}");
+        assert!(properties.contains("max_delay: Some(5s)"), "{properties}");
+        assert!(properties.contains("total_delay: None"), "{properties}");
+        assert!(properties.contains("auto_recover: true"), "{properties}");
+    }
 }

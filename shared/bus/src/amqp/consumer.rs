@@ -6,23 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel};
 
 use super::broker;
-use super::connection::Connection;
+use super::connection::{Connection, RECOVERY_STEP};
 use crate::backoff::Backoff;
 use crate::{BusError, Properties, Received};
 
-/// How often a consumer is opened anew, with pauses of up to five seconds, before its process ends.
+/// How often a broker that is there, or will not have us back, may refuse to open a consumer anew, with
+/// pauses of up to five seconds, before its process ends.
 const MAX_TRIES: u32 = 20;
 
-/// How long the end of a consumer waits for a broker that is away.
+/// How long the end of a consumer waits for a broker that does not answer.
 const MAX_CLOSE: Duration = Duration::from_secs(10);
-
-/// Between two looks whether a channel has come back.
-const RECOVERY_STEP: Duration = Duration::from_millis(20);
 
 /// Takes messages from one queue.
 pub struct AmqpConsumer {
@@ -70,9 +68,11 @@ impl AmqpConsumer {
     }
 
     /// Takes nothing any more. A channel that is merely let go of while the connection is away comes
-    /// back with it, and with a consumer whose messages nobody reads.
+    /// back with it, and with a consumer whose messages nobody reads: where the broker is away for
+    /// long, it is closed when the broker is back, and nobody waits for that.
     pub(crate) async fn close(self) {
-        let closed = async {
+        let (queue, is_away) = (self.queue.clone(), !self.connection.is_connected());
+        let closed = tokio::spawn(async move {
             self.connection.until_there().await;
             // Channels come back one after the other; one that has not yet cannot be closed.
             while self.channel.status().reconnecting() {
@@ -80,21 +80,24 @@ impl AmqpConsumer {
             }
             // One that is closed already is what is wanted.
             let _ = self.channel.close(200, "done".into()).await;
-        };
-        if tokio::time::timeout(MAX_CLOSE, closed).await.is_err() {
-            tracing::warn!(queue = %self.queue, "the broker is away while a consumer ends");
+        });
+        if is_away || tokio::time::timeout(MAX_CLOSE, closed).await.is_err() {
+            tracing::warn!(%queue, "the broker is away while a consumer ends");
         }
     }
 
     async fn open_again(&mut self) -> Option<()> {
         let mut backoff = Backoff::new(100, 5_000);
-        for _ in 0..MAX_TRIES {
+        let mut refused = 0;
+        while refused < MAX_TRIES {
             match consume(&self.connection, &self.queue, self.prefetch).await {
                 Ok((channel, consumer)) => {
                     (self.channel, self.consumer) = (channel, consumer);
                     return Some(());
                 }
                 Err(error) => {
+                    let is_final = self.connection.is_connected() || self.connection.is_over();
+                    refused += u32::from(is_final);
                     tracing::warn!(%error, queue = %self.queue, "waiting for the broker");
                     tokio::time::sleep(backoff.next(0.0)).await;
                 }
@@ -135,6 +138,15 @@ impl AmqpDelivery {
 
     pub(crate) const fn received(&self) -> &Received {
         &self.received
+    }
+
+    /// Without this the broker would keep it for us for as long as the channel is open.
+    pub(crate) async fn give_back(self) {
+        let options = BasicNackOptions { requeue: true, ..Default::default() };
+        if let Err(error) = self.delivery.acker.nack(options).await {
+            // A delivery from before an outage: the broker delivers it again.
+            tracing::debug!(%error, "a message was given back too late");
+        }
     }
 
     pub(crate) async fn ack(self) {

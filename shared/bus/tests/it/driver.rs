@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::driver::{self, Handler, Outcome, SaveError};
+use bus::driver::{self, Handler, Outcome, SaveError, Settled};
 use bus::{Bus, MemoryBus, Outgoing, QueueSpec, Received};
 use futures_util::FutureExt;
 use protocol::topology::{self, Address};
@@ -14,6 +14,18 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Number of the message that is answered later.
 const LATER: u64 = 7;
+
+/// What a message answers: one that came before, or itself.
+fn settled(text: &str) -> Vec<Settled> {
+    let one = |refused: Option<&str>| {
+        vec![Settled { number: LATER, refused: refused.map(str::to_owned) }]
+    };
+    match text {
+        "now" => one(None),
+        "no" | "never" => one(Some("not-now")),
+        _ => Vec::new(),
+    }
+}
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -38,8 +50,8 @@ impl Handler for Echo {
             is_changed: text != "question",
             publish: vec![Outgoing::to(address("driver.out"), text.clone().into_bytes())],
             dead: (text == "bad").then_some("bad-message"),
-            defer: (text == "later").then_some(LATER),
-            settle: if text == "now" { vec![LATER] } else { Vec::new() },
+            defer: matches!(text.as_str(), "later" | "never").then_some(LATER),
+            settle: settled(&text),
             ..Outcome::default()
         }
     }
@@ -182,6 +194,77 @@ async fn what_is_answered_later_comes_again_unless_its_answer_is_out() {
     send(&bus, &["later", "now"]).await;
     run(&bus, &seen, false, 2).await.unwrap_err();
     assert_eq!(left(&bus).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_later_or_at_once_is_buried_with_the_reason() {
+    let (bus, seen) = watched().await;
+    let mut dead = bus.consume(topology::DEAD_QUEUE, 1).await.unwrap();
+    for texts in [&["later", "no"][..], &["never"]] {
+        send(&bus, texts).await;
+        run(&bus, &seen, true, texts.len()).await.unwrap();
+        assert!(left(&bus).await.is_empty());
+        let buried = dead.receive().now_or_never().unwrap().unwrap();
+        let received = buried.received();
+        assert_eq!(received.body, texts[0]);
+        assert_eq!(received.properties.headers[topology::REASON_HEADER], "not-now");
+        buried.ack().await;
+    }
+}
+
+/// Sends itself another message for every one it takes, so that there is always one.
+struct Busy {
+    bus: Bus,
+    ticks: mpsc::UnboundedSender<()>,
+}
+
+#[async_trait::async_trait]
+impl Handler for Busy {
+    type Ask = oneshot::Sender<()>;
+
+    async fn handle(&mut self, _: &Received) -> Outcome {
+        send(&self.bus, &["again"]).await;
+        tokio::task::yield_now().await;
+        Outcome::default()
+    }
+
+    async fn ask(&mut self, ask: Self::Ask) -> Outcome {
+        let _ = ask.send(());
+        Outcome::default()
+    }
+
+    async fn tick(&mut self) -> Outcome {
+        let _ = self.ticks.send(());
+        Outcome::default()
+    }
+
+    fn next_tick(&self) -> Option<Duration> {
+        Some(Duration::from_millis(1))
+    }
+
+    async fn save(&mut self) -> Result<(), SaveError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn messages_without_end_starve_neither_time_nor_those_who_ask() {
+    let (bus, _) = watched().await;
+    send(&bus, &["first"]).await;
+    let mut consumers = [bus.consume("driver.in", 2).await.unwrap()];
+    let (asks, mut asked) = mpsc::channel(1);
+    let (ticks, mut ticked) = mpsc::unbounded_channel();
+    let mut handler = Busy { bus: bus.clone(), ticks };
+    let (answer, answered) = oneshot::channel();
+    asks.send(answer).await.unwrap();
+    let shutdown = async move {
+        answered.await.unwrap();
+        for _ in 0..3 {
+            ticked.recv().await.unwrap();
+        }
+    };
+    let running = driver::run(&bus, &mut consumers, &mut asked, &mut handler, shutdown);
+    tokio::time::timeout(SOON, running).await.expect("all have their turn").unwrap();
 }
 
 #[tokio::test]

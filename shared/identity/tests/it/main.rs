@@ -4,7 +4,9 @@
 
 use crypto::random::process_rng;
 use identity::{AUDIENCE, Claims, Issuer, Role, TokenRefusal, Verifier};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use protocol::{InstanceId, UnixMillis};
+use serde_json::{Value, json};
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -36,6 +38,37 @@ fn a_token_is_believed_until_it_expires() {
     let early = UnixMillis(NOW.0 - 31_000);
     assert_eq!(verifier.verify(&token, early), Err(TokenRefusal::TooEarly));
     assert_eq!(verifier.verify("", NOW), Err(TokenRefusal::Absent));
+}
+
+/// A token of the issuer whose key is in `file`, with one claim that our own issuer never makes.
+fn with_claim(file: &std::path::Path, name: &str, value: Value) -> String {
+    let jwks: Value = serde_json::from_str(&Issuer::from_file(file).unwrap().jwks()).unwrap();
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some(jwks["keys"][0]["kid"].as_str().unwrap().to_owned());
+    let mut said = serde_json::to_value(claims()).unwrap();
+    said[name] = value;
+    let key = EncodingKey::from_ed_pem(&std::fs::read(file).unwrap()).unwrap();
+    jsonwebtoken::encode(&header, &said, &key).unwrap()
+}
+
+#[test]
+fn a_token_that_is_valid_only_later_is_not_believed_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let verifier = Verifier::from_jwks(&issuer(folder.path(), "key.pem").jwks()).unwrap();
+    let judged = |nbf: Value| {
+        let token = with_claim(&folder.path().join("key.pem"), "nbf", nbf);
+        verifier.verify(&token, NOW)
+    };
+    let now_s = NOW.0 / 1000;
+    // The issuer's clock may be ahead by half a minute, as for the time of issue.
+    for nbf in [json!(now_s), json!(now_s + 30), json!(now_s as f64 - 0.5), Value::Null] {
+        assert_eq!(judged(nbf.clone()), Ok(claims()), "{nbf}");
+    }
+    for nbf in [json!(now_s + 31), json!(now_s as f64 + 30.5), json!(u64::MAX)] {
+        assert_eq!(judged(nbf.clone()), Err(TokenRefusal::TooEarly), "{nbf}");
+    }
+    let refused = judged(json!("tomorrow"));
+    assert!(matches!(refused, Err(TokenRefusal::Invalid(_))), "{refused:?}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl PostgresKeystore {
         number: u32,
         chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
         // Both go out at once; the server does one after the other, and nothing of it stays unless
         // the row allows it.
@@ -209,8 +209,13 @@ async fn note(
          ON CONFLICT (instance, generation, after) DO UPDATE SET upto = excluded.upto,
          done = excluded.done, new_digest = excluded.new_digest, receipt = excluded.receipt,
          quarantined = excluded.quarantined WHERE chunks.done IS NULL";
-    let look = "SELECT count(*) FROM chunks WHERE instance = $1 AND generation = $2
-         AND done IS NOT NULL AND after < $4 AND upto > $3 AND NOT (after = $3 AND upto = $4)";
+    // Two are looked at, however many there are. Of the written chunks that begin before this one ends,
+    // its own record left out, let Y begin last. They do not overlap each other, so all others end where
+    // Y begins or before it: if any of them reaches into this one, so does Y. Only this one's own record
+    // can stand above Y, which makes two.
+    let look = "SELECT count(*) FROM (SELECT after, upto FROM chunks WHERE instance = $1
+         AND generation = $2 AND done IS NOT NULL AND after < $4 ORDER BY after DESC LIMIT 2) c
+         WHERE upto > $3 AND NOT (after = $3 AND upto = $4)";
     let both: Vec<_> = of.iter().chain(&said).cloned().collect();
     let (alone, changed, overlapping) =
         join3(alone, tx.execute_typed(write, &both), tx.query_typed_one(look, &of)).await;

@@ -1,7 +1,9 @@
 //! Connections: what an address may say, and the settings that every session of ours has.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use deadpool_postgres::{
     TimeoutType,
 };
 use tls::Authority;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, NoTls};
 
@@ -18,24 +21,31 @@ use crate::KeystoreError;
 
 /// Most connections of one process.
 const CONNECTIONS: usize = 16;
+/// So many of them may wait for an instance's queue: the others are left for those who only read.
+const WRITERS: usize = CONNECTIONS * 3 / 4;
 /// How long a connection may take to be made, and to become free.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// After so long without a sign of life the other side counts as gone.
 const GONE_AFTER: Duration = Duration::from_secs(30);
 
-/// A setting that is stronger than `on` (`remote_apply`) stays. A process that stalls in a
-/// transaction, or whose machine is gone, must not hold up a rotation: the server ends its session.
+/// A setting that is stronger than `on` (`remote_apply`) stays, and so does a shorter time. A process
+/// that stalls in a transaction, or whose machine is gone, must not hold up a rotation: the server ends
+/// its session. One that stalls in the midst of a COPY is not idle to the server: whoever waits for it
+/// gives up, so that no queue grows behind him, and is asked again.
 const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
-    SET idle_in_transaction_session_timeout = '30s';
+    SELECT set_config(name, most, false) FROM (VALUES
+            ('idle_in_transaction_session_timeout', '30s'), ('lock_timeout', '15s')) ours (name, most)
+        WHERE current_setting(name)::interval NOT BETWEEN '1 ms' AND most::interval;
     SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
 ";
 
 /// A pool of connections to one database.
 pub(super) struct Connections {
     pool: Pool,
+    writers: Arc<Semaphore>,
     /// Where to, for a person: never a password.
     server: String,
     /// Whether a task is at work that drops tables which are left over.
@@ -84,12 +94,20 @@ impl Connections {
             .post_create(settle)
             .build()
             .map_err(|error| KeystoreError::Database(error.to_string()))?;
-        Ok(Self { pool, server, is_dropping: AtomicBool::new(false) })
+        let writers = Arc::new(Semaphore::new(WRITERS));
+        Ok(Self { pool, writers, server, is_dropping: AtomicBool::new(false) })
     }
 
     /// A connection out of the pool.
     pub(super) async fn client(&self) -> Result<Object, KeystoreError> {
         self.pool.get().await.map_err(|error| self.away(error))
+    }
+
+    /// A connection for a write that waits for an instance's queue, once there is a place for it.
+    pub(super) async fn writer(&self) -> Result<Writer, KeystoreError> {
+        let place = tokio::time::timeout(WAIT_TIMEOUT, self.writers.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(KeystoreError::Busy) };
+        Ok(Writer { client: self.client().await?, _place: place })
     }
 
     fn away(&self, error: PoolError) -> KeystoreError {
@@ -107,6 +125,26 @@ impl Connections {
             other => with_causes(&other),
         };
         KeystoreError::Database(format!("PostgreSQL at {} cannot be used: {reason}", self.server))
+    }
+}
+
+/// A connection that may wait for an instance's queue, and its place among those that may.
+pub(super) struct Writer {
+    client: Object,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for Writer {
+    type Target = Object;
+
+    fn deref(&self) -> &Object {
+        &self.client
+    }
+}
+
+impl DerefMut for Writer {
+    fn deref_mut(&mut self) -> &mut Object {
+        &mut self.client
     }
 }
 
@@ -184,20 +222,40 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn commits_are_synchronous_whatever_the_role_is_set_to() {
+    /// The test database, ready for one more option; none, said aloud, where there is none.
+    fn postgres_url() -> Option<String> {
         let Ok(url) = std::env::var("KEYHELM_TEST_POSTGRES_URL") else {
             let required = std::env::var("KEYHELM_REQUIRE").unwrap_or_default();
             assert!(!required.contains("postgres"), "KEYHELM_TEST_POSTGRES_URL is required");
             println!("NOT RUN: PostgreSQL (KEYHELM_TEST_POSTGRES_URL unset)");
-            return;
+            return None;
         };
         let separator = if url.contains('?') { '&' } else { '?' };
+        Some(format!("{url}{separator}"))
+    }
+
+    #[tokio::test]
+    async fn commits_are_synchronous_whatever_the_role_is_set_to() {
+        let Some(url) = postgres_url() else { return };
         for (set, kept) in [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")] {
-            let url = format!("{url}{separator}options=-csynchronous_commit%3D{set}");
+            let url = format!("{url}options=-csynchronous_commit%3D{set}");
             let client = Connections::new(&url, None).unwrap().client().await.unwrap();
             let row = client.query_one("SHOW synchronous_commit", &[]).await.unwrap();
             assert_eq!(row.get::<_, &str>(0), kept, "{set}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_long_unless_the_role_waits_shorter() {
+        let Some(url) = postgres_url() else { return };
+        for name in ["lock_timeout", "idle_in_transaction_session_timeout"] {
+            let ours = if name == "lock_timeout" { "15s" } else { "30s" };
+            for (set, kept) in [("0", ours), ("1h", ours), ("700ms", "700ms")] {
+                let url = format!("{url}options=-c{name}%3D{set}");
+                let client = Connections::new(&url, None).unwrap().client().await.unwrap();
+                let row = client.query_one(&format!("SHOW {name}"), &[]).await.unwrap();
+                assert_eq!(row.get::<_, &str>(0), kept, "{name} {set}");
+            }
         }
     }
 

@@ -41,7 +41,7 @@ impl PostgresKeystore {
         instance: InstanceId,
         request: OpenRequest,
     ) -> Result<KeystoreRow, KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
         let active = row.active.as_ref().map(|active| active.number);
@@ -71,7 +71,7 @@ impl PostgresKeystore {
         instance: InstanceId,
         order: OrderRef,
     ) -> Result<KeystoreRow, KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
         let number = row.open.as_ref().map_or(0, |open| open.number);
@@ -92,7 +92,7 @@ impl PostgresKeystore {
         order: OrderRef,
         epoch: Epoch,
     ) -> Result<KeystoreRow, KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
         let (counted, younger) = match (&row.open, &row.active) {
@@ -116,7 +116,7 @@ impl PostgresKeystore {
         order: OrderRef,
         key_root: Digest,
     ) -> Result<KeystoreRow, KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
         if gate::mark_flipped(&mut row, &order, key_root)? == Change::Now {
@@ -133,7 +133,7 @@ impl PostgresKeystore {
         instance: InstanceId,
         request: AbortRequest,
     ) -> Result<KeystoreRow, KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
         let (change, dropped) = gate::abort(&mut row, &request)?;
@@ -159,7 +159,7 @@ impl PostgresKeystore {
         order: OrderRef,
         epoch: Epoch,
     ) -> Result<KeystoreRow, KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
         let mut row = held(&tx, instance, Hold::Update).await?;
         let (_, dropped) = gate::drop_retired(&mut row, &order, epoch)?;

@@ -1,6 +1,7 @@
 //! The keystore in PostgreSQL. A write queues at the instance's advisory lock (shared), then holds
 //! the keystore row `FOR SHARE`; what moves the row takes both for itself, so that it waits for the
 //! writers in flight and no stream of later ones passes it. The row's lock is what makes it safe.
+//! Nobody waits for longer than the session's `lock_timeout`.
 //!
 //! Deliberately absent: named prepared statements. Each generation has its own SQL, and a pool that
 //! lives for years would gather them.
@@ -12,6 +13,7 @@ mod housekeeping;
 mod pages;
 mod read;
 mod schema;
+mod stalled;
 mod write;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use tokio_postgres::IsolationLevel;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
+use self::connect::Writer;
 use crate::KeystoreError;
 
 /// The keystore of one PostgreSQL database, which may hold many instances. Clones share a pool.
@@ -103,12 +106,18 @@ impl PostgresKeystore {
     async fn client(&self) -> Result<Object, KeystoreError> {
         self.inner.client().await
     }
+
+    async fn writer(&self) -> Result<Writer, KeystoreError> {
+        self.inner.writer().await
+    }
 }
 
 /// Begins a transaction and queues for the instance. At READ COMMITTED each statement sees what was
 /// committed before it, so what is read after the wait is what the one before left.
+///
+/// Who wants the row alone and waits in vain ends the writers that stand still, and waits once more.
 async fn begin(
-    client: &mut Object,
+    client: &mut Writer,
     instance: InstanceId,
     hold: Hold,
 ) -> Result<Transaction<'_>, KeystoreError> {
@@ -122,7 +131,16 @@ async fn begin(
         Hold::Share => "SELECT pg_advisory_xact_lock_shared($1)",
         Hold::Update => "SELECT pg_advisory_xact_lock($1)",
     };
-    tx.query_typed(sql, &[(&queue_of(instance), Type::INT8)]).await.map_err(database)?;
+    let queue = queue_of(instance);
+    let bound = [(&queue as &(dyn ToSql + Sync), Type::INT8)];
+    let queued = match tx.query_typed(sql, &bound).await {
+        Err(error) if hold == Hold::Update && has_code(&error, &SqlState::LOCK_NOT_AVAILABLE) => {
+            stalled::end(&tx, queue).await?;
+            tx.query_typed(sql, &bound).await
+        }
+        queued => queued,
+    };
+    queued.map_err(database)?;
     Ok(tx)
 }
 
@@ -241,6 +259,7 @@ fn database(error: tokio_postgres::Error) -> KeystoreError {
     match error.as_db_error() {
         Some(db) if *db.code() == SqlState::UNIQUE_VIOLATION => KeystoreError::Duplicate,
         Some(db) if *db.code() == SqlState::CHECK_VIOLATION => KeystoreError::PatternCheck,
+        Some(db) if *db.code() == SqlState::LOCK_NOT_AVAILABLE => KeystoreError::Busy,
         Some(db) => {
             KeystoreError::Database(format!("{} (SQLSTATE {})", db.message(), db.code().code()))
         }

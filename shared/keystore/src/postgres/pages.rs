@@ -146,12 +146,14 @@ impl Source {
 }
 
 /// A transaction in which rows are read along the primary key, whatever the planner knows of a table
-/// that has just been filled: it would sort all that is left for each COPY.
+/// that has just been filled: it would sort all that is left for each COPY. It holds up no writer, so that
+/// its reader may take its time between two pages.
 async fn by_key(client: &mut Object) -> Result<Transaction<'_>, KeystoreError> {
     let tx = client.build_transaction().read_only(true).start().await.map_err(database)?;
     tx.batch_execute(
         "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off;
-         SET LOCAL enable_seqscan = off; SET LOCAL jit = off",
+         SET LOCAL enable_seqscan = off; SET LOCAL jit = off;
+         SET LOCAL idle_in_transaction_session_timeout = 0",
     )
     .await
     .map_err(database)?;

@@ -55,6 +55,8 @@ pub(super) async fn migrate(client: &mut Object) -> Result<(), KeystoreError> {
         .start()
         .await
         .map_err(database)?;
+    // Of several processes that start on a new database all but one wait here.
+    tx.batch_execute("SET LOCAL lock_timeout = '60s'").await.map_err(database)?;
     tx.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&MIGRATION_LOCK, Type::INT8)])
         .await
         .map_err(database)?;

@@ -19,7 +19,7 @@ impl PostgresKeystore {
     ) -> Result<(), KeystoreError> {
         // In one order everywhere, so that two writers of the same keys do not lock each other out.
         keys.sort_by_key(|key| key.meta.key);
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
         let row = held(&tx, instance, Hold::Share).await?;
         for key in &keys {
@@ -42,7 +42,7 @@ impl PostgresKeystore {
         key: KeyId,
         now: UnixMillis,
     ) -> Result<(), KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
         held(&tx, instance, Hold::Share).await?;
         match state_of(&tx, instance, key).await? {
@@ -70,7 +70,7 @@ impl PostgresKeystore {
     /// Ends a key for everybody at once. Between the opening of a generation and *flipped* only a
     /// tombstone is written, so that no page in flight brings a blob back and the set stands still.
     pub async fn purge(&self, instance: InstanceId, key: KeyId) -> Result<(), KeystoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
         let row = held(&tx, instance, Hold::Share).await?;
         state_of(&tx, instance, key).await?;

@@ -215,6 +215,14 @@ impl SqliteKeystore {
     }
 }
 
+/// Whether another written chunk overlaps this one. Two are looked at, however many there are: of those
+/// that begin before this one ends, its own record left out, let Y begin last. They do not overlap each
+/// other, so all others end where Y begins or before it: if any of them reaches into this one, so does Y.
+/// Only this one's own record can stand above Y, which makes two.
+pub(super) const OVERLAPPING: &str = "SELECT count(*) FROM (SELECT after, upto FROM chunks
+    WHERE instance = ?1 AND generation = ?2 AND done IS NOT NULL AND after < ?4
+    ORDER BY after DESC LIMIT 2) WHERE upto > ?3 AND NOT (after = ?3 AND upto = ?4)";
+
 /// Writes the record of a chunk; false if it was written before.
 fn claim_record(
     tx: &Transaction<'_>,
@@ -225,8 +233,7 @@ fn claim_record(
 ) -> Result<bool, KeystoreError> {
     let overlapping: i64 = tx
         .query_row(
-            "SELECT count(*) FROM chunks WHERE instance = ?1 AND generation = ?2
-             AND done IS NOT NULL AND after < ?4 AND upto > ?3 AND NOT (after = ?3 AND upto = ?4)",
+            OVERLAPPING,
             params![instance.bytes(), number, range.after.bytes(), range.upto.bytes()],
             |row| row.get(0),
         )

@@ -26,7 +26,7 @@ pub(super) fn count_versions(
 
 /// A generation's table. The CHECK keeps every blob to its generation's pattern for life; the index finds
 /// the few that were written while another generation was built.
-fn create_table(
+pub(super) fn create_table(
     tx: &Transaction<'_>,
     instance: InstanceId,
     generation: &Generation,

@@ -2,6 +2,8 @@
 
 mod chunks;
 mod generations;
+#[cfg(test)]
+mod plans;
 mod read;
 mod schema;
 mod write;

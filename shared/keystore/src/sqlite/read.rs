@@ -35,6 +35,11 @@ fn listed(query: &ListQuery) -> String {
     format!("{META} AND k.state IN ({states}) AND (?2 IS NULL OR instr(k.name, ?2) > 0)")
 }
 
+/// A page of a list.
+pub(super) fn list(query: &ListQuery) -> String {
+    format!("{} ORDER BY k.created_at DESC, k.key LIMIT ?3 OFFSET ?4", listed(query))
+}
+
 impl SqliteKeystore {
     /// Metadata of keys, newest first.
     pub async fn list(
@@ -43,9 +48,7 @@ impl SqliteKeystore {
         query: ListQuery,
     ) -> Result<Vec<KeyMeta>, KeystoreError> {
         self.read(move |tx| {
-            let listed = listed(&query);
-            let sql = format!("{listed} ORDER BY k.created_at DESC, k.key LIMIT ?3 OFFSET ?4");
-            let mut found = tx.prepare(&sql).map_err(database)?;
+            let mut found = tx.prepare(&list(&query)).map_err(database)?;
             found
                 .query_map(params![instance.bytes(), query.search, query.limit, query.offset], meta)
                 .and_then(Iterator::collect)

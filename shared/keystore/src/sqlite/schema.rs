@@ -9,7 +9,7 @@ use super::database;
 use crate::KeystoreError;
 
 /// One entry a version of the schema, in order; what has been released is never changed.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE keystores (instance BLOB PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE keys (
@@ -38,6 +38,9 @@ const MIGRATIONS: [&str; 2] = [
         generation INTEGER NOT NULL, attributes INTEGER NOT NULL, blob BLOB NOT NULL,
         reason TEXT NOT NULL, PRIMARY KEY (instance, version)
     ) WITHOUT ROWID;
+",
+    "
+    CREATE INDEX keys_newest_first ON keys (instance, created_at DESC, key);
 ",
 ];
 

@@ -154,7 +154,15 @@ fn insert_metadata(
     Ok(())
 }
 
-/// Removes a key from its metadata and from every generation that exists.
+/// Deletes the rows of a key's versions, which its metadata names: no table of blobs is searched for keys.
+pub(super) fn deletion(table: &str) -> String {
+    format!(
+        "DELETE FROM {table} WHERE version IN
+         (SELECT version FROM key_versions WHERE instance = ?1 AND key = ?2)"
+    )
+}
+
+/// Removes a key from every generation that exists and from its metadata.
 fn remove(
     tx: &Transaction<'_>,
     row: &protocol::keystore::KeystoreRow,
@@ -162,14 +170,14 @@ fn remove(
 ) -> Result<(), KeystoreError> {
     let instance = row.instance;
     let bound = params![instance.bytes(), key.bytes()];
+    let generations = row.active.iter().chain(&row.open).chain(&row.retired);
+    for generation in generations {
+        let sql = deletion(&table(instance, generation.number));
+        tx.execute(&sql, bound).map_err(database)?;
+    }
     for name in ["quarantined", "keys", "key_versions"] {
         let sql = format!("DELETE FROM {name} WHERE instance = ?1 AND key = ?2");
         tx.execute(&sql, bound).map_err(database)?;
-    }
-    let generations = row.active.iter().chain(&row.open).chain(&row.retired);
-    for generation in generations {
-        let sql = format!("DELETE FROM {} WHERE key = ?1", table(instance, generation.number));
-        tx.execute(&sql, params![key.bytes()]).map_err(database)?;
     }
     Ok(())
 }

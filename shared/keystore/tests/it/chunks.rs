@@ -85,26 +85,38 @@ async fn a_chunk_is_written_once(fixture: Fixture) {
 
 async fn a_chunk_that_overlaps_another_is_refused(fixture: Fixture) {
     let fixture = fixture.initialised().await;
-    fixture.create_many(7).await;
+    fixture.create_many(16).await;
     fixture.open(&rotation(2)).await.unwrap();
     let pages = fixture.pages().await;
-    fixture.write(2, pages[1..2].to_vec()).await.unwrap();
-    let (first, second) = (pages[0].range, pages[1].range);
-    let whole = ChunkRange::WHOLE;
+    assert_eq!(pages.len(), 6);
+    fixture.write(2, vec![pages[1].clone(), pages[3].clone()]).await.unwrap();
+    let (first, second, whole) = (pages[0].range, pages[1].range, ChunkRange::WHOLE);
+    let within = pages[1].rows[0].version;
     for range in [
         whole,
         ChunkRange { upto: second.upto, ..first },
+        ChunkRange { upto: within, ..first },
+        ChunkRange { upto: within, ..second },
         ChunkRange { upto: pages[2].range.upto, ..second },
         ChunkRange { upto: whole.upto, ..second },
+        ChunkRange { after: within, upto: pages[1].rows[1].version },
+        ChunkRange { after: within, upto: second.upto },
+        ChunkRange { after: within, upto: pages[2].range.upto },
+        ChunkRange { after: within, upto: pages[4].range.upto },
+        ChunkRange { upto: pages[3].rows[0].version, ..pages[2].range },
+        ChunkRange { after: pages[3].rows[0].version, upto: whole.upto },
     ] {
         // Without its rows, so that no primary key stands in for the rule.
         let page = Page { range, written: written(0), rows: Vec::new(), quarantined: Vec::new() };
         let refused = fixture.write(2, vec![page]).await;
         assert!(matches!(refused, Err(KeystoreError::Overlap)), "{range:?}: {refused:?}");
     }
-    assert_eq!(fixture.row().await.open.unwrap().done_count, 3);
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 6);
     let table = fixture.table(2);
-    assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 3);
+    assert_eq!(fixture.number(&format!("SELECT count(*) FROM {table}")).await, 6);
+    // What lies between them, and themselves once more, overlaps nothing.
+    fixture.write(2, pages[1..5].to_vec()).await.unwrap();
+    assert_eq!(fixture.row().await.open.unwrap().done_count, 12);
 }
 
 async fn what_is_left_is_between_what_is_written(fixture: Fixture) {

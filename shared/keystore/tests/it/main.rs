@@ -11,6 +11,8 @@ mod keys;
 mod postgres;
 mod purge;
 mod quarantine;
+mod sqlite;
+mod stalled;
 mod writers;
 
 /// Makes a test of each rule for each store. A rule is an async function of a fixture.

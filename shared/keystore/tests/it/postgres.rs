@@ -14,7 +14,7 @@ use super::fixture::{Fixture, Page, SOON, postgres_url, raw, rotation, until, wr
 
 /// Number of the instance's advisory lock, spelled out once more: it is shared by all versions of
 /// the program that run beside each other.
-fn queue_of(fixture: &Fixture) -> i64 {
+pub fn queue_of(fixture: &Fixture) -> i64 {
     let bytes = fixture.instance.uuid().as_u128();
     ((bytes >> 64) as u64 ^ bytes as u64) as i64
 }
@@ -32,7 +32,7 @@ async fn locks(fixture: &Fixture, how: &str) -> i64 {
 }
 
 /// How many sessions wait for it.
-async fn waiting(fixture: &Fixture) -> i64 {
+pub async fn waiting(fixture: &Fixture) -> i64 {
     locks(fixture, "NOT granted").await
 }
 
@@ -42,7 +42,7 @@ async fn asks_alone(fixture: &Fixture) -> bool {
 }
 
 /// A writer that holds what every writer holds, and stays in its transaction.
-async fn writer_in_flight(fixture: &Fixture) -> tokio_postgres::Client {
+pub async fn writer_in_flight(fixture: &Fixture) -> tokio_postgres::Client {
     let writer = raw(&fixture.url).await;
     let sql = format!(
         "BEGIN; SELECT pg_advisory_xact_lock_shared({});
@@ -65,7 +65,7 @@ fn insertion(fixture: &Fixture, key: &NewKey) -> String {
     )
 }
 
-async fn in_time<T>(task: JoinHandle<T>) -> T {
+pub async fn in_time<T>(task: JoinHandle<T>) -> T {
     tokio::time::timeout(SOON, task).await.expect("in time").unwrap()
 }
 

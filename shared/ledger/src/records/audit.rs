@@ -3,9 +3,21 @@
 
 use crypto::{digest, domain};
 use protocol::api::AuditView;
-use protocol::{Digest, UnixMillis};
+use protocol::{Digest, RotationId, UnixMillis};
 
 use super::{RecordsError, malformed};
+
+/// Which entries of an audit log are wanted; the default is all. However long the log is, no more of it
+/// than these is in memory at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those after the entry of this number.
+    pub after: u64,
+    /// At most so many, the oldest first; none for as many as there are.
+    pub limit: Option<usize>,
+    /// Only those whose details name this rotation.
+    pub rotation: Option<RotationId>,
+}
 
 /// What is appended.
 #[derive(Clone, Debug)]
@@ -48,18 +60,17 @@ impl Head {
     }
 }
 
-/// Reads a log from its beginning and verifies each entry.
+/// Reads a log from its beginning and verifies each entry; it keeps those that are wanted.
 #[derive(Debug)]
 pub(super) struct Reader {
     end: Head,
-    after: u64,
+    query: AuditQuery,
     entries: Vec<AuditView>,
 }
 
 impl Reader {
-    /// Verifies everything, keeps the entries after a number.
-    pub(super) fn new(after: u64) -> Self {
-        Self { end: Head::default(), after, entries: Vec::new() }
+    pub(super) fn new(query: AuditQuery) -> Self {
+        Self { end: Head::default(), query, entries: Vec::new() }
     }
 
     /// Takes the next entry, in the order of their numbers.
@@ -69,8 +80,26 @@ impl Reader {
             return Err(RecordsError::AuditBroken(expected.seq));
         }
         self.end = expected.head();
-        if expected.seq > self.after {
-            self.entries.push(view(expected)?);
+        let is_full = self.query.limit.is_some_and(|limit| self.entries.len() >= limit);
+        if expected.seq > self.query.after && !is_full {
+            self.keep(expected)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps an entry, if it is of the rotation that is asked for.
+    fn keep(&mut self, row: AuditRow) -> Result<(), RecordsError> {
+        let Some(rotation) = self.query.rotation.map(|rotation| rotation.to_string()) else {
+            self.entries.push(view(row)?);
+            return Ok(());
+        };
+        // Few entries are of it: the others need not be read as JSON.
+        if row.entry.details.contains(&rotation) {
+            let view = view(row)?;
+            let named = view.details.get("rotation").and_then(serde_json::Value::as_str);
+            if named == Some(&rotation) {
+                self.entries.push(view);
+            }
         }
         Ok(())
     }

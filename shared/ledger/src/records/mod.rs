@@ -32,6 +32,7 @@ use protocol::order::SignedStandingOrder;
 use protocol::{InstanceId, ProcessId, RotationId, UnixMillis};
 use tls::Authority;
 
+pub use self::audit::AuditQuery;
 pub use self::batch::{Batch, Saved};
 pub use self::error::RecordsError;
 pub use self::lease::{Acquired, MAX_LEASE_MS};
@@ -206,13 +207,22 @@ impl Records {
         saved.entries.pop().ok_or_else(|| RecordsError::Database("no entry was written".to_owned()))
     }
 
-    /// The audit log after an entry, verified from its beginning.
+    /// Entries of the audit log, which is verified from its beginning to its end.
+    pub async fn audit_entries(
+        &self,
+        instance: InstanceId,
+        query: AuditQuery,
+    ) -> Result<Vec<AuditView>, RecordsError> {
+        on!(self.audit_entries(instance, query))
+    }
+
+    /// All of the audit log after an entry, however long it is; verified from its beginning.
     pub async fn audit_log(
         &self,
         instance: InstanceId,
         after: u64,
     ) -> Result<Vec<AuditView>, RecordsError> {
-        on!(self.audit_log(instance, after))
+        self.audit_entries(instance, AuditQuery { after, ..AuditQuery::default() }).await
     }
 
     /// The answer that a request was given before.

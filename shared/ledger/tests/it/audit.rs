@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use ledger::{Records, RecordsError};
+use ledger::{AuditQuery, Records, RecordsError};
 use protocol::api::AuditView;
 use serde_json::json;
 
-use crate::setup::{NOW, TestStore, instance, on_each_store};
+use crate::setup::{NOW, TestStore, instance, on_each_store, rotation};
 
 on_each_store!(
     entries_are_chained_and_verified,
+    entries_are_read_as_few_as_are_wanted,
     a_changed_entry_is_named,
     a_removed_entry_is_named,
     entries_in_another_order_are_named,
@@ -41,6 +42,39 @@ async fn entries_are_chained_and_verified(store: TestStore) {
     assert_eq!(records.audit_log(instance(1), 2).await.unwrap(), written[2..]);
     assert_eq!(records.audit_log(instance(1), 4).await.unwrap(), []);
     assert_eq!(records.audit_log(instance(2), 0).await.unwrap(), of_other);
+}
+
+async fn entries_are_read_as_few_as_are_wanted(store: TestStore) {
+    let (records, all) = (store.open().await, AuditQuery::default());
+    let mut written = append(&records, 1, 4).await;
+    for (number, text) in [(1, "a"), (2, "b"), (1, "c")] {
+        let details = json!({ "rotation": rotation(number), "text": text });
+        let action = "rotation.event".to_owned();
+        let entry = records.audit(instance(1), NOW, "ann".to_owned(), action, details).await;
+        written.push(entry.unwrap());
+    }
+    // It speaks of the rotation, and is not of it.
+    let details = json!({ "text": rotation(1) });
+    let entry = records.audit(instance(1), NOW, "bob".to_owned(), "note".to_owned(), details).await;
+    written.push(entry.unwrap());
+
+    let read = async |query| records.audit_entries(instance(1), query).await;
+    assert_eq!(read(all).await.unwrap(), written);
+    let page = AuditQuery { after: 1, limit: Some(3), ..all };
+    assert_eq!(read(page).await.unwrap(), written[1..4]);
+    assert_eq!(read(AuditQuery { limit: Some(0), ..all }).await.unwrap(), []);
+    let of_one = AuditQuery { rotation: Some(rotation(1)), ..all };
+    assert_eq!(read(of_one).await.unwrap(), [written[4].clone(), written[6].clone()]);
+    let first = AuditQuery { limit: Some(1), after: 5, ..of_one };
+    assert_eq!(read(first).await.unwrap(), written[6..7]);
+
+    // All of the log is verified, what is not wanted too.
+    for seq in [1, 8] {
+        let change = format!("UPDATE coordinator_audit SET at = at + 1 WHERE seq = {seq}");
+        store.sql(&change).await.unwrap();
+        assert_eq!(read(page).await, Err(RecordsError::AuditBroken(seq)));
+        store.sql(&change.replace("at + 1", "at - 1")).await.unwrap();
+    }
 }
 
 /// Writes three entries, changes the log past the program, and says what reading it comes to.

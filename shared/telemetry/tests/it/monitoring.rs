@@ -5,6 +5,33 @@ use std::path::PathBuf;
 
 use telemetry::metric::{ALL, Kind};
 
+/// What follows the list.
+const AFTER: &str = r#"
+Of an instance only the coordinator tells that holds the lease. One that has lost it shows what it knew last:
+`keyhelm_lease_held` says which is which.
+
+## Scraping
+
+Where a metric is told by `instance`, that is an instance of keyhelm. Prometheus has a label of this name too, the
+address it scrapes; without `honor_labels: true` ours becomes `exported_instance`, and neither alerts nor dashboard
+find it.
+
+```yaml
+rule_files: [alerts.yml]
+scrape_configs:
+  - job_name: keyhelm            # alerts.yml asks for jobs whose names begin so
+    honor_labels: true
+    static_configs:
+      - targets: ["op-1:7610", "rec-1:7610", "coordinator:7610", "gateway:7610", "reencryptor:7610"]
+    relabel_configs:             # which process said it, where `instance` is ours
+      - { source_labels: [__address__], target_label: target }
+```
+
+[alerts.yml](alerts.yml) are rules for Prometheus, [alerts_test.yml](alerts_test.yml) shows for each of them when it
+fires (`promtool test rules docs/monitoring/alerts_test.yml`), [dashboard.json](dashboard.json) is a dashboard for
+Grafana.
+"#;
+
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring")
 }
@@ -22,10 +49,7 @@ fn document() -> String {
         };
         text.push_str(&format!("| `{}` | {kind} | {} |\n", metric.name, metric.help));
     }
-    text.push_str(
-        "\n[alerts.yml](alerts.yml) are rules for Prometheus, [dashboard.json](dashboard.json) is a \
-         dashboard for Grafana.\n",
-    );
+    text.push_str(AFTER);
     text
 }
 
@@ -64,12 +88,32 @@ fn mentioned(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_exist() {
-    for file in ["alerts.yml", "dashboard.json"] {
+    for file in ["alerts.yml", "alerts_test.yml", "dashboard.json"] {
         let text = std::fs::read_to_string(folder().join(file)).unwrap();
         let asked = mentioned(&text);
         assert!(asked.contains("keyhelm_mk_holders"), "{file} asks for {asked:?}");
         for name in asked {
             assert!(ALL.iter().any(|metric| metric.name == name), "{file}: no metric {name}");
         }
+    }
+}
+
+/// Whether they fire as they should, `promtool` says.
+#[test]
+fn each_alert_is_tried_out_where_it_fires_and_where_it_must_not() {
+    let read = |file: &str| std::fs::read_to_string(folder().join(file)).unwrap();
+    let (rules, tests) = (read("alerts.yml"), read("alerts_test.yml"));
+    let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let tried = |name: &str| {
+        let name = format!("alertname: {name}");
+        let after = |at: usize| tests[at + name.len()..].trim_start_matches([',', '\n', ' ']);
+        let told: Vec<_> = tests.match_indices(&name).map(|(at, _)| after(at)).collect();
+        let is_silent = |told: &&str| told.starts_with("exp_alerts: []");
+        let silent = told.iter().filter(|told| is_silent(told)).count();
+        (silent, told.len() - silent)
+    };
+    for name in names {
+        let (silent, fires) = tried(name);
+        assert!(silent > 0 && fires > 0, "{name} is tried {silent} times, and fires {fires} times");
     }
 }

@@ -48,9 +48,12 @@ async fn attempts(stack: &Stack, user: &str, queues: &[(&str, String)]) -> usize
     assert!(stack.exec("rabbitmq", &grant).await.unwrap().status.success());
     let victim = queues.iter().find(|(name, _)| *name != user).unwrap();
     let queue = queue_of(stack, &victim.1).await;
-    // No role may write to its own kind, and only coordinators to recovery units.
-    let exchange =
-        if user == "coordinator" { "keyhelm.pages" } else { "keyhelm.to.recovery-units" };
+    // No role may write to its own kind, and only coordinators and reencryptors to recovery units.
+    let exchange = match user {
+        "coordinator" => "keyhelm.pages",
+        "reencryptor" => "keyhelm.to.gateways",
+        _ => "keyhelm.to.recovery-units",
+    };
     let tries: [Vec<String>; 3] = [
         vec!["get".into(), format!("queue={queue}")],
         vec![

@@ -9,13 +9,13 @@ use tokio_postgres::{IsolationLevel, Row};
 
 use super::{PostgresRecords, database, get};
 use crate::RecordsError;
-use crate::records::audit::{AuditRow, Entry, Head, Reader};
+use crate::records::audit::{AuditQuery, AuditRow, Entry, Head, Reader};
 
 impl PostgresRecords {
-    pub(in crate::records) async fn audit_log(
+    pub(in crate::records) async fn audit_entries(
         &self,
         instance: InstanceId,
-        after: u64,
+        query: AuditQuery,
     ) -> Result<Vec<AuditView>, RecordsError> {
         let mut client = self.client().await?;
         // One snapshot for the entries and the head.
@@ -36,7 +36,7 @@ impl PostgresRecords {
             .await
             .map_err(database)?;
         pin_mut!(rows);
-        let mut reader = Reader::new(after);
+        let mut reader = Reader::new(query);
         while let Some(row) = rows.try_next().await.map_err(database)? {
             reader.take(audit_row(&row)?)?;
         }

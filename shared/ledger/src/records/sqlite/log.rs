@@ -6,13 +6,13 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::{SqliteRecords, database};
 use crate::RecordsError;
-use crate::records::audit::{AuditRow, Entry, Head, Reader};
+use crate::records::audit::{AuditQuery, AuditRow, Entry, Head, Reader};
 
 impl SqliteRecords {
-    pub(in crate::records) async fn audit_log(
+    pub(in crate::records) async fn audit_entries(
         &self,
         instance: InstanceId,
-        after: u64,
+        query: AuditQuery,
     ) -> Result<Vec<AuditView>, RecordsError> {
         self.read(move |tx| {
             let mut found = tx
@@ -22,7 +22,7 @@ impl SqliteRecords {
                 )
                 .map_err(database)?;
             let rows = found.query_map([instance.bytes()], audit_row).map_err(database)?;
-            let mut reader = Reader::new(after);
+            let mut reader = Reader::new(query);
             for row in rows {
                 reader.take(row.map_err(database)?)?;
             }

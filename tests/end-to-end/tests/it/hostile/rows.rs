@@ -31,7 +31,7 @@ use Comes::{Cannot, Dead, NoEffect, Refused};
 /// A message on the wire.
 pub enum Wire {
     /// Signed.
-    Signed(Genuine),
+    Signed(Box<Genuine>),
     /// The one door that is not signed.
     Request,
 }
@@ -122,7 +122,8 @@ pub fn rows(cluster: &Cluster, earlier: &Earlier) -> Vec<Row> {
     let id = |name: &str| id_of(cluster, name);
     let own = |role, name: &str| topology::process_address(role, instance, id(name));
     let genuine = |by: &str, to: Recipient, kind, body: Vec<u8>| {
-        Wire::Signed(Genuine::new(identity_of(cluster, by), instance, to, kind, body))
+        let signer = identity_of(cluster, by);
+        Wire::Signed(Box::new(Genuine::new(signer, instance, to, kind, body)))
     };
     let to = |name: &str| Recipient::Process(id(name));
     let mut rows = Vec::new();
