@@ -80,8 +80,8 @@ MUTANTS = [
     Mutant(
         "lower order numbers are refused",
         MACHINES + "unit/admission.rs",
-        "        if given.number < number || is_reused {\n",
-        "        if (given.number < number && given.digest == order.digest) || is_reused {\n",
+        "        if given.number < number {\n",
+        "        if given.number < number && given.digest == order.digest {\n",
     ),
     Mutant(
         "new is drawn once",
@@ -631,8 +631,8 @@ MUTANTS = [
     Mutant(
         "a unit that was set back takes nothing from before what it had taken",
         MACHINES + "unit/admission.rs",
-        "forgotten.map(|it| it.order));\n",
-        "forgotten.filter(|_| false).map(|it| it.order));\n",
+        "    own.into_iter().chain(forgotten.map(|found| found.order))\n",
+        "    own.into_iter().chain(forgotten.filter(|_| false).map(|found| found.order))\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -911,7 +911,7 @@ MUTANTS = [
     Mutant(
         "a rotation's id is used once by a unit",
         MACHINES + "unit/admission.rs",
-        'given.rotation == order.rotation && given.number != number',
+        'it.rotation == reference.rotation && *it != reference',
         'false',
         needs=(TESTS,),
     ),
@@ -946,8 +946,15 @@ MUTANTS = [
     Mutant(
         "only a manifest that holds waits",
         MACHINES + "trust.rs",
-        "        if next.take(chain, None, &[]) == Ok(true) {\n",
-        "        next.newest = chain.last().and_then(|signed| signed.unverified().ok());\n        if next.newest.is_some() {\n",
+        "        if next.take(chain, None, &[]) == Ok(true) && next.serial() >= newest {\n",
+        "        next.newest = chain.last().and_then(|signed| signed.unverified().ok());\n        if next.serial() >= newest {\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "only a coordinator in force raises a unit's epoch",
+        MACHINES + "unit/mod.rs",
+        "role == Some(Role::Coordinator) && !proves_itself(command);",
+        "!proves_itself(command);",
         needs=(TESTS,),
     ),
 ]

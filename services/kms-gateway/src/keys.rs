@@ -215,7 +215,7 @@ impl Keys {
                 .collect(),
         });
         match self.store.create(self.instance, keys.collect()).await {
-            Err(error @ KeystoreError::Database(_)) => Err(unclear(metas, &error)),
+            Err(error @ KeystoreError::Unclear(_)) => Err(unclear(metas, &error)),
             done => Ok(done?),
         }
     }

@@ -59,9 +59,22 @@ pub enum KeystoreError {
         "the keystore is held by other sessions: nothing has been written, it may be asked again"
     )]
     Busy,
-    /// The database.
+    /// The database was lost while a transaction was committed.
+    #[error("keystore database: {0}: whether it was written is not known")]
+    Unclear(String),
+    /// The database. Nothing has been written.
     #[error("keystore database: {0}")]
     Database(String),
+}
+
+impl KeystoreError {
+    /// The same of a commit.
+    pub(crate) fn of_commit(self) -> Self {
+        match self {
+            Self::Database(text) => Self::Unclear(text),
+            known => known,
+        }
+    }
 }
 
 /// A part of the key space of a generation that is being built or is built: a chunk and its record,

@@ -126,7 +126,8 @@ impl Trust {
     /// Remembers manifests that are refused only because a rotation is under way.
     pub fn note_waiting(&mut self, chain: &[SignedManifest]) {
         let mut next = self.clone();
-        if next.take(chain, None, &[]) == Ok(true) {
+        let newest = self.waiting.as_ref().map_or(0, |it| it.serial);
+        if next.take(chain, None, &[]) == Ok(true) && next.serial() >= newest {
             self.waiting = next.newest;
         }
     }

@@ -94,6 +94,14 @@ pub(crate) struct Coordinator {
     survey_at: Option<UnixMillis>,
 }
 
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        for instance in self.instances.values() {
+            progress::let_go(&instance.name);
+        }
+    }
+}
+
 impl Coordinator {
     pub(crate) fn new(
         folder: Folder,

@@ -169,6 +169,12 @@ fn tell_root(instance: &str, record: &Record, rotation: RotationId, finished: Un
     span.end_at(time(finished));
 }
 
+/// Nothing is told of an instance any more: another coordinator drives it, and alerts go by what that one says.
+pub(super) fn let_go(instance: &str) {
+    running(instance, false);
+    holding(instance, false);
+}
+
 fn by_outcome(instance: &str, outcome: Phase) -> [(&'static str, String); 2] {
     [("instance", instance.to_owned()), ("outcome", outcome.name().to_owned())]
 }

@@ -131,13 +131,13 @@ impl<'a> Change<'a> {
     }
 
     /// While a rotation runs the manifest amends it, and carries the report of a unit that stays and
-    /// holds the master keys that are still needed; where nobody goes, it can do without.
+    /// holds the master keys that are still needed; where no crypto unit goes, it can do without.
     async fn amended(&self, next: Manifest) -> Outcome<Manifest> {
         let Some(rotation) = self.rotation().await? else { return Ok(next) };
         let reports = self.coordinator.reports(rotation).await?;
         let chain = &self.view.chain;
         let found = manifests::holder_report(chain, &next, rotation, &reports);
-        let holder_report = match next.members == self.view.manifest.members {
+        let holder_report = match next.crypto_units().eq(self.view.manifest.crypto_units()) {
             true => Ok(found.unwrap_or_default()),
             false => found,
         };

@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For so long a publish waits for a broker that is away. What is not sent then is asked again.
 const MAX_OUTAGE: Duration = Duration::from_secs(10);
 
+/// Seconds between two signs of life, unless the broker wants more.
+const HEARTBEAT_S: u16 = 10;
+
 /// Between two looks whether a connection or a channel has come back.
 pub(super) const RECOVERY_STEP: Duration = Duration::from_millis(20);
 
@@ -81,6 +84,16 @@ fn properties(name: &str) -> ConnectionProperties {
         .enable_auto_recover()
 }
 
+/// A broker whose host has vanished closes nothing: it is missed after a few heartbeats, of which an address
+/// may ask for others.
+fn with_heartbeat(uri: &str) -> String {
+    match uri.split_once('?') {
+        Some((_, query)) if query.contains("heartbeat=") => uri.to_owned(),
+        Some(_) => format!("{uri}&heartbeat={HEARTBEAT_S}"),
+        None => format!("{uri}?heartbeat={HEARTBEAT_S}"),
+    }
+}
+
 impl Connection {
     /// Connects; a broker that does not answer is waited for.
     pub(super) async fn open(
@@ -89,7 +102,7 @@ impl Connection {
         authority: Option<&Authority>,
     ) -> Result<Self, BusError> {
         let target = Target {
-            uri: uri.to_owned().into(),
+            uri: with_heartbeat(uri).into(),
             name: name.to_owned(),
             authority: authority.cloned(),
         };
@@ -216,6 +229,16 @@ fn is_final(error: &lapin::Error) -> bool {
 #[cfg(test)]
 mod tests {
     /// How often it is tried and how long the pauses are, `lapin` shows only in words.
+    #[test]
+    fn signs_of_life_are_asked_for_unless_the_address_says_how_often() {
+        let asked = |uri| super::with_heartbeat(uri);
+        assert_eq!(asked("amqp://a:b@c/%2f"), "amqp://a:b@c/%2f?heartbeat=10");
+        assert_eq!(asked("amqp://c/v?channel_max=9"), "amqp://c/v?channel_max=9&heartbeat=10");
+        assert_eq!(asked("amqp://c/v?heartbeat=60"), "amqp://c/v?heartbeat=60");
+        let parsed: lapin::uri::AMQPUri = asked("amqp://c/v").parse().unwrap();
+        assert_eq!(parsed.query.heartbeat, Some(10));
+    }
+
     #[test]
     fn a_broker_that_has_gone_is_looked_for_without_end_and_often() {
         let properties = format!("{:?}", super::properties("anybody"));

@@ -29,6 +29,10 @@ pub struct AmqpConsumer {
     prefetch: u16,
     channel: Channel,
     consumer: lapin::Consumer,
+    /// The broker has ended the consumer, which says so once: another one is to be opened.
+    is_lost: bool,
+    /// How often the broker has refused that since.
+    refused: u32,
 }
 
 impl std::fmt::Debug for AmqpConsumer {
@@ -44,13 +48,18 @@ impl AmqpConsumer {
         prefetch: u16,
     ) -> Result<Self, BusError> {
         let (channel, consumer) = consume(&connection, queue, prefetch).await?;
-        Ok(Self { connection, queue: queue.into(), prefetch, channel, consumer })
+        let queue = queue.into();
+        Ok(Self { connection, queue, prefetch, channel, consumer, is_lost: false, refused: 0 })
     }
 
     /// After an outage `lapin` consumes again by itself; errors in between are waited out. Where it
-    /// gives up, a new channel is opened. None: the broker has taken the queue away for good.
+    /// gives up, a new channel is opened. None: the broker has taken the queue away for good. It can be
+    /// dropped at any moment, and goes on where it was.
     pub(crate) async fn receive(&mut self) -> Option<AmqpDelivery> {
         loop {
+            if self.is_lost {
+                self.open_again().await?;
+            }
             let is_recovered = match self.consumer.next().await {
                 Some(Ok(delivery)) => {
                     return Some(AmqpDelivery::new(self.queue.clone(), delivery));
@@ -61,9 +70,7 @@ impl AmqpConsumer {
                 }
                 None => false,
             };
-            if !is_recovered {
-                self.open_again().await?;
-            }
+            self.is_lost = !is_recovered;
         }
     }
 
@@ -88,16 +95,16 @@ impl AmqpConsumer {
 
     async fn open_again(&mut self) -> Option<()> {
         let mut backoff = Backoff::new(100, 5_000);
-        let mut refused = 0;
-        while refused < MAX_TRIES {
+        while self.refused < MAX_TRIES {
             match consume(&self.connection, &self.queue, self.prefetch).await {
                 Ok((channel, consumer)) => {
                     (self.channel, self.consumer) = (channel, consumer);
+                    (self.is_lost, self.refused) = (false, 0);
                     return Some(());
                 }
                 Err(error) => {
                     let is_final = self.connection.is_connected() || self.connection.is_over();
-                    refused += u32::from(is_final);
+                    self.refused += u32::from(is_final);
                     tracing::warn!(%error, queue = %self.queue, "waiting for the broker");
                     tokio::time::sleep(backoff.next(0.0)).await;
                 }

@@ -147,7 +147,7 @@ async fn begin(
 /// Commits. An error here leaves open whether the transaction took place.
 async fn commit(tx: Transaction<'_>, of: fail_points::Transaction) -> Result<(), KeystoreError> {
     fail_points::pass(fail_points::Point::BeforeCommit(of));
-    tx.commit().await.map_err(database)?;
+    tx.commit().await.map_err(|error| database(error).of_commit())?;
     fail_points::pass(fail_points::Point::AfterCommit(of));
     Ok(())
 }

@@ -94,7 +94,7 @@ impl SqliteKeystore {
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(database)?;
             let value = work(&tx)?;
-            tx.commit().map_err(database)?;
+            tx.commit().map_err(|error| database(error).of_commit())?;
             Ok(value)
         })
         .await

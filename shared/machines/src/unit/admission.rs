@@ -36,6 +36,12 @@ pub fn admit(
         return Ok(Admission::Known);
     }
     not_spent(state, &reference)?;
+    // Its amendments would let orders of an ended leave through. To end such a one is right all the same.
+    if let Some(known) =
+        known(state).find(|it| it.rotation == reference.rotation && *it != reference)
+    {
+        return Err(UnitRefusal::OrderSpent { given: reference.number, taken: known.number });
+    }
     let (order, reference) = leave::verify(signed, &state.trust)?;
     // A unit whose state was set back had taken it in time, or had ended it.
     match state.reminder.as_ref().and_then(|held| held.stood(&reference)) {
@@ -57,18 +63,23 @@ pub fn admit(
     Ok(Admission::New { order: Box::new(order), reference })
 }
 
-/// Lower numbers, the same number under another digest, and another order of the same rotation are refused
-/// for ever; while bound, everything of any other number is. What the unit had taken before its state was
-/// set back counts, as far as it knows.
+/// The order that the unit has taken last, and what it had taken before its state was set back, as far as it
+/// knows.
+fn known(state: &UnitState) -> impl Iterator<Item = OrderRef> {
+    let own = state.rotation.as_ref().map(|taken| taken.reference);
+    let forgotten = state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
+    own.into_iter().chain(forgotten.map(|found| found.order))
+}
+
+/// Lower numbers, and the same number under another digest, are refused for ever; while bound,
+/// everything of any other number is. What the unit had taken before its state was set back counts.
 pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal> {
     let own = state.rotation.as_ref();
     if own.is_some_and(|taken| taken.reference == *given) {
         return Ok(());
     }
     let bound = own.filter(|it| matches!(it.standing, Standing::Bound | Standing::Promoted));
-    let forgotten = state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
-    let known = own.map(|taken| taken.reference).into_iter().chain(forgotten.map(|it| it.order));
-    for order in known {
+    for order in known(state) {
         let number = order.number;
         if given.number == number && given.digest != order.digest {
             return Err(UnitRefusal::OtherDigest(number));
@@ -76,9 +87,7 @@ pub fn not_spent(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal>
         if let Some(taken) = bound {
             return Err(UnitRefusal::BoundToAnother { bound: taken.reference.number });
         }
-        // Nor is a rotation's id used twice: its amendments would let orders of an ended leave through.
-        let is_reused = given.rotation == order.rotation && given.number != number;
-        if given.number < number || is_reused {
+        if given.number < number {
             return Err(UnitRefusal::OrderSpent { given: given.number, taken: number });
         }
     }

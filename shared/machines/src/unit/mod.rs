@@ -148,7 +148,7 @@ impl Unit {
         let epoch_before = self.state.epoch;
         let done = self
             .may_command(&header, role, &command)
-            .and_then(|()| self.take_epoch(&header, &command))
+            .and_then(|()| self.take_epoch(&header, role, &command))
             .and_then(|()| self.obey(now, rng, command, &mut shown_refusal));
         let is_changed =
             done.as_ref().is_ok_and(|done| done.is_changed) || self.state.epoch != epoch_before;
@@ -206,8 +206,15 @@ impl Unit {
         role == Some(Role::Coordinator) || (is_abort && self.state.trust.may_end(by))
     }
 
-    fn take_epoch(&mut self, header: &Header, command: &Command) -> Result<(), UnitRefusal> {
-        if !proves_itself(command) && header.epoch > self.state.epoch {
+    /// Only a coordinator in force raises it.
+    fn take_epoch(
+        &mut self,
+        header: &Header,
+        role: Option<Role>,
+        command: &Command,
+    ) -> Result<(), UnitRefusal> {
+        let is_in_force = role == Some(Role::Coordinator) && !proves_itself(command);
+        if is_in_force && header.epoch > self.state.epoch {
             self.state.epoch = header.epoch;
         }
         Ok(())

@@ -122,6 +122,7 @@ fn lower_numbers_and_other_content_under_the_same_number_are_refused_for_ever() 
     let number = OrderNumber { number: 6, ..ended.order.number };
     let again = world.signed(Order { number, ..ended.order.clone() });
     world.refuses(OP_1, inspect(&again), "order-spent");
+    assert_eq!(world.abort(OP_1, &again).code(), "taken", "who has taken it is let go of");
     // The same after a rotation that went well.
     for unit in [REC_1, REC_2, OP_1 + 1] {
         world.abort(unit, &ended);

@@ -93,6 +93,30 @@ fn a_rotation_waits_for_the_manifest_that_names_its_next_coordinator() {
     assert_eq!(stage.conductor.rotation().unwrap().order().purpose, Purpose::Rotate);
 }
 
+/// It was put back to where it was bound by the coordinator before, and refuses every manifest since.
+#[test]
+fn a_unit_that_obeys_a_former_coordinator_keeps_nobody_waiting_for_ever() {
+    let mut stage = Stage::well();
+    let before = stage.world.state_bytes(OP_1);
+    let other = stage.world.signed(stage.world.order(Purpose::Rotate, 2));
+    assert_eq!(stage.world.inspect(OP_1, &other).code(), "taken");
+    let bound = stage.world.state_bytes(OP_1);
+    stage.world.put_back(OP_1, &before);
+    exchanged(&mut stage, None);
+    let manifest = named(&mut stage, None);
+    assert!(matches!(stage.ask(Ask::Manifest(manifest, None)), Answer::Taken));
+    let order = stage.order(|order| {
+        (order.number.manifest_serial, order.number.number) = (2, 1);
+    });
+    stage.silent_after_surveys = Some(OP_1);
+    assert!(matches!(stage.start(order, false), Answer::Started { .. }));
+    stage.world.put_back(OP_1, &bound);
+    stage.silent_after_surveys = None;
+    stage.pass(2 * Limits::default().silence_abort_ms);
+    let verdict = &stage.conductor.rotation().unwrap().record().verdict;
+    assert!(matches!(verdict, Verdict::Aborted { .. }), "{verdict:?} {:?}", stage.told);
+}
+
 fn from_the_new_one(world: &World, to: ProcessId, kind: Kind) -> Outgoing {
     Outgoing {
         id: MessageId::from_bytes([1; 16]),
@@ -135,7 +159,9 @@ fn a_manifest_that_waits_names_who_may_end_what_it_waits_for() {
     assert_eq!(told(&mut world, &take).code(), "manifest-refused", "the unit is bound");
     let inspect = Command::Inspect { order: run.signed.clone() };
     assert_eq!(told(&mut world, &inspect).code(), "not-a-coordinator", "it may end, and no more");
+    let epoch = world.units[OP_1].state().epoch;
     assert_eq!(told(&mut world, &abort).code(), "taken");
+    assert_eq!(world.units[OP_1].state().epoch, epoch, "it fences nobody");
     assert_eq!(told(&mut world, &take).code(), "taken");
     assert_eq!(world.units[OP_1].state().trust.serial(), 2);
 }
