@@ -235,8 +235,8 @@ mod tests {
         assert_eq!(asked("amqp://a:b@c/%2f"), "amqp://a:b@c/%2f?heartbeat=10");
         assert_eq!(asked("amqp://c/v?channel_max=9"), "amqp://c/v?channel_max=9&heartbeat=10");
         assert_eq!(asked("amqp://c/v?heartbeat=60"), "amqp://c/v?heartbeat=60");
-        let parsed: lapin::uri::AMQPUri = asked("amqp://c/v").parse().unwrap();
-        assert_eq!(parsed.query.heartbeat, Some(10));
+        let parsed = asked("amqp://c/v").parse::<lapin::uri::AMQPUri>();
+        assert_eq!(parsed.map(|uri| uri.query.heartbeat), Ok(Some(10)));
     }
 
     #[test]
