@@ -82,6 +82,10 @@ class Browser:
 
         return wait_for(f"{css} with {text!r}, only: {self.text()[:2000]!r}", look)
 
+    def gone(self, css):
+        """Waits until nothing of the kind is in the page: a dialog goes a moment after its button."""
+        wait_for(f"no {css}", lambda: not self.all(css))
+
     def has(self, css):
         return any(found.is_displayed() for found in self.all(css))
 
@@ -101,8 +105,8 @@ class Browser:
             (row) => [...row.cells].map((cell) => cell.innerText.trim()))"""
         return self.driver.execute_script(script, css)
 
-    def sign_in(self, token):
-        self.open()
+    def sign_in(self, token, place=""):
+        self.open(place)
         self.type_token(token)
 
     def type_token(self, token):
@@ -113,6 +117,36 @@ class Browser:
 
     def script(self, text, *arguments):
         return self.driver.execute_script(text, *arguments)
+
+    def key(self, name, number, text=""):
+        """Pressed wherever the focus is, as by a person."""
+        key = {"key": name, "code": name, "windowsVirtualKeyCode": number}
+        for kind in ({"type": "keyDown", "text": text}, {"type": "keyUp"}):
+            self.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {**kind, **key})
+
+    def tab(self):
+        self.key("Tab", 9)
+
+    def enter(self):
+        self.key("Enter", 13, "\r")
+
+    def stand_between(self, script):
+        """From the next load on answers in the coordinator's stead: `script` is a function of the
+        path that is asked for, the request, and `ask`, which asks the coordinator; null leaves it
+        to that one. `reply` makes an answer."""
+        source = f"""{{
+            const fetched = window.fetch.bind(window);
+            const reply = (body, status = 200) => {{
+                const type = status < 400 ? "application/json" : "application/problem+json";
+                return Response.json(body, {{ status, headers: {{ "content-type": type }} }});
+            }};
+            const instead = {script};
+            window.fetch = async (where, request) => {{
+                const ask = () => fetched(where, request);
+                return (await instead(new URL(where).pathname, request, ask)) ?? ask();
+            }};
+        }}"""
+        self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
 
     def complaints(self, expected_statuses=(), expected=()):
         """What the browser complains of, but refusals that the case is about."""

@@ -39,6 +39,8 @@ class Cluster:
         self.data = self.folder / "data"
         self.ports = (0, 0)
         self.process = None
+        self.passphrase = self.folder / "passphrase"
+        self.signed = ["--passphrase-file", str(self.passphrase)]
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -103,14 +105,14 @@ class Cluster:
 
     def found(self):
         """Names the members, makes the first master key, a standing order, and keys."""
-        passphrase = self.folder / "passphrase"
-        passphrase.write_text("of a test\n")
-        given = ["--passphrase-file", str(passphrase)]
-        self.run("sigkey-add", "alice", *given)
-        self.run("auto-init", "--trust-first-use", "--standing-order", "0s", *given)
+        self.passphrase.write_text("of a test\n")
+        self.run("sigkey-add", "alice", *self.signed)
+        self.run("auto-init", "--trust-first-use", "--standing-order", "0s", *self.signed)
         self.run("keys", "create", "--count", str(KEYS))
 
-    def token(self, role="Manager", instances=INSTANCE, valid_for="10m", key=None):
+    def token(
+        self, role="Manager", instances=INSTANCE, valid_for="10m", key=None, subject="alice"
+    ):
         key = key or self.data / "issuer.pem"
         return self.run(
             "token",
@@ -118,7 +120,7 @@ class Cluster:
             "--key",
             str(key),
             "--subject",
-            "alice",
+            subject,
             "--role",
             role,
             "--instances",
@@ -127,13 +129,21 @@ class Cluster:
             valid_for,
         ).strip()
 
+    def ask(self, path, body=None):
+        """The coordinator's answer with its headers, to be closed."""
+        token = (self.data / "token").read_text().strip()
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.server}/v1/{path}", data, headers)
+        return urllib.request.urlopen(request, timeout=PATIENCE_S)
+
     def get(self, path):
         """What the coordinator answers, for comparison with what is shown."""
-        token = (self.data / "token").read_text().strip()
-        request = urllib.request.Request(
-            f"{self.server}/v1/{path}", headers={"authorization": f"Bearer {token}"}
-        )
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        with self.ask(path) as answer:
+            return json.load(answer)
+
+    def post(self, path, body):
+        with self.ask(path, body) as answer:
             return json.load(answer)
 
     def rotations(self):
@@ -152,6 +162,17 @@ class Cluster:
             return view if view["phase"] == phase else None
 
         return wait_for(f"phase {phase}", look)
+
+    @contextmanager
+    def holding(self):
+        """A rotation that is done but for its hold, which is ended at last; and what is told of it."""
+        hold = ["--hold-before-clear", "1h"]
+        told = self.run("auto-mk-rotate", "--yes", *hold, *self.signed)
+        rotation = self.rotations()[0]["rotation"]
+        try:
+            yield rotation, told
+        finally:
+            self.run("hold-end", rotation, "--yes", *self.signed)
 
     @contextmanager
     def held(self):

@@ -4,12 +4,18 @@ import sys
 import tempfile
 import unittest
 
+import test_altered
+import test_dialogs
 import test_founding
 import test_instance
 import test_rotation
 import test_sign_in
+import test_words
 from case import Case
 from cluster import Cluster
+
+#: What is tried once the instance is founded.
+AFTER = (test_sign_in, test_instance, test_dialogs, test_rotation, test_altered)
 
 
 def run(runner, *modules):
@@ -27,9 +33,9 @@ def main(binary):
         Case.cluster = cluster = Cluster(binary, folder)
         try:
             cluster.start()
-            before = run(runner, test_founding)
+            before = run(runner, test_words, test_founding)
             cluster.found()
-            after = run(runner, test_sign_in, test_instance, test_rotation)
+            after = run(runner, *AFTER)
         finally:
             cluster.stop()
     passed, failed = before[1] + after[1], before[2] + after[2]

@@ -20,6 +20,44 @@ INTRUDER = """
     return fetch(elsewhere).then(() => "answered", () => "refused");
 """
 
+#: Nobody answers, or units are not asked, while the case says so.
+TROUBLE = """async (path) => {
+    if (window.isAway && path.includes("/v1/")) throw new TypeError("away");
+    return window.isBusy && path.endsWith("/compare") ? reply({
+        title: "Service Unavailable", status: 503, code: "busy", detail: "too many ask",
+        safe: "Nothing has changed.", next_command: null,
+    }, 503) : null;
+}"""
+
+#: No unit is heard, and no standing order is in force.
+SILENT = """async (path, request, ask) => {
+    if (!/\\/(compare|instances)$/.test(path)) return null;
+    const body = await (await ask()).json();
+    if (Array.isArray(body)) for (const instance of body) instance.standing_order_until = null;
+    else for (const unit of body.units) unit.state = window.isSilent ? null : unit.state;
+    return reply(body);
+}"""
+
+#: Longer than any name that people give, and without a place to break it.
+LONG = "a-name-" + "x" * 153
+
+#: Everything that has a name has a long one, but the instance, which is asked for by it.
+LONG_NAMES = """async (path, request, ask) => {
+    const name = "%s";
+    if (!/\\/(compare|instances)$/.test(path)) return null;
+    const body = await (await ask()).json();
+    if (Array.isArray(body)) return reply([...body, { ...body[0], id: "other", name }]);
+    for (const { member } of body.units) Object.assign(member, { name, location: name });
+    body.unmet = [{ code: "silent", subject: name, text: name, mend: `keyhelm ${name}` }];
+    return reply(body);
+}"""
+
+#: The parts of the page above which it is said that they are old.
+OLD = """return [...document.querySelectorAll(".stale")]
+    .filter((note) => note.checkVisibility())
+    .map((note) => note.nextElementSibling.querySelector("section")?.id)
+    .filter(Boolean)"""
+
 
 class Instance(Case):
     def setUp(self):
@@ -103,6 +141,54 @@ class Instance(Case):
         self.browser.see("dialog button", "Rotate now")
         self.assert_accessible("dialog", "radio", "checkbox")
         self.assert_fits()
+
+    def test_a_part_that_was_not_answered_is_marked_and_the_time_vouches_for_no_old_one(self):
+        browser = self.browser
+        self.stand_between(TROUBLE)
+        browser.see(".as-of", "as of")
+        browser.script("window.isBusy = true")
+        browser.press("#refresh")
+        browser.see(".problem", "too many ask")
+        browser.see(".as-of", "not renewed since")
+        self.assertEqual(browser.script(OLD), ["units", "registers", "keystores"])
+        self.assertEqual(len(browser.rows("#units table")), 5)
+        self.assert_accessible("table", "button")
+        browser.script("[window.isBusy, window.isAway] = [false, true]")
+        browser.press("#refresh")
+        browser.see(".problem", "does not answer")
+        wait_for("one box for all", lambda: len(browser.all(".problem")) == 1)
+        old = ["units", "registers", "keystores", "orders", "rotations"]
+        wait_for("all of it to be old", lambda: browser.script(OLD) == old)
+        browser.script("window.isAway = false")
+        browser.see(".as-of", "as of")
+        browser.gone(".problem")
+        self.assertEqual(browser.script(OLD), [])
+
+    def test_what_cannot_be_started_from_here_is_not_called_ready(self):
+        browser = self.browser
+        self.stand_between(SILENT)
+        browser.see(".tiles", "Needs signatures")
+        browser.script("window.isSilent = true")
+        browser.press("#refresh")
+        browser.see(".tiles", "0 of 5 answer")
+        browser.see(".tiles", "nobody answers")
+        self.assertNotIn("Empty", browser.text(".tiles"))
+
+    def test_long_names_stay_on_the_page(self):
+        browser = self.browser
+        browser.stand_between(LONG_NAMES % LONG)
+        browser.sign_in(self.cluster.token(subject=LONG))
+        browser.see("#units", LONG)
+        browser.see("#unmet", LONG)
+        browser.see("#who", LONG)
+        browser.see("#chooser")
+        self.assert_fits()
+
+    def stand_between(self, script):
+        """Comes back to the page, with this between it and the coordinator."""
+        self.browser.stand_between(script)
+        self.browser.sign_in(self.cluster.token())
+        self.browser.see("#units")
 
     def test_what_is_served_is_what_stands_in_the_sources(self):
         names = sorted(path.name for path in FILES.iterdir())

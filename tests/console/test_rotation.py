@@ -1,48 +1,18 @@
 """Rotations: started, watched, proved, lost sight of, aborted, refused."""
 
 import json
+import re
 import tempfile
+import time
 from pathlib import Path
 
-from selenium.webdriver.common.by import By
-
-from case import Case
+from case import PHASES, Case, Watched
 from cluster import INSTANCE, KEYS, wait_for
 
-PHASES = "inspect generate install commit reencrypt promote flip clear drop done".split()
-
-
-class Watched(Case):
-    """Signed in as a Manager."""
-
-    def setUp(self):
-        super().setUp()
-        self.before = self.cluster.current()
-        self.browser.sign_in(self.cluster.token())
-        self.browser.see("#units")
-
-    def phases(self):
-        """Names on the time line with their classes: past, now, later."""
-        script = """return [...document.querySelectorAll(".phases li")].map(
-            (item) => [item.querySelector(".name").innerText, item.classList[0]])"""
-        return self.browser.script(script)
-
-    def see_done(self, rotation):
-        """The end as the coordinator tells it."""
-        browser = self.browser
-        browser.see("h1 .chip", "done")
-        view = self.cluster.get(f"rotations/{rotation}")
-        took = (view["finished_at"] - view["started_at"]) // 10 / 100
-        browser.see("#end", f"Master key rotated: {KEYS:,} keys, 0 failed, 5 of 5 crypto units")
-        browser.see("#end", f"{took:.2f} s (key creation refused for")
-        browser.see("#end", f"{view['from'][:8]}... → {view['to'][:8]}...")
-        self.assertEqual(self.phases(), [[phase, "past"] for phase in PHASES])
-        bar = browser.driver.find_element(By.ID, "keys-bar")
-        self.assertEqual((bar.get_property("value"), bar.get_property("max")), (KEYS, KEYS))
-        browser.see(".numbers", f"{KEYS:,} of {KEYS:,} keys")
-        browser.see(".numbers", "keys/s")
-        self.assertFalse(browser.has("#abort"))
-        return view
+#: A moment as the command line writes it, and as the console does.
+MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| UTC)"
+#: In a hold questions are far apart: who asks as often as else is caught in so many seconds.
+WATCHED_S = 4
 
 
 class Rotation(Watched):
@@ -141,6 +111,55 @@ class Rotation(Watched):
             self.assertFalse(browser.has("#abort"))
             hold.release()
             self.see_done(rotation)
+
+
+    def test_the_skip_link_stays_on_the_page(self):
+        browser = self.browser
+        rotation = self.cluster.rotations()[-1]["rotation"]
+        browser.script("location.hash = arguments[0]", f"#/rotations/{rotation}")
+        browser.see("#end")
+        browser.script("document.querySelector('.skip').focus()")
+        browser.enter()
+        wait_for("the focus", lambda: browser.active().get_attribute("id") == "main")
+        self.assertTrue(browser.driver.current_url.endswith(f"#/rotations/{rotation}"))
+        browser.see("#end")
+
+    def test_no_proxy_may_collect_the_events(self):
+        rotation = self.cluster.rotations()[-1]["rotation"]
+        with self.cluster.ask(f"rotations/{rotation}/events") as answer:
+            self.assertEqual(answer.headers["x-accel-buffering"], "no")
+
+
+class Holding(Watched):
+    def asked(self, part):
+        """How often something was asked for in a while."""
+        self.browser.requests("")
+        time.sleep(WATCHED_S)
+        return len(self.browser.requests(part))
+
+    def test_a_hold_is_told_as_the_command_line_tells_it_and_asked_about_seldom(self):
+        browser = self.browser
+        with self.cluster.holding() as (rotation, told):
+            shown = browser.see(".notice", "A rotation holds, as its order says.").text
+            words = re.search(r"Master key rotated and in use: .*", told).group()
+            self.assertIn(re.sub(MOMENT, "", words), re.sub(MOMENT, "", shown))
+            browser.see(".notice .command", f"keyhelm hold-end {rotation}")
+            browser.see(".tiles", "Holding")
+            # Once around at most: what runs, the list, the units, the manifest.
+            self.assertLessEqual(self.asked("/v1/instances"), 5)
+            browser.press("#watch")
+            browser.see(".phases .now", "hold-before-clear")
+            browser.see(".doing", "Holding: the old master key is kept for a time.")
+            hold = browser.see("#hold", "The hold lasts until").text
+            self.assertIn(f"keyhelm hold-end {rotation}", hold)
+            self.assertFalse(browser.has("#abort"))
+            self.assertLessEqual(self.asked(f"/v1/rotations/{rotation}"), 1)
+            self.assert_accessible("progressbar", "link")
+            self.assert_fits()
+        browser.see("#end", f"Master key rotated: {KEYS:,} keys, 0 failed")
+        self.assertFalse(browser.has("#hold"))
+        wanted = [*PHASES[:7], "hold-before-clear", *PHASES[7:]]
+        self.assertEqual(self.phases(), [[phase, "past"] for phase in wanted])
 
 
 class Refused(Watched):

@@ -100,9 +100,10 @@ export class Client {
 
   /**
    * Every event of a rotation, each once and in order, over lost connections, until it has ended or
-   * `signal` says so. `onLink` hears whether the server is there.
+   * `signal` says so. `onLink` hears whether the server is there; what `isStale` is left out, and no
+   * end.
    */
-  async *events(rotation, { signal, onLink = () => {} }) {
+  async *events(rotation, { signal, onLink = () => {}, isStale = () => false }) {
     let lastId = "";
     let pause = PAUSE_MS[0];
     for (;;) {
@@ -121,6 +122,7 @@ export class Client {
           lastId = found.id;
           pause = PAUSE_MS[0];
           const event = JSON.parse(found.data);
+          if (isStale(event)) continue;
           yield event;
           if (isEnded(event.rotation)) return;
         }
@@ -138,7 +140,8 @@ export class Client {
 
 export const isEnded = (rotation) => rotation.phase === "done" || rotation.phase === "aborted";
 
-const isPassing = (problem) =>
+/** Whether the same question may be answered in a while. */
+export const isPassing = (problem) =>
   problem.status === 0 || [429, 502, 503, 504].includes(problem.status);
 
 /** Waits; less long if `signal` says so. */

@@ -1,13 +1,16 @@
-// Signing in and out, and which page is shown. The token lives in this tab's session storage alone:
-// it is gone when the tab is closed, and is sent to nobody but the coordinator that gave this page.
+// Signing in and out, and which page is shown. The token lives in this page's memory alone: what a
+// browser stores for a tab it copies when the tab is duplicated, and brings back when it is reopened.
+// It is sent to nobody but the coordinator that gave this page.
 
 import { Client, Problem } from "./api.js";
+import { closeDialog } from "./dialogs.js";
 import * as dom from "./dom.js";
 import { InstancePage } from "./instance.js";
 import { RotationPage } from "./rotation.js";
 
 const { h } = dom;
-const STORED = "keyhelm-token";
+/** What a token is made of (RFC 6750, section 2.1); a header takes nothing else. */
+const TOKEN = /^[\w.~+\/=-]+$/;
 const OPERATE = ["Manager", "CryptoUnitAdministrator"];
 
 const main = document.getElementById("main");
@@ -30,11 +33,16 @@ function claims(token) {
 }
 
 async function signIn(token) {
+  if (!TOKEN.test(token)) throw noToken();
+  const own = turn;
   const tried = new Client(token);
   const found = await tried.get("instances");
+  if (own !== turn) return;
   const { sub = "unnamed", roles = [], exp } = claims(token);
-  sessionStorage.setItem(STORED, token);
-  tried.onUnauthenticated = (problem) => signOut(problem.document);
+  // A late answer to somebody who has signed out signs out nobody else.
+  tried.onUnauthenticated = (problem) => {
+    if (client === tried) signOut(problem.document);
+  };
   [client, instances] = [tried, found];
   session = { roles, mayOperate: roles.some((role) => OPERATE.includes(role)) };
   const until = exp ? h("span", { class: "until" }, "until ", dom.moment(exp * 1000)) : null;
@@ -47,9 +55,20 @@ async function signIn(token) {
   await route();
 }
 
+function noToken() {
+  return new Problem({
+    title: "No token",
+    status: 0,
+    code: "no-token",
+    detail: "The token has characters that no token has: something else was copied, or more than a token.",
+    safe: "It was sent to nobody.",
+    next_command: "keyhelm token issue",
+  });
+}
+
 function signOut(problem = null) {
   turn += 1;
-  sessionStorage.removeItem(STORED);
+  closeDialog();
   page?.close();
   [client, session, page, instances] = [null, null, null, []];
   part("session").hidden = true;
@@ -100,7 +119,7 @@ function showSignIn(problem) {
       h(
         "p",
         { class: "lead" },
-        "With a token of yours. It stays in this tab, and is forgotten when you close it or sign out.",
+        "With a token of yours. It stays in the memory of this page, and is forgotten when you sign out, reload the page or leave it.",
       ),
       h(
         "form",
@@ -147,11 +166,12 @@ async function route() {
   if (!client) return;
   turn += 1;
   const own = turn;
+  closeDialog();
   page?.close();
   page = null;
-  const [, kind, name] = location.hash.split("/").map(decoded);
+  const [, kind, name, then] = location.hash.split("/").map(decoded);
   try {
-    const found = await (kind === "rotations" ? rotationPage(name) : instancePage(name));
+    const found = await (kind === "rotations" ? rotationPage(name, then) : instancePage(name));
     if (own !== turn) return;
     page = found;
   } catch (error) {
@@ -180,10 +200,11 @@ function decoded(text) {
   }
 }
 
-async function rotationPage(id) {
+async function rotationPage(id, then) {
   const view = await client.get(`rotations/${encodeURIComponent(id)}`);
   const instance = instances.find((found) => found.id === view.instance);
-  return new RotationPage(client, session, view, instance?.name ?? view.instance);
+  const isBefore = then === "then-start";
+  return new RotationPage(client, session, view, instance?.name ?? view.instance, isBefore);
 }
 
 async function instancePage(name) {
@@ -222,21 +243,13 @@ part("sign-out").addEventListener("click", () => signOut());
 part("instances").addEventListener("change", (event) => {
   location.hash = `#/instances/${event.target.value}`;
 });
+// Its address would be that of another page here, so it is no link to follow.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener("hashchange", route);
+// A browser may keep a page that was left, as it stands, for whoever comes back.
+addEventListener("pagehide", () => signOut());
 
-/** Goes on with the token of this tab; one that nobody could judge just now is kept. */
-async function resume(kept) {
-  try {
-    await signIn(kept);
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if ([401, 403].includes(error.status)) return signOut(error.document);
-    const again = h("button", { class: "button main", type: "button" }, "Try again");
-    again.addEventListener("click", () => resume(kept));
-    main.replaceChildren(dom.problemBox(error.document), h("p", { class: "again" }, again));
-  }
-}
-
-const kept = sessionStorage.getItem(STORED);
-if (kept) resume(kept);
-else showSignIn(null);
+showSignIn(null);

@@ -3,46 +3,53 @@
 
 import { Problem } from "./api.js";
 import * as dom from "./dom.js";
+import { noun } from "./phases.js";
 
 const { h } = dom;
 
 /** Longest reason of an abort, in characters; the server takes 500 bytes. */
 const MAX_BECAUSE = 160;
 
-/** Checks whether a rotation could start, shows what it would do, and starts it: gives its id. */
+/** The dialog that is open, if one is. */
+let open = null;
+
+/** For whoever takes away the page that it is about. */
+export function closeDialog() {
+  open?.close("");
+}
+
+/**
+ * Checks whether a rotation could start, shows what it would do, and starts it: gives the place of
+ * the one to follow, its id first.
+ */
 export function startDialog(client, instance) {
-  const dialog = new Dialog("Rotate the master key");
+  const dialog = new Dialog(`Rotate the master key of ${instance.name}`);
   const { signal } = dialog;
   const check = async () => {
     dialog.say(h("p", { class: "busy", role: "status" }, "Checking all units and keystores..."));
     const asked = client.post(path(instance), { dry_run: true }, { signal });
-    const { plan, warnings } = await asked.catch(again);
-    const online = h("input", { type: "radio", name: "mode", value: "online" });
-    const strict = h("input", { type: "radio", name: "mode", value: "strict", checked: true });
-    const verify = h("input", { type: "checkbox" });
+    const checked = await asked.catch(again);
+    const { plan, warnings } = checked;
+    // There is no plan while another one runs: it is named instead.
+    if (!plan) return follow(checked, []);
+    const choices = new Choices();
     dialog.say(
       planBox(plan),
       warnings.length ? dom.worthKnowing(warnings) : [],
-      h(
-        "fieldset",
-        { role: "radiogroup" },
-        h("legend", {}, "While keys are re-encrypted"),
-        choice(strict, "Strict", "Keys are not created, rotated or used until it is over."),
-        choice(online, "Online", "Everything is served."),
-      ),
-      choice(
-        verify,
-        "Verify every page",
-        "A second crypto unit opens every page of keys before the decision.",
-      ),
+      choices.elements(),
     );
     const request = { expect_current_pattern: plan.from, request_id: newId() };
     dialog.offer("Rotate now", "main", async () => {
-      const mode = online.checked ? "online" : "strict";
-      const asked = client.post(path(instance), { ...request, mode, verify_all: verify.checked });
-      const started = await asked.catch(unlessLost);
-      dialog.close(started.rotation.rotation);
+      const asked = client.post(path(instance), { ...request, ...choices.chosen() });
+      follow(await asked.catch(unlessLost), warnings);
     });
+  };
+  const follow = (started, known) => {
+    const go = () => dialog.close(placeOf(started));
+    const news = newsOf(started, known);
+    if (!news) return go();
+    dialog.say(news);
+    dialog.offer("Follow it", "main", go, "Close");
   };
   const again = (problem) => {
     dialog.say();
@@ -59,7 +66,8 @@ export function startDialog(client, instance) {
 
 /** Ends a rotation before its decision: whoever follows it hears how that went. */
 export function abortDialog(client, view) {
-  const dialog = new Dialog("Abort the rotation?");
+  const name = noun(view);
+  const dialog = new Dialog(`Abort the ${name}?`);
   const because = h("input", {
     type: "text",
     id: "because",
@@ -68,20 +76,53 @@ export function abortDialog(client, view) {
     autocomplete: "off",
     value: "by hand",
   });
+  const safe =
+    name === "recovery"
+      ? "It is ended in both units then; a recovery changes no key."
+      : "Before its decision nothing has changed then: every key stays under the master key that it is under now.";
   dialog.say(
-    h(
-      "p",
-      {},
-      "Before its decision nothing has changed then: every key stays under the master key that it is under now. The reason is shown to whoever follows the rotation.",
-    ),
+    h("p", {}, `${safe} The reason is shown to whoever follows the ${name}.`),
     h("label", { class: "field", for: "because" }, "Why"),
     because,
   );
-  dialog.offer("Abort the rotation", "danger", async () => {
+  dialog.offer(`Abort the ${name}`, "danger", async () => {
     await client.post(`rotations/${view.rotation}/abort`, { because: because.value.trim() });
     dialog.close(view.rotation);
   });
   return dialog.run();
+}
+
+const isTakenUp = ({ warnings }) => warnings.some(({ code }) => code === "taken-up");
+
+/** After what was left behind, its page offers the start once more. */
+const placeOf = (started) =>
+  started.rotation.rotation + (isTakenUp(started) ? "/then-start" : "");
+
+/** What has to be read before it is followed: that it is another one, or what the plan did not say. */
+function newsOf(started, known) {
+  const before = new Set(known.map((found) => JSON.stringify(found)));
+  const news = started.warnings.filter((found) => !before.has(JSON.stringify(found)));
+  if (!started.joined && news.length === 0) return null;
+  const [title, text] = newsText(started);
+  return [
+    h("h3", { tabindex: "-1" }, title),
+    h("p", {}, text),
+    news.length ? dom.findings(news, "Worth knowing") : [],
+  ];
+}
+
+function newsText(started) {
+  if (isTakenUp(started))
+    return [
+      "Another one comes first",
+      "A rotation was left behind by whoever drove it, and is brought to its end first. Yours has not started: it is offered again at that end.",
+    ];
+  if (started.joined)
+    return [
+      "Nothing new was started",
+      `Another ${noun(started.rotation)} was running already: it is this one that is followed, as whoever started it has asked for it.`,
+    ];
+  return ["The rotation has started", "This was not known yet when its plan was made."];
 }
 
 const path = (instance) => `instances/${encodeURIComponent(instance.name)}/rotations`;
@@ -90,7 +131,7 @@ function planBox(plan) {
   return h(
     "div",
     { class: "plan" },
-    h("h3", {}, "Plan"),
+    h("h3", { tabindex: "-1" }, "Plan"),
     dom.facts([
       ["Made in", `${plan.generator_name} (a recovery unit)`],
       ["Crypto units", `${dom.counted(plan.units, "crypto unit")} take part`],
@@ -98,6 +139,34 @@ function planBox(plan) {
       ["From pattern", dom.pattern(plan.from)],
     ]),
   );
+}
+
+/** How it shall be done. */
+class Choices {
+  #online = h("input", { type: "radio", name: "mode", value: "online" });
+  #strict = h("input", { type: "radio", name: "mode", value: "strict", checked: true });
+  #verify = h("input", { type: "checkbox" });
+
+  elements() {
+    return [
+      h(
+        "fieldset",
+        { role: "radiogroup" },
+        h("legend", {}, "While keys are re-encrypted"),
+        choice(this.#strict, "Strict", "Keys are not created, rotated or used until it is over."),
+        choice(this.#online, "Online", "Everything is served."),
+      ),
+      choice(
+        this.#verify,
+        "Verify every page",
+        "A second crypto unit opens every page of keys before the decision.",
+      ),
+    ];
+  }
+
+  chosen() {
+    return { mode: this.#online.checked ? "online" : "strict", verify_all: this.#verify.checked };
+  }
 }
 
 function choice(input, name, text) {
@@ -118,6 +187,7 @@ function newId() {
 /** A modal dialog: what it is about, what came instead, and two buttons. */
 class Dialog {
   #dialog;
+  #title;
   #body = h("div", { class: "dialog-body" });
   #fault = h("div");
   #cancel = h(
@@ -146,32 +216,33 @@ class Dialog {
       this.#fault,
       this.#buttons,
     );
-    this.#dialog = h(
-      "dialog",
-      { "aria-labelledby": "dialog-title" },
-      h("h2", { id: "dialog-title", tabindex: "-1" }, title),
-      form,
-    );
+    this.#title = h("h2", { id: "dialog-title", tabindex: "-1" }, title);
+    this.#dialog = h("dialog", { "aria-labelledby": "dialog-title" }, this.#title, form);
   }
 
+  /** Begins at its heading: a key that was pressed twice confirms nothing that is unread. */
   say(...content) {
     this.#body.replaceChildren(...content.flat(Infinity));
+    if (this.#dialog.open) (this.#body.querySelector("h3") ?? this.#title).focus();
   }
 
   /** The button that does it; whatever is refused is shown, and may be tried again. */
-  offer(text, kind, act) {
+  offer(text, kind, act, cancel = "Cancel") {
     this.#act = act;
     this.#go = h("button", { class: `button ${kind}`, type: "submit" }, text);
+    this.#cancel.textContent = cancel;
     this.#buttons.replaceChildren(this.#cancel, this.#go);
-    if (this.#dialog.open) this.#go.focus();
   }
 
   /** Opens; resolves to what `close` was given, or to nothing. `first` runs as soon as it is open. */
   run(first) {
+    closeDialog();
+    open = this;
     document.body.append(this.#dialog);
     const opener = document.activeElement;
     const ended = new Promise((resolve) => {
       this.#dialog.addEventListener("close", () => {
+        if (open === this) open = null;
         this.#stop.abort();
         this.#dialog.remove();
         opener?.focus();
@@ -179,7 +250,7 @@ class Dialog {
       });
     });
     this.#dialog.showModal();
-    document.getElementById("dialog-title").focus();
+    this.#title.focus();
     if (first) {
       this.#act = first;
       this.#press();

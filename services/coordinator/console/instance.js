@@ -1,11 +1,18 @@
 // An instance: its crypto units and their registers, its key storage, what administrators have
 // signed, what keeps a rotation from starting, and its rotations.
 
-import { Problem, isEnded, sleep } from "./api.js";
+import { Problem, sleep } from "./api.js";
 import { startDialog } from "./dialogs.js";
 import * as dom from "./dom.js";
-import { keysText, purpose, tone } from "./phases.js";
-import { keystoresSection, registersSection, summary, unitFacts, unitsSection } from "./units.js";
+import { holdFacts, holdText, isHolding, noun, pauseMs, rotationsSection } from "./phases.js";
+import {
+  keystoresSection,
+  ordersSection,
+  registersSection,
+  summary,
+  unitFacts,
+  unitsSection,
+} from "./units.js";
 
 const { h } = dom;
 
@@ -18,6 +25,7 @@ const LISTED = 20;
 
 /** The parts of the page, in the order in which they stand. */
 const PARTS = [
+  "trouble",
   "running",
   "summary",
   "unmet",
@@ -28,6 +36,13 @@ const PARTS = [
   "orders",
   "rotations",
 ];
+/** What is asked for, and the parts that show it. */
+const SHOWN_IN = {
+  instances: ["running"],
+  rotations: ["rotations"],
+  compare: ["summary", "unmet", "warnings", "units", "registers", "keystores"],
+  manifest: ["orders"],
+};
 
 export class InstancePage {
   #client;
@@ -35,9 +50,17 @@ export class InstancePage {
   #instance;
   #stop = new AbortController();
   #parts = {};
+  /** Above each part: since when it has not been renewed. */
+  #notes = {};
   #button;
   #asOf = h("span", { class: "as-of" });
   #surveyedAt = 0;
+  /** The last answer to each question, when it was asked, and what came instead of a newer one. */
+  #answers = {};
+  #askedAt = {};
+  #problems = new Map();
+  /** When everything was asked that was answered in full. */
+  #wholeAt = null;
 
   constructor(client, session, instance) {
     Object.assign(this, { title: instance.name, instance: instance.id });
@@ -46,10 +69,13 @@ export class InstancePage {
 
   /** Draws the page and keeps it new until `close`. */
   open(outlet) {
-    for (const name of PARTS) this.#parts[name] = h("div", { class: "part" });
+    for (const name of PARTS) {
+      this.#parts[name] = h("div", { class: "part" });
+      this.#notes[name] = h("p", { class: "stale", hidden: true });
+    }
     const refresh = h(
       "button",
-      { class: "button quiet", type: "button", onclick: () => this.#refresh() },
+      { class: "button quiet", type: "button", id: "refresh", onclick: () => this.#refresh() },
       "Refresh",
     );
     this.#button = h(
@@ -80,8 +106,9 @@ export class InstancePage {
         ),
         actions,
       ),
-      ...PARTS.map((name) => this.#parts[name]),
+      ...PARTS.flatMap((name) => [this.#notes[name], this.#parts[name]]),
     );
+    if (!this.#session.mayOperate) this.#parts.units.append(withheld(this.#session));
     this.#keep();
   }
 
@@ -90,69 +117,46 @@ export class InstancePage {
   }
 
   async #keep() {
+    const { signal } = this.#stop;
     await this.#refresh();
-    while (!this.#stop.signal.aborted) {
-      await sleep(LOOK_MS, this.#stop.signal);
-      if (document.hidden || this.#stop.signal.aborted) continue;
+    while (!signal.aborted) {
+      await sleep(pauseMs(this.#running(), this.#client.now(), LOOK_MS), signal);
+      if (document.hidden || signal.aborted) continue;
       const wasRunning = this.#instance.open_rotation;
-      await this.#attempt("running", () => this.#look());
-      const isDue = Date.now() - this.#surveyedAt > SURVEY_MS;
+      const wasAway = this.#problems.has("instances");
+      await this.#look();
+      const isBack = wasAway && !this.#problems.has("instances");
+      const isDue = isBack || Date.now() - this.#surveyedAt > SURVEY_MS;
       if (isDue || wasRunning || this.#instance.open_rotation) await this.#refresh();
     }
   }
 
-  async #look() {
-    const found = await this.#client.get("instances", { signal: this.#stop.signal });
-    this.#instance = found.find(({ id }) => id === this.#instance.id) ?? this.#instance;
-    const { open_rotation: open } = this.#instance;
-    dom.show(this.#parts.running, open, () => (open ? running(open) : []));
-    this.#button.hidden = Boolean(open);
+  #look() {
+    return this.#renew("instances", async () => {
+      const found = await this.#client.get("instances", { signal: this.#stop.signal });
+      this.#instance = found.find(({ id }) => id === this.#instance.id) ?? this.#instance;
+    });
   }
 
   async #refresh() {
     this.#surveyedAt = Date.now();
-    const lists = this.#attempt("rotations", async () => {
-      const found = await this.#ask(`rotations?limit=${LISTED}`);
-      dom.show(this.#parts.rotations, found, () => rotations(found));
-    });
-    const all = [this.#attempt("running", () => this.#look()), lists];
-    if (this.#session.mayOperate) all.push(this.#units(), this.#orders());
-    else dom.show(this.#parts.units, "withheld", () => withheld(this.#session));
+    const at = this.#client.now();
+    const all = [
+      this.#look(),
+      this.#renew("rotations", () => this.#ask(`rotations?limit=${LISTED}`)),
+    ];
+    if (this.#session.mayOperate) {
+      all.push(this.#renew("compare", () => this.#ask("compare")));
+      all.push(this.#renew("manifest", () => this.#manifest()));
+    }
     await Promise.all(all);
-    dom.show(this.#asOf, this.#surveyedAt, () => [" as of ", dom.moment(this.#client.now())]);
+    if (this.#problems.size === 0) this.#wholeAt = at;
+    this.#draw();
   }
 
-  #units() {
-    return this.#attempt("summary", async () => {
-      const view = await this.#ask("compare");
-      const { units, keystores, unmet, warnings } = view;
-      const isRunning = Boolean(this.#instance.open_rotation);
-      const facts = (unit) => [unit.number, unit.member.name, unit.state?.registers ?? null];
-      dom.show(this.#parts.summary, [units.map(facts), keystores, unmet.length, isRunning], () =>
-        summary(view, isRunning),
-      );
-      // While a rotation runs, it is the one thing that keeps another from starting.
-      dom.show(this.#parts.unmet, [unmet, isRunning], () =>
-        unmet.length && !isRunning ? unmetSection(unmet) : [],
-      );
-      dom.show(this.#parts.warnings, warnings, () =>
-        warnings.length ? warningsSection(warnings) : [],
-      );
-      dom.show(this.#parts.units, units.map(unitFacts), () => unitsSection(units));
-      dom.show(this.#parts.registers, units.map(facts), () => registersSection(units));
-      dom.show(this.#parts.keystores, keystores, () => keystoresSection(keystores));
-    });
-  }
-
-  #orders() {
-    return this.#attempt("orders", async () => {
-      // Without a manifest there is none to ask for: what is unmet says so.
-      if (!this.#instance.manifest_serial) return dom.show(this.#parts.orders, null, () => []);
-      const view = await this.#ask("manifest");
-      dom.show(this.#parts.orders, [view.digest, view.standing_order], () =>
-        ordersSection(view, this.#client.now()),
-      );
-    });
+  /** Without a manifest there is none to ask for: what is unmet says so. */
+  async #manifest() {
+    return this.#instance.manifest_serial ? this.#ask("manifest") : null;
   }
 
   /** Something of this instance, which is called by its name as people do. */
@@ -161,17 +165,101 @@ export class InstancePage {
     return this.#client.get(`instances/${name}/${what}`, { signal: this.#stop.signal });
   }
 
-  /** Shows in a part of the page what came instead of what was asked for. */
-  async #attempt(part, ask) {
+  /** Asks; what comes instead of an answer is kept beside the last one. */
+  async #renew(question, ask) {
+    const at = this.#client.now();
+    const { signal } = this.#stop;
     try {
-      await ask();
+      this.#answers[question] = await ask();
+      this.#askedAt[question] = at;
+      this.#problems.delete(question);
     } catch (error) {
-      if (this.#stop.signal.aborted || !(error instanceof Problem)) {
-        if (!this.#stop.signal.aborted) throw error;
-        return;
-      }
-      dom.show(this.#parts[part], error.document, () => dom.problemBox(error.document));
+      if (signal.aborted) return;
+      if (!(error instanceof Problem)) throw error;
+      this.#problems.set(question, error.document);
     }
+    if (!signal.aborted) this.#draw();
+  }
+
+  /** The rotation that runs, once the list has it. */
+  #running() {
+    const { open_rotation: open } = this.#instance;
+    return open && this.#answers.rotations?.find(({ rotation }) => rotation === open);
+  }
+
+  #draw() {
+    const { compare, manifest, rotations } = this.#answers;
+    this.#drawRunning();
+    if (compare) this.#drawUnits(compare);
+    if (manifest !== undefined)
+      dom.show(this.#parts.orders, manifest && [manifest.digest, manifest.standing_order], () =>
+        manifest ? ordersSection(manifest, this.#client.now()) : [],
+      );
+    if (rotations)
+      dom.show(this.#parts.rotations, rotations, () => rotationsSection(rotations, LISTED));
+    this.#drawTrouble();
+  }
+
+  #drawRunning() {
+    const { open_rotation: open } = this.#instance;
+    const view = this.#running();
+    dom.show(this.#parts.running, [open, view && [noun(view), holdFacts(view)]], () =>
+      open ? running(open, view) : [],
+    );
+    this.#button.hidden = Boolean(open);
+  }
+
+  #drawUnits(view) {
+    const { units, keystores, unmet, warnings } = view;
+    const isRunning = Boolean(this.#instance.open_rotation);
+    const state = this.#state(unmet);
+    const facts = (unit) => [unit.number, unit.member.name, unit.state?.registers ?? null];
+    dom.show(this.#parts.summary, [units.map(facts), keystores, state], () =>
+      summary(view, state),
+    );
+    // While a rotation runs, it is the one thing that keeps another from starting.
+    dom.show(this.#parts.unmet, [unmet, isRunning], () =>
+      unmet.length && !isRunning ? unmetSection(unmet) : [],
+    );
+    dom.show(this.#parts.warnings, warnings, () =>
+      warnings.length ? warningsSection(warnings) : [],
+    );
+    dom.show(this.#parts.units, units.map(unitFacts), () => unitsSection(units));
+    dom.show(this.#parts.registers, units.map(facts), () => registersSection(units));
+    dom.show(this.#parts.keystores, keystores, () => keystoresSection(keystores));
+  }
+
+  /** What all of it comes to, with its colour: the first that is so. */
+  #state(unmet) {
+    const { open_rotation: open, standing_order_until: until } = this.#instance;
+    const view = this.#running();
+    if (view && isHolding(view)) return ["info", "Holding"];
+    if (open) return ["info", view && noun(view) === "recovery" ? "Recovering now" : "Rotating now"];
+    if (unmet.length) return ["warn", dom.unmetText(unmet.length)];
+    // Without a standing order a start from here is refused.
+    return until > this.#client.now() ? ["good", "Ready to rotate"] : ["info", "Needs signatures"];
+  }
+
+  /** What was not answered: each problem once, and a note above all that may be old. */
+  #drawTrouble() {
+    const { trouble } = this.#parts;
+    const problems = distinct(this.#problems.values());
+    dom.show(trouble, problems, () => problems.map(dom.problemBox));
+    for (const [question, names] of Object.entries(SHOWN_IN)) {
+      const since = this.#problems.has(question) ? this.#askedAt[question] : undefined;
+      for (const name of names) this.#mark(name, since);
+    }
+    const [isWhole, at] = [this.#problems.size === 0, this.#wholeAt];
+    const never = isWhole ? "" : " not answered in full yet";
+    dom.show(this.#asOf, [isWhole, at], () =>
+      at ? [isWhole ? " as of " : " not renewed since ", dom.moment(at)] : never,
+    );
+  }
+
+  #mark(name, since) {
+    const note = this.#notes[name];
+    note.hidden = !since || !this.#parts[name].hasChildNodes();
+    if (since) dom.show(note, since, () => ["Not renewed since ", dom.moment(since), "."]);
   }
 
   async #start() {
@@ -181,16 +269,30 @@ export class InstancePage {
   }
 }
 
-function running(id) {
+/** Each problem once; that nobody answers is the same whatever was asked. */
+function distinct(problems) {
+  const found = new Map();
+  for (const problem of problems) {
+    const { code, detail } = problem;
+    found.set(code === "unreachable" ? code : `${code} ${detail}`, problem);
+  }
+  return [...found.values()];
+}
+
+function running(id, view) {
+  const going = [
+    h("strong", {}, `A ${view ? noun(view) : "rotation"} is running.`),
+    " It goes on whether anybody watches or not.",
+  ];
+  const holding = () => [
+    h("strong", {}, "A rotation holds, as its order says."),
+    " ",
+    holdText(view),
+  ];
   return h(
     "div",
     { class: "notice info", role: "status" },
-    h(
-      "p",
-      {},
-      h("strong", {}, "A rotation is running."),
-      " It goes on whether anybody watches or not.",
-    ),
+    h("p", {}, view && isHolding(view) ? holding() : going),
     h("a", { class: "button", id: "watch", href: `#/rotations/${id}` }, "Watch it"),
   );
 }
@@ -225,67 +327,4 @@ function unmetSection(unmet) {
 
 function warningsSection(warnings) {
   return h("div", { class: "card" }, dom.worthKnowing(warnings));
-}
-
-function ordersSection({ manifest, digest, standing_order: standing }, now) {
-  const administrators = manifest.administrators.map(({ name }) => name).join(", ");
-  const often =
-    standing &&
-    (standing.not_more_often_than_s
-      ? `at most once in ${dom.span(standing.not_more_often_than_s)}`
-      : "as often as asked");
-  const none = "none: each rotation is signed by administrators (keyhelm auto-mk-rotate --sign)";
-  const state = !standing
-    ? none
-    : [
-        standing.until > now ? dom.chip("good", "in force") : dom.chip("bad", "ended"),
-        ` coordinators may rotate ${often}, until `,
-        dom.moment(standing.until),
-      ];
-  return dom.section(
-    "orders",
-    "Standing order and manifest",
-    "What administrators have signed.",
-    dom.facts(
-      [
-        ["Standing order", h("span", {}, state)],
-        [
-          "Hold after commit",
-          standing?.hold_after_commit_s ? dom.span(standing.hold_after_commit_s) : null,
-        ],
-        [
-          "Hold before clear",
-          standing?.hold_before_clear_s ? dom.span(standing.hold_before_clear_s) : null,
-        ],
-        ["Administrators", administrators],
-        ["Signature threshold", dom.counted(manifest.signature_threshold, "signature")],
-        ["Revocation threshold", dom.counted(manifest.revocation_threshold, "signature")],
-        ["Manifest", [`number ${manifest.serial}, made `, dom.moment(manifest.created_at)]],
-        ["Digest", h("code", { class: "digest" }, digest)],
-      ].map(([name, value]) => [name, value && h("span", {}, value)]),
-    ),
-  );
-}
-
-function rotations(found) {
-  const columns = ["Started", "Purpose", "Phase", "Keys", "Took", "Pattern"];
-  const rows = found.map((view) => [
-    [
-      h(
-        "a",
-        { href: `#/rotations/${view.rotation}`, id: `rotation-${view.rotation}` },
-        dom.moment(view.started_at),
-      ),
-      h("code", { class: "id" }, view.rotation),
-    ],
-    purpose(view),
-    dom.chip(tone(view), view.phase),
-    keysText(view),
-    isEnded(view) ? dom.took(view.finished_at - view.started_at) : "still running",
-    h("code", {}, `${dom.short(view.from)} → ${dom.short(view.to)}`),
-  ]);
-  const shown = rows.length
-    ? dom.table("Rotations", columns, rows, { header: 0, kind: "rotations" })
-    : h("p", {}, "No rotations yet.");
-  return dom.section("rotations", "Rotations", `The newest ${LISTED}.`, shown);
 }

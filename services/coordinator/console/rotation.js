@@ -1,18 +1,25 @@
 // One rotation: its time line by phase, its progress with rate and time left, who keeps it waiting,
 // and how it ended. Phases come as events; numbers between two of them are asked for.
 
-import { Problem, isEnded, sleep } from "./api.js";
-import { abortDialog } from "./dialogs.js";
+import { Problem, isEnded, isPassing, sleep } from "./api.js";
+import { abortDialog, startDialog } from "./dialogs.js";
 import * as dom from "./dom.js";
 import {
-  PHASES,
   averageText,
+  endBox,
   endText,
+  factsSection,
+  heading,
+  holdBox,
+  holdFacts,
+  isHolding,
   keysText,
+  pauseMs,
+  phaseText,
   phasesSection,
-  purpose,
   sentence,
   tone,
+  waitingSection,
 } from "./phases.js";
 
 const { h } = dom;
@@ -31,15 +38,23 @@ export class RotationPage {
   #session;
   #view;
   #name;
+  #isBefore;
   #stop = new AbortController();
+  #news = new AbortController();
   #parts = {};
   #marks = [];
+  /** What was told when each phase began. */
+  #told = new Map();
   #isLinked = true;
 
-  /** `name` is that of its instance. */
-  constructor(client, session, view, name) {
-    Object.assign(this, { title: `Rotation in ${name}`, instance: view.instance });
+  /**
+   * `name` is that of its instance; `isBefore` says that it was left behind and has to end before
+   * the one that was asked for.
+   */
+  constructor(client, session, view, name, isBefore) {
+    Object.assign(this, { title: `${heading(view)} in ${name}`, instance: view.instance });
     [this.#client, this.#session, this.#view, this.#name] = [client, session, view, name];
+    this.#isBefore = isBefore && session.mayOperate;
   }
 
   /** Draws the page and follows the rotation until its end, or until `close`. */
@@ -71,13 +86,17 @@ export class RotationPage {
         h(
           "div",
           {},
-          h("h1", {}, "Master key rotation ", part("phase", "span")),
+          h("h1", {}, heading(this.#view), " ", part("phase", "span")),
           h("p", { class: "lead" }, h("code", {}, this.#view.rotation)),
         ),
         h("div", { class: "actions" }, abort),
       ),
+      part("fault"),
+      part("unsaved"),
       part("link"),
       part("end"),
+      part("next"),
+      part("hold"),
       this.#progress(),
       part("waiting"),
       part("phases"),
@@ -99,33 +118,47 @@ export class RotationPage {
       this.#isLinked = isLinked;
       this.#draw();
     };
+    // One that had ended, and was opened once more, tells of its earlier end too.
+    const isStale = (event) => event.at < this.#view.started_at;
+    const how = { signal, onLink, isStale };
     try {
-      for await (const event of this.#client.events(this.#view.rotation, { signal, onLink })) {
-        this.#take(event.rotation);
-        if (!isEnded(event.rotation)) dom.announce(sentence(event.text));
-      }
+      for await (const event of this.#client.events(this.#view.rotation, how)) this.#hear(event);
       if (!signal.aborted && !isEnded(this.#view)) await this.#look();
     } catch (error) {
       if (!signal.aborted) this.#fail(error);
     }
   }
 
+  #hear({ rotation, text }) {
+    if (!this.#told.has(rotation.phase)) this.#told.set(rotation.phase, text);
+    this.#take(rotation);
+    if (!isEnded(rotation)) dom.announce(sentence(text));
+    this.#draw();
+    this.#news.abort();
+  }
+
   /** Events tell of phases only; the numbers of a long one are asked for. */
   async #ask() {
     const { signal } = this.#stop;
     while (!signal.aborted && !isEnded(this.#view)) {
-      await sleep(ASK_MS, signal);
+      await this.#pause();
       if (signal.aborted || document.hidden || isEnded(this.#view)) continue;
       try {
         await this.#look();
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof Problem) || ![0, 503, 504].includes(error.status))
-          return this.#fail(error);
+        if (!(error instanceof Problem) || !isPassing(error)) return this.#fail(error);
         this.#isLinked = false;
         this.#draw();
       }
     }
+  }
+
+  /** Until the next question; an event may end a hold, and with it a long pause. */
+  #pause() {
+    this.#news = new AbortController();
+    const either = AbortSignal.any([this.#stop.signal, this.#news.signal]);
+    return sleep(pauseMs(this.#view, this.#client.now(), ASK_MS), either);
   }
 
   async #look() {
@@ -133,6 +166,7 @@ export class RotationPage {
     const found = await this.#client.get(`rotations/${this.#view.rotation}`, { signal });
     this.#isLinked = true;
     this.#take(found);
+    this.#draw();
   }
 
   async #tick() {
@@ -157,14 +191,22 @@ export class RotationPage {
       link.href = URL.createObjectURL(receipt);
       signal.addEventListener("abort", () => URL.revokeObjectURL(link.href), { once: true });
       link.click();
+      dom.show(this.#parts.unsaved, null, () => []);
     } catch (error) {
-      if (!signal.aborted) this.#fail(error);
+      if (!signal.aborted) this.#fail(error, "unsaved");
     }
   }
 
-  #fail(error) {
+  /** What does not pass stands in a part of its own: nothing that is drawn later takes it away. */
+  #fail(error, part = "fault") {
     if (!(error instanceof Problem)) throw error;
-    dom.show(this.#parts.link, error.document, () => dom.problemBox(error.document));
+    dom.show(this.#parts[part], error.document, () => dom.problemBox(error.document));
+  }
+
+  /** Asks for the rotation that had to wait for this one's end. */
+  async #startNext() {
+    const started = await startDialog(this.#client, { name: this.#name });
+    if (started) location.hash = `#/rotations/${started}`;
   }
 
   /** An event that was told long ago, or an answer that was overtaken, takes nothing back. */
@@ -177,7 +219,6 @@ export class RotationPage {
     this.#marks.push([performance.now(), view.keys_done]);
     while (this.#marks.length > 2 && this.#marks[0][0] < performance.now() - WINDOW_MS)
       this.#marks.shift();
-    this.#draw();
   }
 
   #draw() {
@@ -188,14 +229,29 @@ export class RotationPage {
     dom.show(this.#parts.phase, view.phase, () => dom.chip(tone(view), view.phase));
     const isLost = !this.#isLinked && !isEnded(view);
     dom.show(this.#parts.link, isLost, () => (isLost ? lost() : []));
-    dom.show(this.#parts.end, isEnded(view), () => (isEnded(view) ? endBox(view) : []));
+    this.#drawEnd();
+    dom.show(this.#parts.hold, holdFacts(view), () => (isHolding(view) ? holdBox(view) : []));
     const waiting = isEnded(view) ? [] : view.waiting_for.filter((found) => this.#isLate(found));
     dom.show(this.#parts.waiting, waiting, () => (waiting.length ? waitingSection(waiting) : []));
-    const { keys_done: _, units_done: __, waiting_for: ___, ...steady } = view;
-    dom.show(this.#parts.phases, [view.phases, view.finished_at], () => phasesSection(view));
+    const { keys_done: _, units_done: __, waiting_for: ___, hold_until: ____, ...steady } = view;
+    dom.show(this.#parts.phases, [view.phases, view.finished_at, [...this.#told]], () =>
+      phasesSection(view, this.#told),
+    );
     dom.show(this.#parts.facts, steady, () => factsSection(view, (event) => this.#save(event)));
     this.#drawProgress();
     this.#drawTimes();
+  }
+
+  #drawEnd() {
+    const view = this.#view;
+    const told = this.#told.get(view.phase);
+    dom.show(this.#parts.end, [isEnded(view), told], () =>
+      isEnded(view) ? endBox(view, told) : [],
+    );
+    const isNext = isEnded(view) && this.#isBefore;
+    dom.show(this.#parts.next, isNext, () =>
+      isNext ? nextBox(view, () => this.#startNext()) : [],
+    );
   }
 
   /** Who has only just been asked is not waited for yet. */
@@ -227,7 +283,7 @@ export class RotationPage {
     const view = this.#view;
     bar.max = Math.max(view.keys_total, 1);
     bar.value = view.keys_total ? view.keys_done : Number(view.phase === "done");
-    doing.textContent = sentence(PHASES.get(view.phase) ?? view.phase);
+    doing.textContent = sentence(this.#told.get(view.phase) ?? phaseText(view));
     keys.textContent = view.keys_total || isEnded(view) ? keysText(view) : "";
     units.textContent = `${view.units_done} of ${dom.counted(view.units_total, "crypto unit")} ${view.units_done === 1 ? "has" : "have"} done the phase`;
     rate.textContent =
@@ -260,88 +316,22 @@ function lost() {
       "p",
       {},
       h("strong", {}, "The coordinator does not answer; trying again."),
-      " No key is lost: the rotation goes on, or waits, without this page.",
+      " No key is lost: what runs goes on, or waits, without this page.",
     ),
   );
 }
 
-function endBox(view) {
-  const isDone = view.phase === "done";
-  const more = isDone
-    ? [
-        "Pattern ",
-        h("code", {}, dom.short(view.from)),
-        " → ",
-        h("code", {}, dom.short(view.to)),
-        ".",
-      ]
-    : ["Nothing has changed: every key is under the same master key as before."];
+/** After one that was left behind: the one that was asked for, through its own plan. */
+function nextBox(view, onStart) {
+  const text =
+    view.phase === "aborted"
+      ? "What was left behind is ended. Now for the rotation that was asked for."
+      : "What was left behind has gone through. Another rotation starts only if it is asked for once more.";
+  const button = { class: "button main", type: "button", id: "start-next", onclick: onStart };
   return h(
     "div",
-    { class: `notice ${isDone ? "good" : "bad"}`, id: "end" },
-    h("p", {}, h("strong", {}, endText(view)), " ", more),
-  );
-}
-
-function waitingSection(waiting) {
-  const rows = waiting.map(({ name, command, since, refusal }) => [
-    name,
-    command,
-    h("span", { "data-since": since }),
-    refusal ? refusal.text : "none",
-  ]);
-  return dom.section(
-    "waiting",
-    "Waiting for",
-    "Asked, and not answered yet.",
-    dom.table("Who has not answered", ["Name", "For", "Since", "Last refusal"], rows, {
-      header: 0,
-    }),
-  );
-}
-
-/** The hash of the receipt, and a link that saves the receipt as a file. */
-function receiptFact(view, onSave) {
-  if (!view.receipt) return null;
-  const link = h(
-    "a",
-    {
-      id: "receipt",
-      href: `#/rotations/${view.rotation}`,
-      download: `receipt-${view.rotation}.json`,
-      onclick: onSave,
-    },
-    "Download the receipt",
-  );
-  return h("span", {}, h("code", { class: "digest" }, view.receipt), " ", link);
-}
-
-function factsSection(view, onSave) {
-  const decided = view.is_decided ? "yes: it only goes forward" : "no";
-  return dom.section(
-    "facts",
-    "Details",
-    null,
-    dom.facts([
-      ["Purpose", purpose(view)],
-      ["Order", `number ${view.number.number} under manifest ${view.number.manifest_serial}`],
-      ["Decided", decided],
-      ["Started", dom.moment(view.started_at)],
-      [
-        isEnded(view) ? "Took" : "Running for",
-        view.finished_at
-          ? dom.took(view.finished_at - view.started_at)
-          : h("span", { "data-since": view.started_at }),
-      ],
-      [
-        "Key creation refused for",
-        view.gate_closed_ms === null ? null : dom.milliseconds(view.gate_closed_ms),
-      ],
-      ["From pattern", dom.pattern(view.from)],
-      ["To pattern", view.to ? dom.pattern(view.to) : "not known yet"],
-      ["Aborted because", view.aborted_because],
-      ["Receipt", receiptFact(view, onSave)],
-      ["Trace id", view.trace_id ? h("code", { class: "digest" }, view.trace_id) : null],
-    ]),
+    { class: "notice info" },
+    h("p", {}, text),
+    h("button", button, "Rotate the master key"),
   );
 }

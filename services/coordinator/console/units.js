@@ -1,20 +1,15 @@
 // Crypto units, their master key registers, and the key storage, in the columns and words of
-// `keyhelm cryptounit-compare`.
+// `keyhelm cryptounit-compare`; and what administrators have signed.
 
 import * as dom from "./dom.js";
 
 const { h } = dom;
 
-/** What one looks for first, in four words. */
-export function summary({ units, keystores, unmet }, isRunning) {
+/** What one looks for first, in four words; `state` is a colour and a word. */
+export function summary({ units, keystores }, state) {
   const answering = units.filter((unit) => unit.state);
   const current = [...new Set(answering.map((unit) => unit.state.registers.current))];
   const keys = keystores.reduce((sum, row) => sum + row.version_count, 0);
-  const state = isRunning
-    ? ["info", "Rotating now"]
-    : unmet.length
-      ? ["warn", dom.unmetText(unmet.length)]
-      : ["good", "Ready to rotate"];
   const tile = (name, ...content) =>
     h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, content));
   return h(
@@ -23,17 +18,19 @@ export function summary({ units, keystores, unmet }, isRunning) {
     tile("State", dom.chip(...state)),
     tile("Crypto units", `${answering.length} of ${units.length} answer`),
     tile("Key storage", dom.counted(keys, "key version")),
-    tile(
-      "Master key in use",
-      current.length > 1
-        ? dom.chip("bad", "not the same everywhere")
-        : h("code", {}, current[0] ? dom.short(current[0]) : "Empty"),
-    ),
+    tile("Master key in use", inUse(current)),
   );
 }
 
+/** By the patterns of all that answer, each once; whoever is silent may hold another. */
+function inUse(patterns) {
+  if (patterns.length === 0) return dom.chip("bad", "nobody answers");
+  if (patterns.length > 1) return dom.chip("bad", "not the same everywhere");
+  return h("code", {}, patterns[0] ? dom.short(patterns[0]) : "Empty");
+}
+
 const UNIT_TYPES = { "recovery-unit": "RECOVERY", "operational-unit": "OPERATIONAL" };
-const typeOf = (unit) => UNIT_TYPES[unit.member.role] ?? "-";
+const typeOf = (unit) => h("span", { class: "whole" }, UNIT_TYPES[unit.member.role] ?? "-");
 
 /** What of a unit is shown; its clock and counters move all the time. */
 export const unitFacts = ({ number, member, state }) => [
@@ -132,7 +129,7 @@ export function keystoresSection(keystores) {
     row.open
       ? [`${row.active?.number ?? "none"}, filling ${row.open.number}`]
       : String(row.active?.number ?? "none"),
-    row.open ? dom.chip("warn", "closed") : dom.chip("good", "open"),
+    row.open && row.mode === "strict" ? dom.chip("warn", "closed") : dom.chip("good", "open"),
     dom.pattern(row.active?.pattern),
   ]);
   const none = h("p", {}, "No keystore has reported.");
@@ -141,5 +138,46 @@ export function keystoresSection(keystores) {
     "Key storage",
     null,
     rows.length ? dom.table("Key storage", columns, rows, { header: 0, kind: "registers" }) : none,
+  );
+}
+
+/** What administrators have signed. */
+export function ordersSection({ manifest, digest, standing_order: standing }, now) {
+  const administrators = manifest.administrators.map(({ name }) => name).join(", ");
+  const often =
+    standing &&
+    (standing.not_more_often_than_s
+      ? `at most once in ${dom.span(standing.not_more_often_than_s)}`
+      : "as often as asked");
+  const none = "none: each rotation is signed by administrators (keyhelm auto-mk-rotate --sign)";
+  const state = !standing
+    ? none
+    : [
+        standing.until > now ? dom.chip("good", "in force") : dom.chip("bad", "ended"),
+        ` coordinators may rotate ${often}, until `,
+        dom.moment(standing.until),
+      ];
+  return dom.section(
+    "orders",
+    "Standing order and manifest",
+    "What administrators have signed.",
+    dom.facts(
+      [
+        ["Standing order", h("span", {}, state)],
+        [
+          "Hold after commit",
+          standing?.hold_after_commit_s ? dom.span(standing.hold_after_commit_s) : null,
+        ],
+        [
+          "Hold before clear",
+          standing?.hold_before_clear_s ? dom.span(standing.hold_before_clear_s) : null,
+        ],
+        ["Administrators", administrators],
+        ["Signature threshold", dom.counted(manifest.signature_threshold, "signature")],
+        ["Revocation threshold", dom.counted(manifest.revocation_threshold, "signature")],
+        ["Manifest", [`number ${manifest.serial}, made `, dom.moment(manifest.created_at)]],
+        ["Digest", h("code", { class: "digest" }, digest)],
+      ].map(([name, value]) => [name, value && h("span", {}, value)]),
+    ),
   );
 }
