@@ -1,5 +1,6 @@
 //! A cluster under Compose, with a project name and ports of its own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use tokio::sync::OnceCell;
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(240);
+/// How long an answer over HTTP may take.
+pub const ANSWER: Duration = Duration::from_secs(20);
 /// Between two looks at something that takes its time.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -30,6 +33,8 @@ pub struct Stack {
     variables: Vec<(&'static str, String)>,
     /// Port of the coordinator on the loopback.
     pub coordinator_port: u16,
+    /// Port of the gateway on the loopback.
+    pub gateway_port: u16,
     /// Port where received spans are shown.
     pub traces_port: u16,
 }
@@ -40,6 +45,18 @@ fn free_port() -> anyhow::Result<u16> {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Compose in the words of `KEYHELM_TEST_COMPOSE`, else as `scripts/compose` finds it.
+fn program() -> Command {
+    let told = std::env::var("KEYHELM_TEST_COMPOSE").unwrap_or_default();
+    let mut words = told.split_whitespace();
+    let mut command = match words.next() {
+        Some(first) => Command::new(first),
+        None => Command::new(root().join("scripts/compose")),
+    };
+    command.args(words);
+    command
 }
 
 /// What a program printed.
@@ -53,18 +70,26 @@ impl Stack {
     /// started. None where there is no engine or there are no images.
     pub fn new(name: &str, image: Option<&str>) -> anyhow::Result<Option<Self>> {
         let Some(env_file) = std::env::var_os("KEYHELM_TEST_COMPOSE_ENV") else { return Ok(None) };
-        let (coordinator_port, traces_port) = (free_port()?, free_port()?);
+        let (coordinator_port, gateway_port) = (free_port()?, free_port()?);
+        let traces_port = free_port()?;
         let mut variables = vec![
             ("KEYHELM_PORT", coordinator_port.to_string()),
-            ("KEYHELM_GATEWAY_PORT", free_port()?.to_string()),
+            ("KEYHELM_GATEWAY_PORT", gateway_port.to_string()),
             ("KEYHELM_TRACES_PORT", traces_port.to_string()),
             ("KEYHELM_RABBITMQ_PORT", free_port()?.to_string()),
         ];
         variables.extend(image.map(|image| ("KEYHELM_IMAGE", image.to_owned())));
         let project = format!("keyhelm-test-{}-{name}", std::process::id());
         let env_file = env_file.into();
-        let token = OnceCell::new();
-        Ok(Some(Self { project, env_file, token, variables, coordinator_port, traces_port }))
+        Ok(Some(Self {
+            project,
+            env_file,
+            token: OnceCell::new(),
+            variables,
+            coordinator_port,
+            gateway_port,
+            traces_port,
+        }))
     }
 
     /// Gives the file a variable from now on.
@@ -73,9 +98,14 @@ impl Stack {
         self.variables.push((name, value.to_owned()));
     }
 
+    /// Takes the variable away again: from now on the file says what it is.
+    pub fn unset(&mut self, name: &str) {
+        self.variables.retain(|(known, _)| *known != name);
+    }
+
     /// Compose with these arguments, not started yet.
     pub fn compose(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("docker-compose");
+        let mut command = program();
         command
             .args(["--project-name", &self.project, "--env-file"])
             .arg(&self.env_file)
@@ -132,6 +162,21 @@ impl Stack {
         Ok(id.trim().to_owned())
     }
 
+    /// The ids of all services' containers, by service: looked up once, they are killed by what Docker
+    /// itself knows, as Compose takes longer to find one than a rotation of a few thousand keys.
+    pub async fn containers(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let of = format!("label=com.docker.compose.project={}", self.project);
+        let lasting = "label=com.docker.compose.oneoff=False";
+        let format = "{{.Label \"com.docker.compose.service\"}} {{.ID}}";
+        let arguments =
+            ["ps", "--no-trunc", "--filter", &of, "--filter", lasting, "--format", format];
+        let list = docker(&arguments).await?;
+        let pair = |line: &str| {
+            line.split_once(' ').map(|(service, id)| (service.to_owned(), id.trim().to_owned()))
+        };
+        Ok(list.lines().filter_map(pair).collect())
+    }
+
     /// The log of a service.
     pub async fn logs(&self, service: &str) -> String {
         self.run(&["logs", "--no-color", "--tail", "60", service]).await.unwrap_or_default()
@@ -179,7 +224,7 @@ impl Stack {
     }
 
     /// The command line's token.
-    async fn token(&self) -> anyhow::Result<&str> {
+    pub async fn token(&self) -> anyhow::Result<&str> {
         let token = self.token.get_or_try_init(|| self.secret("cli", "token")).await?;
         Ok(token)
     }
@@ -188,7 +233,7 @@ impl Stack {
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let url = format!("http://127.0.0.1:{}{path}", self.coordinator_port);
         let asked = reqwest::Client::new().get(url).bearer_auth(self.token().await?);
-        Ok(asked.send().await?.error_for_status()?.json().await?)
+        Ok(asked.timeout(ANSWER).send().await?.error_for_status()?.json().await?)
     }
 
     /// Starts a rotation, and does not wait for anything of it.
@@ -214,7 +259,9 @@ impl Stack {
 
 /// Runs Docker and wants exit code 0; answers standard output.
 pub async fn docker(arguments: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("docker").args(arguments).stdin(Stdio::null()).output().await?;
+    let mut command = Command::new("docker");
+    let run = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, run).await.context("it does not end")??;
     ensure!(output.status.success(), "docker {arguments:?}: {}", text_of(&output));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -5,6 +5,12 @@
 //! `scripts/images/local` writes.
 
 pub mod compose;
+pub mod draw;
+pub mod gateway;
+pub mod shell;
 pub mod traces;
 
 pub use compose::Stack;
+pub use draw::Draw;
+pub use gateway::Gateway;
+pub use shell::Shell;

@@ -1,13 +1,17 @@
 //! The Compose cluster as its users have it: from nothing to a rotation, by command and by message,
 //! stopped and started again; what its processes may do at the broker; the trace of a rotation; and
-//! each unit's container killed in the midst of one.
+//! containers killed in the midst of one, each unit's, each other service's, the servers'.
 
 #![allow(clippy::unwrap_used)]
 
+mod arena;
 mod kills;
 mod quickstart;
+mod readers;
 mod rights;
+mod running;
 mod tracing;
+mod witness;
 
 use chaos::Stack;
 use tokio::sync::Mutex;
@@ -27,7 +31,7 @@ async fn a_cluster_starts_from_nothing_rotates_and_survives() {
         rights::nothing_is_said_in_clear(&stack).await;
         tracing::each_rotation_is_one_trace(&stack).await;
         quickstart::a_message_starts_a_rotation(&stack).await;
-        kills::a_running_rotation_survives_each_unit(&stack).await;
+        running::a_running_rotation_survives_every_service(&mut stack).await;
         quickstart::everything_is_kept(&mut stack, "10").await;
         tracing::of_many_pages_only_the_telling_ones_have_spans(&stack, 3_000 / 10).await;
     });
@@ -63,12 +67,20 @@ async fn finish(name: &str, done: tokio::task::JoinHandle<()>) {
     let stack = Stack::new(name, None).unwrap().unwrap();
     let ended = done.await;
     if ended.is_err() {
-        for service in chaos::compose::SERVICES {
+        for service in chaos::compose::SERVICES.iter().chain(&["rabbitmq", "postgres"]) {
             eprintln!("== {service}\n{}", stack.logs(service).await);
         }
     }
     stack.forget().await.unwrap();
     if let Err(failed) = ended {
-        std::panic::resume_unwind(failed.into_panic());
+        let panic = failed.into_panic();
+        // Once more, below the logs.
+        eprintln!("== {name} failed: {}", said(&*panic));
+        std::panic::resume_unwind(panic);
     }
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it says nothing")
 }
