@@ -95,8 +95,35 @@ MUTANTS = [
     Mutant(
         "chunks are written only while the generation is being built",
         KEYSTORE + "postgres/chunks.rs",
-        "        if !is_building {\n",
-        "        if !is_building && number == u32::MAX {\n",
+        "        gate::may_fill(&row?, generation.id)?;\n",
+        "        row.map(|_| ())?;\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "the record of a chunk is written before its blobs, and says whether they are",
+        KEYSTORE + "postgres/chunks.rs",
+        "        let (row, claimed) =\n"
+        "            join(held(&tx, instance, Hold::Share), claim(&tx, instance, number, &chunks)).await;\n"
+        "        gate::may_fill(&row?, generation.id)?;\n"
+        "        let claimed = claimed?;\n"
+        "        if claimed.iter().any(|chunk| !chunk.rows.is_empty()) {\n"
+        "            let rows = claimed.iter().map(|chunk| &chunk.rows);\n"
+        "            pages::copy_in(&tx, instance, number, rows).await?;\n"
+        "        }\n",
+        "        let row = held(&tx, instance, Hold::Share).await;\n"
+        "        gate::may_fill(&row?, generation.id)?;\n"
+        "        if chunks.iter().any(|chunk| !chunk.rows.is_empty()) {\n"
+        "            let rows = chunks.iter().map(|chunk| &chunk.rows);\n"
+        "            pages::copy_in(&tx, instance, number, rows).await?;\n"
+        "        }\n"
+        "        let claimed = claim(&tx, instance, number, &chunks).await?;\n",
+        needs=(of("keystore"),),
+    ),
+    Mutant(
+        "a write holds the keystore row's lock",
+        KEYSTORE + "postgres/mod.rs",
+        '"SELECT row FROM keystores WHERE instance = $1 FOR SHARE"',
+        '"SELECT row FROM keystores WHERE instance = $1"',
         needs=(of("keystore"),),
     ),
     Mutant(

@@ -41,6 +41,40 @@ MUTANTS = [
         "                Standing::Bound | Standing::Promoted => {",
     ),
     Mutant(
+        "a unit that has promoted never goes back",
+        MACHINES + "unit/steps.rs",
+        "                Standing::Promoted => Err(UnitRefusal::Promoted),\n"
+        "                Standing::Cleared => Err(UnitRefusal::Cleared),\n"
+        "                Standing::Bound => {",
+        "                Standing::Promoted => {\n"
+        "                    taken.standing = Standing::Aborted;\n"
+        "                    self.state.current = self.state.retiring.take();\n"
+        "                    Ok(Done::CHANGED)\n"
+        "                }\n"
+        "                Standing::Cleared => Err(UnitRefusal::Cleared),\n"
+        "                Standing::Bound => {",
+    ),
+    Mutant(
+        "a generation is filled by its id, not by its number",
+        MACHINES + "gate.rs",
+        "|open: &Generation| open.id == generation && open.state ==",
+        "|open: &Generation| (open.id == generation || open.number > 0) && open.state ==",
+        needs=(TESTS, of("keystore")),
+    ),
+    Mutant(
+        "a receipt takes the word of the reencryptor that is there",
+        MACHINES + "rotation/receipt.rs",
+        "    said.is_some_and(|report| manifest.names(report.reencryptor, Role::Reencryptor))\n",
+        "    said.is_none_or(|it| manifest.names(it.reencryptor, Role::Reencryptor) || it.clock.0 > 0)\n",
+        needs=(SIMULATION,),
+    ),
+    Mutant(
+        "what is decided is not closed before a keystore has said how it stands",
+        MACHINES + "rotation/recovery.rs",
+        "            && self.rows().next().is_none()\n",
+        "            && self.rows().count() == 77\n",
+    ),
+    Mutant(
         "a unit that was set back behind its promote does not abort",
         MACHINES + "unit/steps.rs",
         "            _ if order.purpose.recovery().is_some() => Ok(()),\n",
@@ -381,8 +415,8 @@ MUTANTS = [
     Mutant(
         "while bound only an amendment is taken",
         MACHINES + "amendment.rs",
-        "            judge(old, new, binding.order.rotation)?;\n",
-        "            let _ = judge(old, new, binding.order.rotation);\n",
+        "            judge(old, new)?;\n",
+        "            let _ = judge(old, new);\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -500,8 +534,8 @@ MUTANTS = [
     Mutant(
         "who is to recover is not as far again before it holds the key",
         MACHINES + "unit/set_back.rs",
-        "                Standing::Bound => !is_target,\n",
-        "                Standing::Bound => !is_target || is_target,\n",
+        "Standing::Bound => !is_target && follows(&then.registers, &taken.order),",
+        "Standing::Bound => follows(&then.registers, &taken.order) || is_target,",
         needs=(TESTS,),
     ),
     Mutant(
@@ -638,8 +672,8 @@ MUTANTS = [
     Mutant(
         "a unit that has saved as often again is noticed",
         MACHINES + "conductor/set_back.rs",
-        "                || (report.state_counter == *highest && is_other)\n",
-        "                || (report.state_counter == *highest && is_other && *highest == 0)\n",
+        "                || (report.state_counter == sent.highest && is_other)\n",
+        "                || (report.state_counter == sent.highest && is_other && sent.highest == 0)\n",
         needs=(TESTS,),
     ),
     Mutant(
@@ -687,8 +721,8 @@ MUTANTS = [
     Mutant(
         "what is to be cleared is taken up whoever has gone on",
         MACHINES + "rotation/recovery.rs",
-        "Standing::Promoted => is_highest || self.is_left(&found.order),",
-        "Standing::Promoted => is_highest,",
+        "is_highest || self.is_left(&found.order) || self.is_underway",
+        "is_highest || self.is_underway",
         needs=(TESTS,),
     ),
     Mutant(
@@ -862,7 +896,7 @@ MUTANTS = [
     Mutant(
         "only what answers this coordinator says how a keystore stands",
         MACHINES + "conductor/reading.rs",
-        "                    && self.has_asked(report)\n",
+        "                    && self.has_asked(sender, report.answering.as_ref())\n",
         "",
         needs=(TESTS,),
     ),
@@ -903,9 +937,9 @@ MUTANTS = [
     ),
     Mutant(
         "who has another role serves nothing",
-        MACHINES + "unit/keyring.rs",
-        '!state.trust.names(self.id(), self.config().role)',
-        'state.trust.member(self.id()).is_none()',
+        MACHINES + "unit/mod.rs",
+        '!self.state.trust.names(self.id, self.config.role)',
+        'self.state.trust.member(self.id).is_none()',
         needs=(TESTS,),
     ),
     Mutant(
@@ -955,6 +989,104 @@ MUTANTS = [
         MACHINES + "unit/mod.rs",
         "role == Some(Role::Coordinator) && !proves_itself(command);",
         "!proves_itself(command);",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who has promoted and says that it is set back is asked again before the flip",
+        MACHINES + "rotation/steps.rs",
+        "        Reached::Promoted if is_before_flip => Some(view.inspect(unit)),\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a later order from a master key that it had left makes no unit as far again",
+        MACHINES + "unit/set_back.rs",
+        "Standing::Bound => !is_target && follows(&then.registers, &taken.order),",
+        "Standing::Bound => !is_target,",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who is bound to an earlier order is let go of it whatever epoch it obeys",
+        MACHINES + "rotation/ending.rs",
+        "view.units.get(&unit).and_then(|held| held.report.rotation.as_ref())",
+        "view.heard(unit).and_then(|report| report.rotation.as_ref())",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who was removed is let go of what it is bound to, and of nothing else",
+        MACHINES + "unit/mod.rs",
+        "_ if self.is_removed() && !self.is_let_go(command) =>",
+        "_ if self.is_removed() =>",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who has gone on with the old key vouches for an end only where nobody that stays has promoted",
+        MACHINES + "amendment.rs",
+        "current == binding.from && !binding.is_promoted;",
+        "current == binding.from;",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "of amendments that come at once the last one is of this rotation",
+        MACHINES + "amendment.rs",
+        "    names(&next, binding.order.rotation)?;\n",
+        "    let _ = names(&next, binding.order.rotation);\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a certificate's last amendment is of its rotation",
+        MACHINES + "amendment.rs",
+        "    since.last().is_none_or(|last| amends(last, rotation)) && are_amendments(since)\n",
+        "    are_amendments(since)\n",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what a unit said while it was set back is over once its newest volume speaks",
+        MACHINES + "rotation/set_back.rs",
+        "        (None, Some(lost)) => moment(report, report.state_counter) < moment(other, lost),\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what a unit said while it was set back is older than its newest volume, whenever it comes",
+        MACHINES + "rotation/set_back.rs",
+        "        (Some(lost), None) => moment(report, lost) < moment(other, other.state_counter),\n",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a manifest waits for whoever has answered nothing since the start",
+        MACHINES + "conductor/amended.rs",
+        "self.heard.units.get(&unit).filter(|_| self.heard.answered.contains(&unit));",
+        "self.heard.units.get(&unit);",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "what several have promoted comes before what one is bound to since",
+        MACHINES + "rotation/recovery.rs",
+        "(self.is_underway(&found.order), found.order.number)",
+        "found.order.number",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "one alone that has promoted says nothing of where a rotation stands",
+        MACHINES + "rotation/recovery.rs",
+        "self.promoted(order) > 1",
+        "self.promoted(order) > 0",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who knows itself to be set back keeps no decided rotation going",
+        MACHINES + "rotation/recovery.rs",
+        "            report.set_back_from.is_none()\n                && found",
+        "            found",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "who is bound to another order of the number is let go of it",
+        MACHINES + "rotation/ending.rs",
+        "found.order.number <= view.reference.number",
+        "found.order.number < view.reference.number",
         needs=(TESTS,),
     ),
 ]

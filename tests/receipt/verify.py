@@ -334,7 +334,7 @@ def key_of(manifest, member, role, what):
 
 
 def check_order(receipt, manifests):
-    """By the manifest that it names; all others must have amended its rotation."""
+    """By the manifest that it names; all others must be amendments, the last one of its rotation."""
     text, authority = has(receipt["order"], "bytes authority", "order")
     data = unhex(text)
     order = read_order(data)
@@ -342,8 +342,9 @@ def check_order(receipt, manifests):
     want(1 <= serial <= len(manifests), "the order is of another manifest")
     manifest = manifests[serial - 1]
     want(order["instance"] == manifest["instance"], "the order is of another instance")
-    amends = {later["amends"] for later in manifests[serial:]}
-    want(amends <= {order["rotation"]}, "the order is of another manifest")
+    amends = [later["amends"] for later in manifests[serial:]]
+    is_amended = all(amends) and amends[-1:] in ([], [order["rotation"]])
+    want(is_amended, "the order is of another manifest")
     want(h(ORDER, data).hex() == receipt["order_digest"], "the order has another digest")
     want(order["rotation"] == unid(receipt["rotation"]), "the order is of another rotation")
     purpose = ["initialise", "rotate"][order["purpose"]]

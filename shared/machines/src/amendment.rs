@@ -17,6 +17,8 @@ use crate::{envelope, leave};
 pub struct Binding {
     /// The order.
     pub order: OrderRef,
+    /// The old master key's pattern, where there was one.
+    pub from: Option<Pattern>,
     /// The new master key's pattern, where the process has seen one.
     pub to: Option<Pattern>,
     /// Whether that is somebody's current one already, or may be.
@@ -30,7 +32,7 @@ impl Binding {
     /// been heard may have promoted.
     pub fn of_units<'a>(
         order: OrderRef,
-        to: Option<Pattern>,
+        (from, to): (Option<Pattern>, Option<Pattern>),
         who: ProcessId,
         new: &Manifest,
         heard: impl Fn(ProcessId) -> Option<&'a UnitReport>,
@@ -42,12 +44,15 @@ impl Binding {
             None => true,
         };
         let is_promoted = new.crypto_units().any(|unit| may_have_promoted(unit.id));
-        Self { order, to, is_promoted, who }
+        Self { order, from, to, is_promoted, who }
     }
 }
 
-/// Takes what is new of a chain in which every new manifest must amend this rotation. `Ok(false)` if
-/// nothing is new.
+/// Takes what is new of a chain in which every new manifest must amend a rotation, and the last one this.
+/// `Ok(false)` if nothing is new.
+///
+/// What amended another one in between, as a coordinator with an old record believed that to run, has changed
+/// no more than an amendment may, and the administrators have signed the last one over it.
 ///
 /// Who stays must hold what is needed at the end of the chain: whoever was away for one amendment, or
 /// has refused it, takes it with a later one that brings another holder's report.
@@ -62,41 +67,60 @@ pub fn take(
         if next.take(std::slice::from_ref(signed), None, &[])?
             && let (Some(old), Some(new)) = (before.newest(), next.newest())
         {
-            judge(old, new, binding.order.rotation)?;
+            judge(old, new)?;
         }
     }
     if next.serial() == trust.serial() {
         return Ok(false);
     }
+    names(&next, binding.order.rotation)?;
     is_held(trust, &next, binding)?;
     *trust = next;
     Ok(true)
 }
 
-/// Whether every manifest since this serial amends the rotation.
+/// Whether every manifest since this serial is an amendment, and the last one of this rotation.
 pub fn only_amends(trust: &Trust, serial: u64, rotation: RotationId) -> bool {
-    trust.chain().iter().skip(serial as usize).all(|signed| amends(signed, rotation))
+    let since = trust.chain().get(serial as usize..).unwrap_or_default();
+    since.last().is_none_or(|last| amends(last, rotation)) && are_amendments(since)
+}
+
+/// Whether these manifests are amendments, of whichever rotation.
+pub fn are_amendments(chain: &[SignedManifest]) -> bool {
+    chain.iter().all(|signed| amended(signed).is_some())
 }
 
 /// Whether a manifest amends this rotation.
 pub fn amends(signed: &SignedManifest, rotation: RotationId) -> bool {
-    let amendment = signed.unverified().ok().and_then(|manifest| manifest.amendment);
-    amendment.is_some_and(|amendment| amendment.rotation == rotation)
+    amended(signed) == Some(rotation)
+}
+
+/// The rotation that a manifest amends.
+fn amended(signed: &SignedManifest) -> Option<RotationId> {
+    Some(signed.unverified().ok()?.amendment?.rotation)
 }
 
 fn refuse(serial: u64, reason: &str) -> ManifestRefusal {
     ManifestRefusal::NoAmendment { serial, reason: reason.to_owned() }
 }
 
-/// Whether the second follows the first as an amendment of this rotation.
-fn judge(old: &Manifest, new: &Manifest, rotation: RotationId) -> Result<(), ManifestRefusal> {
-    let Some(amendment) = &new.amendment else {
+/// Whether the second follows the first as an amendment.
+fn judge(old: &Manifest, new: &Manifest) -> Result<(), ManifestRefusal> {
+    if new.amendment.is_none() {
         return Err(refuse(new.serial, "it is none, and a rotation is under way"));
-    };
-    if amendment.rotation != rotation {
-        return Err(refuse(new.serial, &format!("it is for rotation {}", amendment.rotation)));
     }
     changes_no_more(old, new).map_err(|reason| refuse(new.serial, reason))
+}
+
+/// Whether the newest manifest amends this rotation.
+fn names(trust: &Trust, rotation: RotationId) -> Result<(), ManifestRefusal> {
+    let amendment = trust.newest().and_then(|newest| newest.amendment.as_ref());
+    match amendment.filter(|found| found.rotation != rotation) {
+        None => Ok(()),
+        Some(other) => {
+            Err(refuse(trust.serial(), &format!("it is for rotation {}", other.rotation)))
+        }
+    }
 }
 
 /// Crypto units may only go; administrators, thresholds and keystores stay.
@@ -165,10 +189,12 @@ pub fn holds(
     }
     let role = new.member(report.unit).map(|member| member.role);
     let Some(taken) = report.in_order(&binding.order) else {
-        // Whoever has gone on to a later order with this one's master key had cleared it.
-        let has_gone_on = report.last_number() > binding.order.number
-            && binding.to.is_some()
-            && report.registers.current == binding.to;
+        // Whoever has gone on to a later order with this one's master key had cleared it. With the old one it
+        // never promotes this order: that ends as if it had aborted it.
+        let current = report.registers.current;
+        let has_cleared = binding.to.is_some() && current == binding.to;
+        let has_left = binding.from.is_some() && current == binding.from && !binding.is_promoted;
+        let has_gone_on = report.last_number() > binding.order.number && (has_cleared || has_left);
         return match has_gone_on && role == Some(Role::RecoveryUnit) {
             true => Ok(()),
             false => Err("the holder has not taken the order"),

@@ -277,9 +277,7 @@ pub fn verify_flipped(
         let row = seen.get(keystore).ok_or_else(|| CertificateRefusal::Missing(who.clone()))?;
         let is_flipped = row.rotation.as_ref().is_some_and(|rotation| {
             let standing = rotation.standing;
-            rotation.rotation == order.rotation
-                && rotation.number == order.number
-                && rotation.order_digest == order.digest
+            rotation.order() == *order
                 && rotation.to == to
                 && matches!(standing, KeystoreStanding::Flipped | KeystoreStanding::Dropped)
         });

@@ -142,16 +142,22 @@ fn rotation_of<'a>(
     row: &'a mut KeystoreRow,
     order: &OrderRef,
 ) -> Result<&'a mut KeystoreRotation, GateRefusal> {
-    let is_it = |found: &&mut KeystoreRotation| {
-        found.rotation == order.rotation && found.order_digest == order.digest
-    };
-    row.rotation.as_mut().filter(is_it).ok_or(GateRefusal::NotOpen)
+    row.rotation.as_mut().filter(|found| found.is_of(order)).ok_or(GateRefusal::NotOpen)
 }
 
-/// Marks the new generation complete, given its chunks.
+/// Whether chunks of a generation may be written: it is the one being built, and not another that got its number
+/// when the database had been set back behind its opening.
+pub fn may_fill(row: &KeystoreRow, generation: GenerationId) -> Result<(), GateRefusal> {
+    let is_it =
+        |open: &Generation| open.id == generation && open.state == GenerationState::Building;
+    if row.open.as_ref().is_some_and(is_it) { Ok(()) } else { Err(GateRefusal::NotOpen) }
+}
+
+/// Marks the new generation complete, given its chunks, for whoever has filled it.
 pub fn complete(
     row: &mut KeystoreRow,
     order: &OrderRef,
+    filled: GenerationId,
     chunks: &[(ChunkRange, u64)],
 ) -> Result<Change, GateRefusal> {
     match rotation_of(row, order)?.standing {
@@ -159,7 +165,8 @@ pub fn complete(
         KeystoreStanding::Aborted => return Err(GateRefusal::NotOpen),
         _ => return Ok(Change::Before),
     }
-    let generation = row.open.as_mut().ok_or(GateRefusal::NotOpen)?;
+    let open = row.open.as_mut().filter(|open| open.id == filled);
+    let generation = open.ok_or(GateRefusal::NotOpen)?;
     tiles(chunks, generation.set_count).map_err(GateRefusal::NotComplete)?;
     generation.state = GenerationState::Complete;
     generation.done_count = generation.set_count;

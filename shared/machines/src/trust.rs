@@ -120,7 +120,7 @@ impl Trust {
 
     /// Whether the newest manifest names this process in this role.
     pub fn names(&self, id: ProcessId, role: Role) -> bool {
-        self.member(id).is_some_and(|member| member.role == role)
+        self.newest.as_ref().is_some_and(|manifest| manifest.names(id, role))
     }
 
     /// Remembers manifests that are refused only because a rotation is under way.
@@ -136,7 +136,7 @@ impl Trust {
     /// those who could by the newest manifest may be gone for good.
     pub fn may_end(&self, who: ProcessId) -> bool {
         let waiting = self.waiting.as_ref().filter(|it| it.serial > self.serial());
-        waiting.is_some_and(|it| it.of_role(Role::Coordinator).any(|member| member.id == who))
+        waiting.is_some_and(|it| it.names(who, Role::Coordinator))
     }
 
     /// Takes what is new of a chain: each one signed by a quorum of the one before it, the first by

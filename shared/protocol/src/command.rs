@@ -71,7 +71,7 @@ pub enum Step {
     },
     /// New becomes current, current becomes retiring.
     Promote {
-        /// Every unit committed, the new generation complete.
+        /// Every unit committed.
         certificate: Certificate,
     },
     /// Wipes retiring and ends the rotation for the unit.

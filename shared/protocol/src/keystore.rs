@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     Digest, Epoch, GenerationId, InstanceId, KeystoreId, OrderNumber, Pattern, RotationId,
 };
+use crate::order::OrderRef;
 
 /// What clients may do while a generation is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -149,6 +150,18 @@ pub struct KeystoreRotation {
     pub key_root: Option<Digest>,
 }
 
+impl KeystoreRotation {
+    /// Its order.
+    pub const fn order(&self) -> OrderRef {
+        OrderRef { rotation: self.rotation, number: self.number, digest: self.order_digest }
+    }
+
+    /// Whether this is its order.
+    pub fn is_of(&self, order: &OrderRef) -> bool {
+        self.rotation == order.rotation && self.order_digest == order.digest
+    }
+}
+
 /// One keystore's row: everything that gates, fences and locates its generations.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct KeystoreRow {
@@ -176,8 +189,8 @@ pub struct KeystoreRow {
 }
 
 impl KeystoreRow {
-    /// Whether a generation is open, so that the gate is closed in strict mode.
+    /// Whether keys can be neither made nor changed: a generation is open, in strict mode.
     pub const fn is_gate_closed(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some() && matches!(self.mode, GateMode::Strict)
     }
 }

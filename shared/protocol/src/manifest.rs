@@ -82,6 +82,11 @@ impl Manifest {
         self.members.iter().find(|member| member.id == id)
     }
 
+    /// Whether it names this process in this role.
+    pub fn names(&self, id: ProcessId, role: Role) -> bool {
+        self.member(id).is_some_and(|member| member.role == role)
+    }
+
     /// Members that hold the master key, in the manifest's order.
     pub fn crypto_units(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| member.role.is_crypto_unit())

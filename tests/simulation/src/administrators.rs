@@ -1,13 +1,15 @@
 //! What the administrators do: they sign orders, end holds, and remove units that are gone for good,
 //! that were set back too far, or that stand on one side of a mixed end.
 
+mod manifest;
+
 use crypto::domain;
-use machines::conductor::{Answer, Ask, DraftRequest};
+use machines::conductor::{Answer, Ask, DraftRequest, StartAsk};
 use machines::rotation::numbers;
 use machines::rotation::record::Verdict;
 use protocol::codec;
 use protocol::keystore::{GateMode, KeystoreStanding};
-use protocol::manifest::{AdminSignature, Amendment, Manifest, SignedManifest};
+use protocol::manifest::AdminSignature;
 use protocol::order::{
     Authority, Hold, HoldEnd, OrderRef, Purpose, SignedHoldEnd, SignedOrder, SignedStandingOrder,
     StandingOrder,
@@ -16,7 +18,6 @@ use protocol::report::Standing;
 use protocol::{OrderNumber, ProcessId, Role};
 use rand::RngExt;
 
-use crate::events::start_ask;
 use crate::unit::UnitNode;
 use crate::world::World;
 
@@ -60,7 +61,8 @@ impl World {
         let Some(bytes) = self.drafted.take() else { return };
         let signatures = vec![self.sign(domain::ORDER, &bytes)];
         let order = SignedOrder { bytes, authority: Authority::Quorum(signatures) };
-        self.request(Ask::Start(Box::new(start_ask(Some(order), GateMode::Strict))));
+        let start = StartAsk::plain(Some(order), GateMode::Strict, "sim");
+        self.request(Ask::Start(Box::new(start)));
     }
 
     /// A standing order under the newest manifest: any new one ends the one before.
@@ -107,12 +109,16 @@ impl World {
     /// Whoever stands in the way of a good end is taken out, where the others can do without. Whether
     /// somebody was.
     pub(crate) fn administrate(&mut self) -> bool {
-        if !self.coordinator.is_named() {
-            let whom = self.whom_to_remove();
-            if whom.is_none() {
-                self.bring_back();
+        if !self.are_all_named() {
+            match self.whom_to_remove() {
+                Some(whom) => self.remove(&whom),
+                None => {
+                    self.bring_back();
+                    if !self.enroll_again() {
+                        self.remove(&[]);
+                    }
+                }
             }
-            self.remove(&whom.unwrap_or_default());
             return true;
         }
         match self.whom_to_remove() {
@@ -124,23 +130,34 @@ impl World {
                 || self.are_numbers_used_up()
                 || self.must_be_judged_anew() =>
             {
-                self.remove(&[]);
+                if !self.bring_back() {
+                    self.remove(&[]);
+                }
                 true
             }
             None => {
                 let was_brought_back = self.bring_back();
                 self.refused.clear();
-                was_brought_back
+                was_brought_back || self.enroll_again()
             }
         }
     }
 
-    /// A manifest was answered: what was refused is not asked for again before something else was tried.
+    /// A manifest was answered: what was refused is not asked for again before something else was tried, or
+    /// the answer names who is to be removed too.
     pub(crate) fn note_manifest(&mut self, answer: &Answer) {
         match answer {
-            Answer::Taken => self.refused.clear(),
+            Answer::Taken => {
+                self.refused.clear();
+                self.advised = None;
+            }
             Answer::Refused(refusal) if refusal.code == "not-taken" => {
                 self.refused.push(self.asked_to_remove.clone());
+            }
+            Answer::Refused(refusal) if refusal.text.ends_with("remove it too") => {
+                let is_named = |unit: &&UnitNode| refusal.text.starts_with(&unit.name);
+                self.advised = self.units.iter().find(is_named).map(|unit| unit.id);
+                self.refused.clear();
             }
             _ => {}
         }
@@ -226,24 +243,30 @@ impl World {
         // What one manifest cannot do, as a unit that stays has ended it otherwise, another one can.
         let both = sides.iter().map(|side| [gone.clone(), side.clone()].concat());
         let all = [gone.clone(), left.clone()].concat();
+        let advised: Vec<_> =
+            self.advised.into_iter().filter(|unit| !gone.contains(unit)).collect();
         let mut ways: Vec<_> = [all, gone.clone(), left].into_iter().chain(sides.clone()).collect();
+        if !advised.is_empty() {
+            ways.push([gone.clone(), advised].concat());
+        }
         ways.extend(both);
         ways.retain(|whom| !whom.is_empty() && self.can_go(whom) && !self.refused.contains(whom));
         let at = self.rng.random_range(0..ways.len().max(1));
         ways.into_iter().nth(at)
     }
 
-    /// Whether a unit has refused one manifest after the other since the coordinator was exchanged: it has promoted
-    /// another order than they amend, and nobody whom it would obey is left.
+    /// Whether a unit has refused one manifest after the other since a member was exchanged: it has promoted
+    /// another order than one of them amends, and nobody whom it would obey, or believe, is left.
     fn is_out_of_reach(&self, unit: &UnitNode) -> bool {
         let newest = self.coordinator.trust().serial();
         let lags = newest.saturating_sub(unit.saved_state().trust.serial());
-        self.outcome.exchanged > 0 && unit.is_up() && lags > 2
+        let exchanged = self.outcome.exchanged + self.outcome.reencryptors_exchanged;
+        exchanged > 0 && unit.is_up() && lags > 2
     }
 
     /// Members that have promoted an order and not cleared it, where others that have cleared it have
     /// taken another one since, as a rogue coordinator orders: nothing brings them to its end.
-    fn left_behind(&self) -> Vec<ProcessId> {
+    pub(crate) fn left_behind(&self) -> Vec<ProcessId> {
         let highest = self.units.iter().map(|unit| unit.saved_state().last_number()).max();
         let row = self.store.row.rotation.as_ref();
         let flipped = row.filter(|it| it.standing == KeystoreStanding::Flipped);
@@ -317,66 +340,6 @@ impl World {
             left.any(|unit| unit.role == role && unit.counts() && !unit.is_gone)
         };
         is_left(Role::RecoveryUnit) && is_left(Role::OperationalUnit)
-    }
-
-    /// Signs the next manifest without these units, with the coordinator as it is now: an amendment where a
-    /// rotation runs.
-    fn remove(&mut self, whom: &[ProcessId]) {
-        let trust = self.coordinator.trust();
-        let (Some(newest), Some(last)) = (trust.newest().cloned(), trust.chain().last()) else {
-            return;
-        };
-        let previous = Some(machines::trust::manifest_digest(&last.bytes));
-        self.amended_at = self.now;
-        let running = self.coordinator.running();
-        let holder_report = match running {
-            Some(_) => self.holder_report(whom),
-            None => None,
-        };
-        let amendment = running.map(|rotation| Amendment {
-            rotation,
-            holder_report: holder_report.unwrap_or_default(),
-        });
-        let mut members = newest.members;
-        members.retain(|it| !whom.contains(&it.id));
-        let key = self.coordinator.identity().public_key();
-        for member in members.iter_mut().filter(|it| it.role == Role::Coordinator) {
-            (member.id, member.identity) = (self.coordinator.id, key);
-        }
-        let manifest =
-            Manifest { serial: newest.serial + 1, previous, members, amendment, ..newest };
-        let bytes = codec::encode(&manifest);
-        let signatures = vec![self.sign(domain::MANIFEST, &bytes)];
-        let names: Vec<_> = self
-            .units
-            .iter()
-            .filter(|unit| whom.contains(&unit.id))
-            .map(|unit| unit.name.clone())
-            .collect();
-        self.asked_to_remove = whom.to_vec();
-        self.note("admin", &format!("removes {}", names.join(", ")));
-        self.request(Ask::Manifest(SignedManifest { bytes, signatures }, None));
-    }
-
-    /// The report of a recovery unit that stays, of the one that has come furthest in the rotation.
-    fn holder_report(&mut self, whom: &[ProcessId]) -> Option<Vec<u8>> {
-        let record = self.coordinator.record();
-        let order = record.and_then(|record| record.order().ok()).map(|(_, order)| order);
-        let far = |unit: &UnitNode| {
-            let state = unit.saved_state();
-            let is_in_it = state.rotation.as_ref().map(|taken| taken.reference) == order;
-            (unit.counts(), is_in_it, state.registers().patterns().count())
-        };
-        // One that was set back and does not know it may hold what nobody else can export.
-        let stays = |unit: &&UnitNode| {
-            unit.role == Role::RecoveryUnit
-                && !unit.is_removed
-                && unit.saved_state().reminder.is_none()
-                && unit.is_up()
-                && !whom.contains(&unit.id)
-        };
-        let holder = self.units.iter().filter(stays).max_by_key(|unit| far(unit))?;
-        holder.report_envelope(self.now, &mut self.rng)
     }
 }
 

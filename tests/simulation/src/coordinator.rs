@@ -39,11 +39,13 @@ pub struct CoordinatorNode {
     /// What is wrong with it, or why there is none.
     pub receipt_fault: Option<ReceiptFault>,
     seed: [u8; 32],
+    /// Another coordinator of the manifest, which waits for the lease.
+    other: Option<[u8; 32]>,
     trust: Trust,
     standing: Option<SignedStandingOrder>,
     conductor: Option<Conductor>,
     /// One of before, which has not noticed that it is none any more.
-    zombie: Option<Conductor>,
+    zombie: Option<(ProcessId, Conductor)>,
     next_ask: u64,
 }
 
@@ -60,11 +62,37 @@ impl CoordinatorNode {
             receipt_hash: None,
             receipt_fault: None,
             seed,
+            other: None,
             trust,
             standing: None,
             conductor: None,
             zombie: None,
             next_ask: 1,
+        }
+    }
+
+    /// Beside another one.
+    pub const fn with(mut self, other: [u8; 32]) -> Self {
+        self.other = Some(other);
+        self
+    }
+
+    /// The identity of the other one.
+    pub fn other(&self) -> Option<Identity> {
+        self.other.map(|seed| Identity::from_seed(Secret::copied_from(&seed)))
+    }
+
+    /// Whether this is its id, or that of the other one.
+    pub fn is_either(&self, who: ProcessId) -> bool {
+        let id = |other: Identity| identity::process_id(&other.public_key());
+        who == self.id || self.other().map(id) == Some(who)
+    }
+
+    /// The other one takes the lease.
+    pub fn change_over(&mut self) {
+        if let Some(other) = &mut self.other {
+            std::mem::swap(&mut self.seed, other);
+            self.id = identity::process_id(&self.identity().public_key());
         }
     }
 
@@ -139,12 +167,13 @@ impl CoordinatorNode {
 
     /// Somebody else takes the lease, and the process goes on.
     pub fn become_zombie(&mut self) {
-        self.zombie = self.conductor.take().or(self.zombie.take());
+        let ended = self.conductor.take().map(|conductor| (self.id, conductor));
+        self.zombie = ended.or(self.zombie.take());
     }
 
-    /// Whether there is one that goes on under an old epoch.
-    pub const fn has_zombie(&self) -> bool {
-        self.zombie.is_some()
+    /// One that goes on under an old epoch.
+    pub fn zombie(&self) -> Option<ProcessId> {
+        self.zombie.as_ref().map(|(id, _)| *id)
     }
 
     /// Hands something to the zombie. It ends when it wants to save, which needs the lease, or learns
@@ -155,7 +184,7 @@ impl CoordinatorNode {
         rng: &mut ChaCha8Rng,
         input: Input,
     ) -> Vec<Message> {
-        let Some(zombie) = &mut self.zombie else { return Vec::new() };
+        let Some((_, zombie)) = &mut self.zombie else { return Vec::new() };
         let effects = zombie.handle(now, rng, input);
         let wants_to_save = effects.save || effects.save_documents || effects.closed.is_some();
         if wants_to_save || effects.is_fenced {
@@ -192,7 +221,7 @@ impl CoordinatorNode {
         Some(self.conductor.as_mut()?.handle(now, rng, Input::Tick))
     }
 
-    /// After a higher epoch was seen: there is one coordinator, so the lease is still its own.
+    /// After a higher epoch was seen: whoever has the lease is this one, so it is still its own.
     pub fn lease_renewed(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng) -> Option<Effects> {
         Some(self.conductor.as_mut()?.survey_anew(now, rng))
     }

@@ -19,10 +19,15 @@ impl World {
             let has_saved = is_saved && self.rng.random_bool(0.5);
             if has_saved {
                 self.coordinator.save(effects.closed.as_ref());
-                self.note_removed();
+                self.note_members();
                 self.count(&effects);
             }
             self.count_fault("crash", Role::Coordinator);
+            // Whoever sees a transaction fail ends at once: what became of it, the next start finds out.
+            if is_saved {
+                let fault = if has_saved { "lost-commit" } else { "aborted-commit" };
+                self.count_fault(fault, Role::Coordinator);
+            }
             self.coordinator_ends(has_saved || !is_saved);
             let pause = self.rng.random_range(50..5_000);
             self.after(pause, Event::StartCoordinator);
@@ -30,7 +35,7 @@ impl World {
         }
         if is_saved {
             self.coordinator.save(effects.closed.as_ref());
-            self.note_removed();
+            self.note_members();
         }
         self.count(&effects);
         for message in effects.send {
@@ -54,19 +59,35 @@ impl World {
         self.schedule_tick();
     }
 
-    /// Whoever the saved manifest does not name serves nothing from now on.
-    fn note_removed(&mut self) {
+    /// Whoever the newest manifest that was saved does not name serves nothing from now on.
+    fn note_members(&mut self) {
         let trust = self.coordinator.trust();
+        if trust.serial() <= self.named_by {
+            return;
+        }
+        self.named_by = trust.serial();
         for unit in &mut self.units {
-            if trust.member(unit.id).is_none() && !unit.is_removed {
-                unit.is_removed = true;
+            let is_removed = trust.member(unit.id).is_none();
+            if unit.is_removed != is_removed {
+                unit.is_removed = is_removed;
                 self.touched.units = true;
-                self.outcome.removed += 1;
+                self.outcome.removed += u32::from(is_removed);
             }
         }
     }
 
+    /// Faults count for the rotation in which they come about.
+    fn note_begun(&mut self) {
+        let order = self.coordinator.record().and_then(|record| record.order().ok());
+        if let Some((_, reference)) = order.filter(|(_, it)| it.rotation != self.begun.0) {
+            self.begun = (reference.rotation, self.outcome.faults);
+        }
+    }
+
     fn count(&mut self, effects: &Effects) {
+        if effects.save {
+            self.note_begun();
+        }
         for event in &effects.events {
             let text = format!("{}: {}", event.phase, event.text);
             self.note("coordinator", &text);
@@ -78,7 +99,11 @@ impl World {
             let recovers = running.is_some_and(|(order, _)| order.purpose.recovery().is_some());
             match event.phase {
                 Phase::Done if recovers => self.outcome.recovered += 1,
-                Phase::Done => self.outcome.rotations_done += 1,
+                Phase::Done => {
+                    self.outcome.rotations_done += 1;
+                    let had_fault = self.outcome.faults > self.begun.1;
+                    self.outcome.rotations_through_faults += u32::from(had_fault);
+                }
                 Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
                 Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,
                 _ => {}

@@ -1,10 +1,8 @@
 //! What happens: one event after the other, each with its faults, its line in the trace, and the
 //! checkers after it.
 
-use machines::conductor::{Ask, Input, StartAsk};
+use machines::conductor::Input;
 use machines::unit::Message;
-use protocol::keystore::GateMode;
-use protocol::order::SignedOrder;
 use protocol::{ProcessId, Role, UnixMillis};
 use rand::RngExt;
 
@@ -16,21 +14,6 @@ use crate::world::{Event, World};
 
 /// How long a reencryptor that waits for a lock sleeps before it looks again.
 const LOCK_RETRY_MS: u64 = 15;
-
-/// A request for a rotation.
-pub(crate) fn start_ask(order: Option<SignedOrder>, mode: GateMode) -> StartAsk {
-    StartAsk {
-        order,
-        mode,
-        expect_current: None,
-        dry_run: false,
-        verify_all: false,
-        check_keys: false,
-        plan: None,
-        actor: "sim".to_owned(),
-        traceparent: None,
-    }
-}
 
 impl World {
     pub(crate) fn after(&mut self, ms: u64, event: Event) {
@@ -62,13 +45,26 @@ impl World {
             Event::Blocked(to, bytes) if self.reencryptor.is_up && self.store.must_wait() => {
                 self.after(LOCK_RETRY_MS, Event::Blocked(to, bytes));
             }
-            Event::Deliver(to, bytes) | Event::Blocked(to, bytes) => self.deliver(to, bytes),
+            Event::Deliver(to, bytes) | Event::Blocked(to, bytes) => {
+                self.may_cut_off(to, &bytes);
+                self.deliver(to, bytes);
+                self.is_cut_off = false;
+            }
+            Event::Altered(to, bytes) => self.deliver_altered(to, bytes)?,
+            Event::LoseLease => self.may_lose_lease(),
+            Event::LateWrite(done) => {
+                self.note("reencryptor", "page written late");
+                self.store.write_chunk(&done);
+            }
             Event::StartUnit(index) => self.start_unit(index),
             Event::StartReencryptor => {
+                self.reencryptor_may_lose_identity();
                 self.reencryptor.is_up = true;
                 self.note("reencryptor", "starts");
             }
+            Event::StartCoordinator if self.coordinator.is_up() => {}
             Event::StartCoordinator => {
+                self.may_change_over();
                 if self.rng.random_bool(self.faults.forget) {
                     self.count_fault("forget", Role::Coordinator);
                     self.has_forgotten = true;
@@ -78,6 +74,7 @@ impl World {
                 self.may_lose_identity();
                 self.note("coordinator", "starts");
                 let effects = self.coordinator.start(self.now, &mut self.rng);
+                self.unpark();
                 self.coordinate(effects);
             }
             Event::TickCoordinator => {
@@ -135,6 +132,9 @@ impl World {
                 self.after(pause, Event::Seize);
             }
         }
+        if self.is_lost_in_cut() || self.is_altered(to, &bytes) {
+            return;
+        }
         let role = self.role_of(to);
         if self.rng.random_bool(self.faults.drop) {
             self.count_fault("drop", role);
@@ -149,7 +149,7 @@ impl World {
         self.after(delay, Event::Deliver(to, bytes));
     }
 
-    fn delay(&mut self) -> u64 {
+    pub(crate) fn delay(&mut self) -> u64 {
         if self.rng.random_bool(self.faults.slow) {
             self.rng.random_range(1..3_000)
         } else {
@@ -166,18 +166,25 @@ impl World {
     fn deliver(&mut self, to: ProcessId, bytes: Vec<u8>) {
         if to == self.coordinator.id {
             // Both consume from the queue.
-            if self.coordinator.has_zombie() && self.rng.random_bool(0.4) {
+            if self.coordinator.zombie() == Some(to) && self.rng.random_bool(0.4) {
                 self.zombie_acts(Input::Message(bytes));
                 return;
+            }
+            if !self.coordinator.is_up() {
+                return self.park(to, bytes);
             }
             let effects = self.coordinator.message(self.now, &mut self.rng, bytes);
             if let Some(effects) = effects {
                 self.coordinate(effects);
             }
+        } else if self.coordinator.zombie() == Some(to) {
+            self.zombie_acts(Input::Message(bytes));
         } else if to == self.reencryptor.id {
             self.deliver_reencryptor(to, bytes);
         } else if let Some(index) = self.units.iter().position(|unit| unit.id == to) {
             self.deliver_unit(index, &bytes);
+        } else {
+            self.park(to, bytes);
         }
     }
 
@@ -221,9 +228,15 @@ impl World {
         self.touched.store = true;
         let before = self.store.row.clone();
         self.reencryptor.lost_commit = self.faults.lost_commit;
+        self.reencryptor.aborted_commit = self.faults.aborted_commit;
+        self.reencryptor.late_write = self.faults.late_write;
         self.reencryptor.has_second_looks = self.has_liar && self.config.rules.second_look;
         let handled = self.reencryptor.handle(self.now, &mut self.rng, &mut self.store, &bytes);
-        self.note_lost_commits();
+        self.note_database_faults();
+        if let Some(done) = self.reencryptor.late.take() {
+            let pause = self.apart.random_range(1..8_000);
+            self.after(pause, Event::LateWrite(Box::new(done)));
+        }
         if self.store.row != before {
             self.checkers.changed("the keystore", before.epoch, &bytes);
         }
@@ -232,7 +245,7 @@ impl World {
 
     fn read_back(&mut self) {
         let handled = self.reencryptor.read_back(self.now, &mut self.rng, &mut self.store);
-        self.note_lost_commits();
+        self.note_database_faults();
         self.after_reencryptor(handled, Event::ReadBack);
     }
 
@@ -240,7 +253,7 @@ impl World {
     fn after_reencryptor(&mut self, handled: Handled, again: Event) {
         let is_crash = self.reencryptor.is_up
             && !matches!(handled, Handled::Waits)
-            && self.rng.random_bool(self.faults.crash);
+            && self.rng.random_bool(self.in_worst_phase(self.faults.crash, 0.3));
         match handled {
             Handled::Waits => self.after(LOCK_RETRY_MS, again),
             Handled::Flipped => {
@@ -264,7 +277,7 @@ impl World {
         }
     }
 
-    fn role_of(&self, who: ProcessId) -> Role {
+    pub(crate) fn role_of(&self, who: ProcessId) -> Role {
         let unit = self.units.iter().find(|unit| unit.id == who);
         match unit {
             Some(unit) => unit.role,
@@ -303,44 +316,6 @@ impl World {
             self.after(delay, Event::Deliver(to, bytes));
         }
     }
-
-    pub(crate) fn request(&mut self, ask: Ask) {
-        if let Some(effects) = self.coordinator.ask(self.now, &mut self.rng, ask) {
-            self.coordinate(effects);
-        }
-    }
-
-    /// Somebody asks for a rotation, and now and then for its end.
-    fn requests(&mut self) {
-        if self.administrate() {
-            // Nothing else is asked for meanwhile.
-        } else if self.coordinator.is_rotating() && self.rng.random_bool(0.1) {
-            self.end_hold();
-        } else if self.coordinator.needs_standing_order() {
-            self.standing_order();
-        } else if self.coordinator.is_rotating() {
-            if self.faults.drop > 0.0 && self.rng.random_bool(0.08) {
-                self.note("client", "asks to abort");
-                let because = "somebody asked".to_owned();
-                self.request(Ask::Abort { rotation: None, because });
-            }
-        } else if let Some(unit) =
-            self.units.iter().find(|unit| unit.is_lacking() && !unit.is_removed)
-            // What precheck says of units that are bound, and of a keystore that is open: a start takes
-            // their rotation up first.
-            && self.store.row.open.is_none()
-            && !self.units.iter().any(|it| !it.is_removed && it.saved_state().is_in_rotation())
-        {
-            let target = unit.id;
-            self.give_master_key(target);
-        } else {
-            let is_online = self.rng.random_bool(0.4);
-            let mode = if is_online { GateMode::Online } else { GateMode::Strict };
-            self.request(Ask::Start(Box::new(start_ask(None, mode))));
-        }
-        let pause = self.rng.random_range(300..3_000);
-        self.after(pause, Event::Request);
-    }
 }
 
 /// What handling this may change of what is saved. What is delivered is looked at by whom it reaches; the
@@ -349,11 +324,15 @@ const fn may_touch(event: &Event) -> Touched {
     match event {
         Event::Deliver(..)
         | Event::Blocked(..)
+        | Event::Altered(..)
         | Event::TickCoordinator
+        | Event::LoseLease
         | Event::TickZombie
         | Event::Rogue
         | Event::Seize => Touched { units: false, store: false },
-        Event::Client(_) | Event::Purge | Event::ReadBack => Touched { units: false, store: true },
+        Event::Client(_) | Event::Purge | Event::ReadBack | Event::LateWrite(_) => {
+            Touched { units: false, store: true }
+        }
         _ => Touched { units: true, store: true },
     }
 }

@@ -16,18 +16,24 @@ pub type FaultTable = BTreeMap<Cell, u32>;
 pub const NO_PHASE: &str = "none";
 
 /// Every kind of fault that is counted.
-pub const FAULTS: [&str; 14] = [
+pub const FAULTS: [&str; 20] = [
+    "aborted-commit",
+    "altered",
     "crash",
+    "cut-off",
     "double",
     "drop",
     "forget",
     "gone",
     "identity",
+    "late-write",
+    "lease",
     "lie",
     "lost-commit",
     "replaced",
     "restored",
     "rogue",
+    "rolled-back",
     "set-back",
     "wrong-page",
     "zombie",
@@ -45,9 +51,14 @@ pub fn left_out((fault, phase, role): Cell) -> Option<&'static str> {
         return Some("a rotation is saved when its survey is over, and is none once it has ended");
     }
     let (only, why) = match fault {
-        "forget" | "zombie" => (Role::Coordinator, "only the coordinator has a record and a lease"),
-        "identity" => (Role::Coordinator, "only the coordinator may come back as another"),
-        "lost-commit" | "restored" => (Role::Reencryptor, "only the keystore is in a database"),
+        "forget" | "lease" | "zombie" => {
+            (Role::Coordinator, "only the coordinator has a record and a lease")
+        }
+        "identity" if is_unit => return Some("a unit that comes back as another is gone for good"),
+        "aborted-commit" | "lost-commit" if is_unit => return Some("units have no database"),
+        "late-write" | "restored" | "rolled-back" => {
+            (Role::Reencryptor, "only the keystore has pages and copies in a database")
+        }
         "lie" | "wrong-page" => (Role::OperationalUnit, "only operational units take pages"),
         "gone" | "replaced" | "set-back" if !is_unit => {
             return Some("only units have registers");
@@ -66,11 +77,17 @@ fn of_phase(fault: &str, phase: &str) -> Option<&'static str> {
         "replaced" if phase != NO_PHASE => {
             Some("a master key that is lost in a rotation is lost with its unit: gone, or set back")
         }
-        "lie" | "wrong-page" if !is_one_of(&[Phase::Reencrypt]) => {
+        "late-write" | "lie" | "wrong-page" if !is_one_of(&[Phase::Reencrypt]) => {
             Some("pages are out while the keystore is re-encrypted, else only late ones")
         }
         "restored" if phase != NO_PHASE && !is_one_of(&[Phase::HoldBeforeClear]) => {
             Some("a copy is brought back in the hold, or when no rotation is under way")
+        }
+        "rolled-back" => {
+            const UNDONE: [Phase; 4] =
+                [Phase::Reencrypt, Phase::Promote, Phase::Flip, Phase::Aborting];
+            let why = "nothing was done in the keystore that is not read back, but by the rogue";
+            (!is_one_of(&UNDONE)).then_some(why)
         }
         "lost-commit" => {
             const WRITES: [Phase; 4] =

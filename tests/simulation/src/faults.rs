@@ -1,6 +1,7 @@
 //! What goes wrong: how likely each kind of fault is in a seed, and the faults of units. Which kinds a
 //! seed has at all is drawn too, so that seeds differ in kind and not only in degree.
 
+use machines::trust::Trust;
 use protocol::Role;
 use protocol::audit::Phase;
 use rand::{RngExt, SeedableRng};
@@ -59,6 +60,17 @@ pub(crate) struct Faults {
     pub(crate) lie: f64,
     /// The keystore is restored from a backup.
     pub(crate) restore: bool,
+    /// The broker is a rogue: it changes a message, or hands it to somebody else.
+    pub(crate) alter: f64,
+    /// A process is cut off from the broker while it publishes: what it says may be out or not, and what it
+    /// had in hand comes again.
+    pub(crate) cut_off: f64,
+    /// A transaction is aborted, and whoever has begun it sees an error.
+    pub(crate) aborted_commit: f64,
+    /// A page is written later, whatever has come between.
+    pub(crate) late_write: f64,
+    /// The coordinator loses its lease, and goes on until it notices.
+    pub(crate) lease: f64,
     /// In this phase units fare worst.
     pub(crate) worst: Option<&'static str>,
 }
@@ -79,8 +91,17 @@ impl Faults {
         wrong_page: 0.0,
         lie: 0.0,
         restore: false,
+        alter: 0.0,
+        cut_off: 0.0,
+        aborted_commit: 0.0,
+        late_write: 0.0,
+        lease: 0.0,
         worst: None,
     };
+
+    /// So little that every rotation comes to its end through it.
+    pub(crate) const MILD: Self =
+        Self { drop: 0.03, double: 0.05, crash: 0.005, slow: 0.05, ..Self::NONE };
 
     /// Messages are lost in every seed, the rest is there or not.
     pub(crate) fn drawn(rng: &mut ChaCha8Rng) -> Self {
@@ -102,6 +123,11 @@ impl Faults {
             wrong_page: of(0.4, 0.2),
             lie: of(0.3, 0.3),
             restore: of(0.4, 1.0) > 0.0,
+            alter: of(0.4, 0.1),
+            cut_off: of(0.5, 0.1),
+            aborted_commit: of(0.4, 0.2),
+            late_write: of(0.4, 0.3),
+            lease: of(0.4, 0.5),
             worst: None,
         };
         let worst = WORST.get(rng.random_range(0..WORST.len() + 4)).map(|phase| phase.name());
@@ -131,11 +157,20 @@ pub(crate) fn rogue_orders(seed: u64) -> f64 {
     if rng.random_bool(0.4) { rng.random_range(0.01..0.1) } else { 0.0 }
 }
 
-/// How likely a seed's coordinator that starts has lost its data folder, and has another identity. Drawn apart
-/// as well.
-pub(crate) fn exchanges(seed: u64) -> f64 {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x1de2_7177);
-    if rng.random_bool(0.3) { rng.random_range(0.0..0.5) } else { 0.0 }
+/// How likely a seed's coordinator, and its reencryptor, that starts has lost its data folder, and has another
+/// identity. Drawn apart as well.
+pub(crate) fn exchanges(seed: u64) -> (f64, f64) {
+    let of = |salt: u64, presence: f64, most: f64| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ salt);
+        if rng.random_bool(presence) { rng.random_range(0.0..most) } else { 0.0 }
+    };
+    // A reencryptor handles few messages, and so has few crashes.
+    (of(0x1de2_7177, 0.3, 0.5), of(0x4ee2_c4b7, 0.5, 1.0))
+}
+
+/// Whether a seed has two coordinators, of which the one acts that has the lease. Drawn apart as well.
+pub(crate) fn has_pair(seed: u64) -> bool {
+    ChaCha8Rng::seed_from_u64(seed ^ 0x2c00_2c00).random_bool(0.4)
 }
 
 impl World {
@@ -157,9 +192,9 @@ impl World {
         if self.faults.worst == Some(self.phase()) { usual.max(worst) } else { usual }
     }
 
-    pub(crate) fn note_lost_commits(&mut self) {
-        for _ in 0..std::mem::take(&mut self.reencryptor.lost_commits) {
-            self.count_fault("lost-commit", Role::Reencryptor);
+    pub(crate) fn note_database_faults(&mut self) {
+        for fault in std::mem::take(&mut self.reencryptor.database_faults) {
+            self.count_fault(fault, Role::Reencryptor);
         }
     }
 
@@ -205,13 +240,25 @@ impl World {
 
     /// A coordinator that starts may have lost its data folder: nobody obeys it until a manifest names it.
     pub(crate) fn may_lose_identity(&mut self) {
-        if self.exchanges == 0.0 || !self.apart.random_bool(self.exchanges) {
+        if self.exchanges.0 == 0.0 || !self.apart.random_bool(self.exchanges.0) {
             return;
         }
         self.count_fault("identity", Role::Coordinator);
         self.note("coordinator", "has another identity");
         self.coordinator.lose_identity(self.apart.random());
         self.outcome.exchanged += 1;
+    }
+
+    /// So may a reencryptor: it trusts nobody yet, and the keystore is where it was.
+    pub(crate) fn reencryptor_may_lose_identity(&mut self) {
+        if self.exchanges.1 == 0.0 || !self.apart.random_bool(self.exchanges.1) {
+            return;
+        }
+        self.count_fault("identity", Role::Reencryptor);
+        self.note("reencryptor", "has another identity");
+        self.reencryptor.lose_identity(self.apart.random(), Trust::imprint(self.instance));
+        self.rogue.reencryptor = self.reencryptor.id;
+        self.outcome.reencryptors_exchanged += 1;
     }
 
     /// Outside of a rotation a unit loses its master key: only an order to recover gives it back, or a

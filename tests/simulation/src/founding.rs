@@ -1,7 +1,7 @@
 //! The world's manifest.
 
 use crypto::domain;
-use crypto::identity::Identity;
+use crypto::identity::{self, Identity};
 use crypto::quorum;
 use protocol::codec;
 use protocol::manifest::{AdminSignature, Administrator, Manifest, Member, SignedManifest};
@@ -10,6 +10,15 @@ use protocol::{InstanceId, KeystoreId, ProcessId, PublicKey, Role, UnixMillis};
 use crate::coordinator::CoordinatorNode;
 use crate::reencryptor::ReencryptorNode;
 use crate::unit::UnitNode;
+
+/// A unit, as a manifest names it.
+pub(crate) fn member(unit: &UnitNode) -> Member {
+    named(unit.id, &unit.name, unit.role, unit.identity().public_key())
+}
+
+fn named(id: ProcessId, name: &str, role: Role, identity: PublicKey) -> Member {
+    Member { id, name: name.to_owned(), role, identity, location: "[sim]".to_owned() }
+}
 
 /// Names every node, signed by the one administrator.
 pub(crate) fn manifest(
@@ -20,21 +29,16 @@ pub(crate) fn manifest(
     coordinator: &CoordinatorNode,
     admin: &Identity,
 ) -> SignedManifest {
-    let member = |id: ProcessId, name: &str, role: Role, identity: PublicKey| Member {
-        id,
-        name: name.to_owned(),
-        role,
-        identity,
-        location: "[sim]".to_owned(),
-    };
-    let mut members: Vec<_> = units
-        .iter()
-        .map(|unit| member(unit.id, &unit.name, unit.role, unit.identity().public_key()))
-        .collect();
+    let mut members: Vec<_> = units.iter().map(member).collect();
     let key = reencryptor.identity().public_key();
-    members.push(member(reencryptor.id, "reencryptor", Role::Reencryptor, key));
+    members.push(named(reencryptor.id, "reencryptor", Role::Reencryptor, key));
     let key = coordinator.identity().public_key();
-    members.push(member(coordinator.id, "coordinator", Role::Coordinator, key));
+    members.push(named(coordinator.id, "coordinator", Role::Coordinator, key));
+    if let Some(other) = coordinator.other() {
+        let key = other.public_key();
+        let id = identity::process_id(&key);
+        members.push(named(id, "coordinator-2", Role::Coordinator, key));
+    }
     let administrator = Administrator { name: "admin".to_owned(), key: admin.public_key() };
     let bytes = codec::encode(&Manifest {
         instance,

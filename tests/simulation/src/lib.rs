@@ -7,8 +7,10 @@
 //! randomness or the order of a hash map.
 
 mod administrators;
+mod broker;
 pub mod checkers;
 pub mod clients;
+mod converging;
 pub mod coordinator;
 mod driving;
 mod events;
@@ -17,6 +19,7 @@ mod faults;
 mod founding;
 mod records;
 pub mod reencryptor;
+mod requests;
 mod restore;
 mod rewrapping;
 pub mod rogue;

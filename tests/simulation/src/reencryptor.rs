@@ -5,7 +5,7 @@ use crypto::secret::Secret;
 use machines::envelope::{self, Outgoing, Reader};
 use machines::gate::{Change, GateRefusal, OpenRequest};
 use machines::leave;
-use machines::rewrap::{self, KeystoreRefusal, Received};
+use machines::rewrap::{self, DoneChunk, KeystoreRefusal, Received};
 use machines::trust::Trust;
 use machines::unit::Message;
 use protocol::codec;
@@ -36,8 +36,14 @@ pub struct ReencryptorNode {
     to_read_back: Option<(OrderRef, Header)>,
     /// How likely a transaction takes place and its answer is lost.
     pub lost_commit: f64,
-    /// How often that has happened.
-    pub lost_commits: u32,
+    /// How likely one is aborted.
+    pub aborted_commit: f64,
+    /// How likely a page is written later than it is judged.
+    pub late_write: f64,
+    /// Whichever of these has happened.
+    pub database_faults: Vec<&'static str>,
+    /// One that is still to be written.
+    pub late: Option<DoneChunk>,
     /// Whether every page is shown to another unit before it is written.
     pub has_second_looks: bool,
     /// What the next report names: it restates *flipped*.
@@ -69,7 +75,10 @@ impl ReencryptorNode {
             last_clock,
             to_read_back: None,
             lost_commit: 0.0,
-            lost_commits: 0,
+            aborted_commit: 0.0,
+            late_write: 0.0,
+            database_faults: Vec::new(),
+            late: None,
             has_second_looks: false,
             hold_ends: Vec::new(),
         }
@@ -77,15 +86,29 @@ impl ReencryptorNode {
 
     /// Whether the answer to a transaction that has just taken place is lost: the caller sees an
     /// error, and has to find out by asking again.
-    fn is_answer_lost(&mut self, rng: &mut ChaCha8Rng) -> bool {
+    pub(crate) fn is_answer_lost(&mut self, rng: &mut ChaCha8Rng) -> bool {
         let is_lost = rng.random_bool(self.lost_commit);
-        self.lost_commits += u32::from(is_lost);
+        self.database_faults.extend(is_lost.then_some("lost-commit"));
         is_lost
+    }
+
+    /// Whether a transaction that is about to begin is aborted.
+    pub(crate) fn is_aborted(&mut self, rng: &mut ChaCha8Rng) -> bool {
+        let is_aborted = rng.random_bool(self.aborted_commit);
+        self.database_faults.extend(is_aborted.then_some("aborted-commit"));
+        is_aborted
     }
 
     /// Its identity.
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Its data folder is gone: it comes back as another, without a manifest.
+    pub fn lose_identity(&mut self, seed: [u8; 32], imprint: Trust) {
+        self.identity = Identity::from_seed(Secret::copied_from(&seed));
+        self.id = identity::process_id(&self.identity.public_key());
+        self.trust = imprint;
     }
 
     /// Ends the process: pages that are out and a flip that is being read back are forgotten.
@@ -126,7 +149,11 @@ impl ReencryptorNode {
         }
         let name = received.command.name();
         let before = store.row.clone();
-        let (done, mut messages) = match self.obey(now, rng, store, &received) {
+        let obeyed = match is_update && self.is_aborted(rng) {
+            true => Err(KeystoreRefusal::Busy("the transaction was aborted".to_owned())),
+            false => self.obey(now, rng, store, &received),
+        };
+        let (done, mut messages) = match obeyed {
             Ok(_) if store.row != before && self.is_answer_lost(rng) => {
                 (self.job, self.to_read_back) = (None, None);
                 (Some(KeystoreRefusal::Busy("the connection is lost".to_owned())), Vec::new())

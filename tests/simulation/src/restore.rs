@@ -1,4 +1,6 @@
-//! Copies of the keystore's database that are brought back. During the hold before clear that loses no
+//! Copies of the keystore's database that are brought back. While a rotation builds a generation, or has not
+//! read its flip back, a standby that lagged may take the place of the server: what was done last is undone,
+//! and is done again. During the hold before clear that loses no
 //! key: it is re-encrypted and flipped again, and the hold starts anew. A copy from before a rotation
 //! that has been cleared is under a master key that nobody holds any more: precheck names it, and
 //! nothing is written to it until the right one is back.
@@ -6,9 +8,9 @@
 use std::collections::VecDeque;
 
 use machines::conductor::Answer;
-use protocol::Role;
 use protocol::keystore::KeystoreStanding;
 use protocol::report::Standing;
+use protocol::{GenerationId, Role};
 use rand::RngExt;
 
 use crate::checkers::Violation;
@@ -53,11 +55,47 @@ impl World {
             self.bring_back_keystore();
         } else if self.faults.restore && self.is_holding_before_clear() {
             self.restore_in_hold();
+        } else if self.faults.restore && self.apart.random_bool(0.3) && self.roll_back() {
+            // One thing at a time.
         } else if self.faults.restore && self.is_quiet() && self.rng.random_bool(0.3) {
             self.restore_foreign();
         }
         let pause = self.rng.random_range(200..2_500);
         self.after(pause, Event::Restore);
+    }
+
+    /// A standby that lags behind takes over: never behind a flip that was read back. Whether one did.
+    fn roll_back(&mut self) -> bool {
+        let standing = self.store.row.rotation.as_ref().map(|rotation| rotation.standing);
+        let is_under_way = standing.is_some_and(|it| it < KeystoreStanding::Flipped);
+        let proved = last_read_back(&self.store);
+        // A copy that was restored since may say less of that: whoever counts holds what it is under.
+        let is_held = |copy: &Store| {
+            let mut counting = self.units.iter().filter(|unit| unit.counts());
+            copy.row.active.as_ref().is_some_and(|active| {
+                counting.all(|unit| unit.saved_state().registers().hold(active.pattern))
+            })
+        };
+        let is_behind = |copy: &Store| last_read_back(copy) == proved && is_held(copy);
+        let eligible: Vec<_> = (0..self.backups.copies.len())
+            .filter(|index| is_behind(&self.backups.copies[*index]))
+            .collect();
+        if !is_under_way || eligible.is_empty() {
+            return false;
+        }
+        let index = eligible[self.apart.random_range(0..eligible.len())];
+        // What came after it has never been.
+        self.backups.copies.truncate(index + 1);
+        let copy = self.backups.copies[index].clone();
+        self.note("keystore", "is taken over by a standby that lagged");
+        self.count_fault("rolled-back", Role::Reencryptor);
+        self.outcome.rolled_back += 1;
+        if self.apart.random_bool(0.5) {
+            self.put_in_place(copy);
+        } else {
+            self.replace_store(copy);
+        }
+        true
     }
 
     /// Every unit has promoted, none has seen the end of its hold, and the keystore has flipped in the same
@@ -127,16 +165,22 @@ impl World {
         }
     }
 
-    /// Whoever was connected to the database is not any more.
-    fn put_in_place(&mut self, mut copy: Store) -> Store {
+    /// The reencryptor does not live through it.
+    fn put_in_place(&mut self, copy: Store) -> Store {
+        let former = self.replace_store(copy);
+        self.reencryptor.crash();
+        let pause = self.rng.random_range(20..1_000);
+        self.after(pause, Event::StartReencryptor);
+        former
+    }
+
+    /// Whoever wrote to the database does not any more.
+    fn replace_store(&mut self, mut copy: Store) -> Store {
         self.touched.store = true;
         copy.shared_locks = 0;
         copy.damage_in = None;
         let count = self.writers.len();
         self.writers = (0..count).map(|index| Writer::new(index == 3)).collect();
-        self.reencryptor.crash();
-        let pause = self.rng.random_range(20..1_000);
-        self.after(pause, Event::StartReencryptor);
         std::mem::replace(&mut self.store, copy)
     }
 
@@ -151,7 +195,7 @@ impl World {
     /// Nothing is written to a foreign copy.
     pub(crate) fn check_foreign(&self) -> Result<(), Violation> {
         let Some(foreign) = &self.backups.foreign else { return Ok(()) };
-        match self.store.is_same_content(foreign) {
+        match self.store.is_unwritten(foreign) {
             true => Ok(()),
             false => {
                 let text =
@@ -159,5 +203,15 @@ impl World {
                 Err(Violation { checker: "restored", text })
             }
         }
+    }
+}
+
+/// The generation that was read back last.
+fn last_read_back(store: &Store) -> Option<GenerationId> {
+    let row = &store.row;
+    let standing = row.rotation.as_ref().map(|rotation| rotation.standing);
+    match standing {
+        Some(KeystoreStanding::Switched) => row.retired.last().map(|retired| retired.id),
+        _ => row.active.as_ref().map(|active| active.id),
     }
 }

@@ -195,9 +195,16 @@ impl ReencryptorNode {
         store: &mut Store,
         done: &DoneChunk,
     ) -> Handled {
+        if self.is_aborted(rng) {
+            return Handled::Sent(Vec::new(), "page not written".to_owned());
+        }
+        if rng.random_bool(self.late_write) {
+            self.late = Some(done.clone());
+            self.database_faults.push("late-write");
+            return Handled::Sent(Vec::new(), "page to be written late".to_owned());
+        }
         store.write_chunk(done);
-        if rng.random_bool(self.lost_commit) {
-            self.lost_commits += 1;
+        if self.is_answer_lost(rng) {
             return Handled::Sent(Vec::new(), "page written, its answer lost".to_owned());
         }
         let mut messages = Vec::new();

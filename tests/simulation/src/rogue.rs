@@ -47,7 +47,7 @@ pub struct Rogue {
     identity: Identity,
     instance: InstanceId,
     units: Vec<ProcessId>,
-    reencryptor: ProcessId,
+    pub(crate) reencryptor: ProcessId,
     orders: Vec<(SignedOrder, OrderRef)>,
     /// The administrators' leave under which the last order was given that had one.
     standing: Option<SignedStandingOrder>,
@@ -112,13 +112,7 @@ impl Rogue {
                 let report = codec::decode::<KeystoreReport>(found.body).ok();
                 let rotation = report.and_then(|report| report.row).and_then(|row| row.rotation);
                 let switched = rotation.filter(|it| it.standing == KeystoreStanding::Switched);
-                self.tempting = switched.map(|it| {
-                    Tempting::NotReadBack(OrderRef {
-                        rotation: it.rotation,
-                        number: it.number,
-                        digest: it.order_digest,
-                    })
-                });
+                self.tempting = switched.map(|it| Tempting::NotReadBack(it.order()));
             }
             Kind::Transfers => {
                 let Ok(found) = codec::decode::<Transfers>(found.body) else { return };

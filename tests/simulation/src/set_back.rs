@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use machines::certificate::Reached;
 use machines::unit::state::{TakenRotation, UnitState};
 use protocol::report::Standing;
-use protocol::{Digest, ProcessId, UnixMillis};
+use protocol::{Digest, Pattern, ProcessId, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -20,6 +20,8 @@ pub(crate) struct Before {
     counter: u64,
     /// The orders that it has taken since, which its newest volume knows nothing of.
     orders: BTreeSet<Digest>,
+    /// Since then it has been as far again, whatever its counter says.
+    has_caught_up: bool,
 }
 
 impl UnitNode {
@@ -38,8 +40,11 @@ impl UnitNode {
             let older = self.read_saved();
             let read = std::mem::replace(&mut self.read, older);
             let orders = BTreeSet::new();
-            let before = self.before.get_or_insert(Before { saved, read, counter, orders });
+            let has_caught_up = false;
+            let new = Before { saved, read, counter, orders, has_caught_up };
+            let before = self.before.get_or_insert(new);
             before.counter = before.counter.max(counter);
+            before.has_caught_up = false;
             self.forgotten.extend(self.order());
         }
         self.set_back_at = now;
@@ -64,23 +69,26 @@ impl UnitNode {
         self.before.is_some()
     }
 
-    /// Whether what was set back is behind still, whatever its counter says.
+    /// Whether what was set back is behind still, whatever its counter says; a manifest that it lacks it is handed.
     pub fn is_behind(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| !is_as_far(&self.read, &before.read, self.id))
+        self.before.as_ref().is_some_and(|before| {
+            let is_as_far = before.has_caught_up || is_as_far(&self.read, &before.read, self.id);
+            !is_as_far || knows_of_other_key(&self.read, &before.read)
+        })
     }
 
     /// After a save: it may be as far again.
     pub(crate) fn note_progress(&mut self) {
         let order = self.order();
-        if let Some(before) = &mut self.before {
-            before.orders.extend(order);
+        let Some(before) = &mut self.before else { return };
+        before.orders.extend(order);
+        if !is_as_far(&self.read, &before.read, self.id) {
+            return;
         }
-        let is_as_far = |before: &Before| {
-            self.read.counter > before.counter
-                && self.read.reminder.is_none()
-                && is_as_far(&self.read, &before.read, self.id)
-        };
-        if self.before.as_ref().is_some_and(is_as_far) {
+        before.has_caught_up = true;
+        let is_newer = self.read.counter > before.counter
+            && self.read.trust.serial() >= before.read.trust.serial();
+        if is_newer && self.read.reminder.is_none() {
             self.before = None;
         }
     }
@@ -92,9 +100,6 @@ impl UnitNode {
 
 fn is_as_far(now: &UnitState, was: &UnitState, who: ProcessId) -> bool {
     let has_same_current = now.registers().current == was.registers().current;
-    if now.trust.serial() < was.trust.serial() {
-        return false;
-    }
     match (&now.rotation, &was.rotation) {
         (_, None) => has_same_current,
         (None, Some(_)) => false,
@@ -113,11 +118,35 @@ fn is_as_far(now: &UnitState, was: &UnitState, who: ProcessId) -> bool {
             let is_target = recovery.is_some_and(|recovery| recovery.target == who);
             match taken.standing {
                 Standing::Aborted => is_later && has_same_current,
-                Standing::Bound => is_later && !is_target,
+                Standing::Bound => is_later && !is_target && follows(was, taken),
                 _ => is_later,
             }
         }
     }
+}
+
+/// Whether a unit has drawn a master key, or was given one, and in the same order another one since, and knows.
+fn knows_of_other_key(now: &UnitState, was: &UnitState) -> bool {
+    let (Some(taken), Some(before)) = (&now.rotation, &was.rotation) else { return false };
+    let had = in_rotation(was, before);
+    let is_same_order = taken.reference == before.reference;
+    now.reminder.is_some() && is_same_order && had.is_some() && in_rotation(now, taken) != had
+}
+
+/// Pattern of the master key that a unit has come to in a rotation.
+fn in_rotation(state: &UnitState, taken: &TakenRotation) -> Option<Pattern> {
+    match taken.standing {
+        Standing::Bound => state.registers().new.map(|new| new.pattern),
+        Standing::Promoted | Standing::Cleared => state.registers().current,
+        Standing::Aborted => None,
+    }
+}
+
+/// Whether a later order goes from what the unit had, or was about to have.
+fn follows(was: &UnitState, later: &TakenRotation) -> bool {
+    let had = was.registers();
+    let new = had.new.map(|new| new.pattern);
+    had.current.is_none() || [had.current, new].contains(&later.order.from)
 }
 
 /// How far a unit has come in the rotation that it took last; none if it has ended it.

@@ -162,14 +162,15 @@ impl Store {
         }
     }
 
-    /// Whether both have the same keys, generation by generation. An empty generation may have been opened in
-    /// one of them: an old order with an old certificate does that to a copy that does not know them.
-    pub fn is_same_content(&self, other: &Self) -> bool {
-        let rows = |store: &Self| -> Vec<_> {
-            let tables = store.tables.iter();
-            tables.flat_map(|(number, table)| table.keys().map(|it| (*number, *it))).collect()
+    /// Whether this, which was the other, has no other keys since, generation by generation. Orders from before do
+    /// open an empty generation, and drop a retired one, in a copy that does not know what came of them.
+    pub fn is_unwritten(&self, other: &Self) -> bool {
+        let keys = |store: &Self, number: &u32| -> Vec<_> {
+            store.tables.get(number).into_iter().flat_map(|table| table.keys().copied()).collect()
         };
-        rows(self) == rows(other)
+        let is_same = |number: &u32| keys(self, number) == keys(other, number);
+        let active = other.row.active.as_ref().map(|active| active.number);
+        self.tables.keys().chain(&active).all(is_same)
     }
 
     fn remove(&mut self, version: VersionId) {
@@ -215,10 +216,10 @@ impl Store {
 
     /// Writes a chunk: the record first (written before: done already), then the blobs.
     pub fn write_chunk(&mut self, done: &DoneChunk) {
-        let Some(open) = &self.row.open else { return };
-        if open.id != done.receipt.generation {
+        if gate::may_fill(&self.row, done.receipt.generation).is_err() {
             return;
         }
+        let Some(open) = &self.row.open else { return };
         let number = open.number;
         let chunks = self.chunks.get_mut(&number).into_iter().flatten();
         let lacking =
@@ -252,9 +253,11 @@ impl Store {
 
     /// Marks the new generation complete.
     pub fn complete(&mut self, order: &OrderRef) -> Result<Change, GateRefusal> {
-        let number = self.row.open.as_ref().map_or(0, |open| open.number);
-        let chunks = self.counted(number);
-        gate::complete(&mut self.row, order, &chunks)
+        let Some(open) = self.row.open.clone() else {
+            return gate::complete(&mut self.row, order, GenerationId::from_bytes([0; 16]), &[]);
+        };
+        let chunks = self.counted(open.number);
+        gate::complete(&mut self.row, order, open.id, &chunks)
     }
 
     /// Moves the active row.

@@ -31,8 +31,8 @@ pub struct UnitNode {
     pub role: Role,
     /// Its id.
     pub id: ProcessId,
-    /// Milliseconds that its clock is ahead.
-    pub clock_ahead_ms: u64,
+    /// Milliseconds that its clock is ahead, or behind.
+    pub clock_skew_ms: i64,
     /// The newest manifest does not name it any more.
     pub is_removed: bool,
     /// How likely it answers a page wrongly.
@@ -85,7 +85,7 @@ impl UnitNode {
             name: name.to_owned(),
             role,
             id,
-            clock_ahead_ms: 0,
+            clock_skew_ms: 0,
             is_removed: false,
             wrong_page: 0.0,
             lies: 0.0,
@@ -205,7 +205,7 @@ impl UnitNode {
 
     /// Handles a message; nothing is saved yet.
     pub fn handle(&mut self, now: UnixMillis, rng: &mut ChaCha8Rng, bytes: &[u8]) -> Handled {
-        let now = now.plus_ms(self.clock_ahead_ms);
+        let now = UnixMillis(now.0.saturating_add_signed(self.clock_skew_ms));
         let odds = Odds { wrong_page: self.wrong_page, lies: self.lies };
         let wrong = None;
         let nothing =
@@ -229,7 +229,9 @@ impl UnitNode {
         let outcome = unit.handle(now, rng, bytes);
         let note = match (&outcome.noted, outcome.dead) {
             (Some((name, None)), _) => (*name).to_owned(),
-            (Some((name, Some(refusal))), _) => format!("{name} refused: {}", refusal.code()),
+            (Some((name, Some(refusal))), _) => {
+                format!("{name} refused: {}: {refusal}", refusal.code())
+            }
             (None, dead) => format!("dead: {}", dead.unwrap_or("?")),
         };
         Handled { is_changed: outcome.is_changed, messages: outcome.messages, note, wrong }

@@ -22,8 +22,29 @@ impl World {
         self.coordinator.crash();
     }
 
+    /// Another process takes the lease, or the same one anew, while the coordinator goes on.
+    pub(crate) fn may_lose_lease(&mut self) {
+        if self.coordinator.is_up() && self.apart.random_bool(self.faults.lease) {
+            self.count_fault("lease", Role::Coordinator);
+            self.note("coordinator", "loses its lease");
+            self.coordinator.become_zombie();
+            self.after(100, Event::TickZombie);
+            let pause = self.apart.random_range(1..1_500);
+            self.after(pause, Event::StartCoordinator);
+        }
+        let pause = self.apart.random_range(300..6_000);
+        self.after(pause, Event::LoseLease);
+    }
+
+    /// The one that starts may be the other one, which has waited for the lease.
+    pub(crate) fn may_change_over(&mut self) {
+        if self.apart.random_bool(0.5) {
+            self.coordinator.change_over();
+        }
+    }
+
     pub(crate) fn tick_zombie(&mut self) {
-        if self.coordinator.has_zombie() {
+        if self.coordinator.zombie().is_some() {
             self.zombie_acts(Input::Tick);
             if self.rng.random_bool(0.05) {
                 self.coordinator.bury_zombie();

@@ -1,8 +1,9 @@
 //! Manifests that amend the running rotation.
 
-use protocol::UnixMillis;
-use protocol::manifest::SignedManifest;
+use protocol::manifest::{Member, SignedManifest};
 use protocol::order::SignedStandingOrder;
+use protocol::report::UnitReport;
+use protocol::{ProcessId, UnixMillis};
 use rand::CryptoRng;
 
 use super::{Answer, Conductor, Effects, refused};
@@ -21,28 +22,41 @@ impl Conductor {
     }
 
     /// Why a manifest would shut a unit out that stays: it is in a rotation of which this coordinator
-    /// has lost the record, or may be, as it has not been heard since the start.
+    /// has lost the record, or may be, as it has answered nothing since the start.
     pub(super) fn may_be_bound(&self, signed: &SignedManifest) -> Option<String> {
         let next = signed.unverified().ok().filter(|_| !self.trust.chain().contains(signed))?;
         let mut stays =
             self.trust.newest()?.crypto_units().filter(|it| next.member(it.id).is_some());
-        stays.find_map(|unit| {
-            let name = &unit.name;
-            let Some(heard) = self.heard.units.get(&unit.id) else {
-                return Some(format!("{name} may be in a rotation: start it, or remove it too"));
-            };
-            // A new manifest ends an order to recover.
-            let found =
-                units::in_rotation(&heard.said).filter(|it| units::recovery(it).is_none())?;
-            let id = found.order.rotation;
-            let all = self.heard.units.values().map(|heard| &heard.said);
-            let keystores = self.heard.keystores.values().map(|heard| &heard.said);
-            Some(match units::is_left_behind(found, all, keystores) {
-                true => {
-                    format!("{name} is in rotation {id}, which others have left: remove it too")
-                }
-                false => format!("{name} is in rotation {id}, which comes first: hand it in again"),
-            })
+        stays.find_map(|unit| self.is_elsewhere(unit))
+    }
+
+    fn answer_of(&self, unit: ProcessId) -> Option<&UnitReport> {
+        let heard = self.heard.units.get(&unit).filter(|_| self.heard.answered.contains(&unit));
+        heard.map(|heard| &heard.said)
+    }
+
+    fn is_elsewhere(&self, unit: &Member) -> Option<String> {
+        let name = &unit.name;
+        let Some(said) = self.answer_of(unit.id) else {
+            return Some(format!("{name} may be in a rotation: start it, or remove it too"));
+        };
+        // A new manifest ends an order to recover.
+        let found = units::in_rotation(said).filter(|it| units::recovery(it).is_none())?;
+        let id = found.order.rotation;
+        let all = || self.heard.units.values().map(|heard| &heard.said);
+        let keystores = self.heard.keystores.values().map(|heard| &heard.said);
+        if units::is_left_behind(found, all(), keystores) {
+            return Some(format!(
+                "{name} is in rotation {id}, which others have left: remove it too"
+            ));
+        }
+        let is_past = all().any(|other| other.last_number() > found.order.number);
+        Some(match is_past && said.set_back_from.is_some() {
+            true => format!(
+                "{name} was set back into rotation {id}, which others have left: put its newest \
+                 volume back, or remove it too"
+            ),
+            false => format!("{name} is in rotation {id}, which comes first: hand it in again"),
         })
     }
 
@@ -79,13 +93,18 @@ impl Conductor {
         amendment::take(&mut trust, std::slice::from_ref(signed), &binding).map(|_| ())
     }
 
-    /// Manifests since that of the record's order, as far as they amend its rotation: no certificate
-    /// with another one in it is taken by a unit that is bound.
+    /// Manifests since that of the record's order, as far as they are amendments, up to the last of its rotation:
+    /// no certificate with another one in it is taken by a unit that is bound.
     pub(super) fn since_order(&self, record: &Record) -> Vec<SignedManifest> {
         let Ok((_, order)) = record.order() else { return Vec::new() };
         let serial = usize::try_from(order.number.manifest_serial).unwrap_or(usize::MAX);
         let since = self.trust.chain().iter().skip(serial);
-        since.take_while(|signed| amendment::amends(signed, order.rotation)).cloned().collect()
+        let amendments = since.take_while(|it| amendment::are_amendments(std::slice::from_ref(it)));
+        let mut amendments: Vec<_> = amendments.cloned().collect();
+        // What amends another one counts with the next that amends this one.
+        let last = amendments.iter().rposition(|signed| amendment::amends(signed, order.rotation));
+        amendments.truncate(last.map_or(0, |last| last + 1));
+        amendments
     }
 
     /// Tells the running rotation of a manifest that amends it.

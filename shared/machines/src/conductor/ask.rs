@@ -36,6 +36,23 @@ pub struct StartAsk {
     pub traceparent: Option<String>,
 }
 
+impl StartAsk {
+    /// A start with nothing asked besides.
+    pub fn plain(order: Option<SignedOrder>, mode: GateMode, actor: &str) -> Self {
+        Self {
+            order,
+            mode,
+            expect_current: None,
+            dry_run: false,
+            verify_all: false,
+            check_keys: false,
+            plan: None,
+            actor: actor.to_owned(),
+            traceparent: None,
+        }
+    }
+}
+
 /// A request.
 #[derive(Clone, Debug)]
 pub enum Ask {

@@ -6,6 +6,7 @@ use protocol::report::{Announcement, KeystoreReport, UnitReport};
 use protocol::{ProcessId, UnixMillis};
 
 use crate::envelope;
+use crate::rotation::set_back::is_earlier;
 
 /// Something that was said, and when it was heard.
 #[derive(Clone, Debug)]
@@ -23,6 +24,9 @@ pub struct Heard {
     pub units: BTreeMap<ProcessId, HeardOf<UnitReport>>,
     /// Reencryptors' reports.
     pub keystores: BTreeMap<ProcessId, HeardOf<KeystoreReport>>,
+    /// Units that have answered this process: what others have said may be from before an order that
+    /// an earlier coordinator has brought them.
+    pub answered: BTreeSet<ProcessId>,
     /// Announcements of whoever has started, in the manifest or not.
     pub announced: BTreeMap<ProcessId, HeardOf<Announcement>>,
     serials: BTreeMap<ProcessId, u64>,
@@ -46,10 +50,8 @@ impl Heard {
     ) {
         self.serials.insert(report.unit, report.manifest_serial);
         self.keep_highest(report, envelope);
-        let is_older = self
-            .units
-            .get(&report.unit)
-            .is_some_and(|held| held.said.state_counter > report.state_counter);
+        let held = self.units.get(&report.unit);
+        let is_older = held.is_some_and(|held| is_earlier(report, &held.said));
         if is_asked_now || !is_older {
             self.units.insert(report.unit, HeardOf { said: report.clone(), at });
         }

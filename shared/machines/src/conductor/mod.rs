@@ -25,13 +25,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crypto::identity::{self, Identity};
 use protocol::order::{Purpose, SignedStandingOrder, StandingOrder};
 use protocol::report::Refusal;
-use protocol::{MessageId, ProcessId, Role, UnixMillis};
+use protocol::{MessageId, ProcessId, Role, RotationId, UnixMillis};
 use rand::CryptoRng;
 
 pub use self::ask::{Answer, Ask, AskId, StartAsk};
 pub use self::draft::DraftRequest;
 pub use self::heard::{Heard, HeardOf};
 use self::key_check::{Check, Checked};
+use self::set_back::Sent;
 use self::survey::{Answered, Survey};
 use crate::leave::{self, LeaveRefusal};
 use crate::rotation::desired::Wanted;
@@ -117,10 +118,8 @@ pub struct Conductor {
     /// What a check came to, for the starts that asked for it and are gone on with.
     checked: BTreeMap<AskId, Checked>,
     rotation: Option<Rotation>,
-    /// The last message to each unit, and the highest state counter heard of it by then.
-    sent: BTreeMap<ProcessId, (MessageId, u64)>,
     /// The last messages to everybody.
-    asked: BTreeMap<ProcessId, VecDeque<MessageId>>,
+    sent: BTreeMap<ProcessId, Sent>,
     /// The last reminder to each unit whose state was set back.
     reminded: BTreeMap<ProcessId, MessageId>,
     /// Units whose state was set back, and that have not said since that they know it.
@@ -150,7 +149,6 @@ impl Conductor {
             checked: BTreeMap::new(),
             rotation: None,
             sent: BTreeMap::new(),
-            asked: BTreeMap::new(),
             reminded: BTreeMap::new(),
             unaware: BTreeSet::new(),
         }
@@ -179,6 +177,16 @@ impl Conductor {
             self.send_survey(now, rng, &mut effects);
         }
         effects
+    }
+
+    /// The rotation that has no end yet: it runs, or is gone on with as soon as this coordinator, which has just
+    /// started, has heard how everybody stands.
+    pub fn open_rotation(&self) -> Option<RotationId> {
+        if self.is_rotating() {
+            return self.rotation.as_ref().map(|rotation| rotation.reference().rotation);
+        }
+        let record = self.survey.as_ref()?.record()?;
+        record.order().ok().map(|(_, reference)| reference.rotation)
     }
 
     /// What it believes about the instance.

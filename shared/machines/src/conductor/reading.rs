@@ -47,7 +47,7 @@ impl Conductor {
                     effects.send.extend(found.send);
                 }
                 if let Some(RotationInput::Keystore(report, _)) = &input
-                    && self.has_asked(report)
+                    && self.has_asked(sender, report.answering.as_ref())
                     && let Some(rotation) = &mut self.rotation
                 {
                     rotation.note_surveyed(report);
@@ -80,6 +80,9 @@ impl Conductor {
                 self.note_awareness(&report, is_set_back);
                 let is_asked_now = self.note_answer(sender, report.answering.as_ref());
                 self.heard.take_unit(now, &report, bytes, is_asked_now || is_set_back);
+                if self.has_asked(sender, report.answering.as_ref()) {
+                    self.heard.answered.insert(sender);
+                }
                 let is_refusal = refuses_manifest(report.answering.as_ref());
                 let (report, bytes) = (Box::new(report), bytes.to_vec());
                 match is_set_back {

@@ -1,7 +1,9 @@
 //! Noticing that a unit's state was set back, and reminding it of its own report from before.
 
+use std::collections::VecDeque;
+
 use protocol::command::Command;
-use protocol::report::{KeystoreReport, UnitReport};
+use protocol::report::{Answering, UnitReport};
 use protocol::{MessageId, ProcessId, UnixMillis};
 use rand::CryptoRng;
 
@@ -10,26 +12,40 @@ use crate::rotation::record::{LatestReport, Record};
 
 /// How many of the last messages to each process are known: one that is slow may answer an earlier one than
 /// the last.
-const MAX_ASKED: usize = 16;
+const MAX_SENT: usize = 16;
+
+/// What was sent to somebody.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// The last messages, the newest last.
+    messages: VecDeque<MessageId>,
+    /// The highest state counter heard of a unit when the last one was sent.
+    highest: u64,
+}
+
+impl Sent {
+    fn is_last(&self, message: Option<MessageId>) -> bool {
+        message.is_some() && self.messages.back().copied() == message
+    }
+}
 
 impl Conductor {
     /// Notes what is sent to somebody, and how far a unit had come as far as it has said until then.
     pub(super) fn note_sent(&mut self, message: &Message) {
-        let highest = self.heard.highest_counter(message.to);
-        self.sent.insert(message.to, (message.id, highest));
-        let asked = self.asked.entry(message.to).or_default();
-        asked.push_back(message.id);
-        if asked.len() > MAX_ASKED {
-            asked.pop_front();
+        let sent = self.sent.entry(message.to).or_default();
+        sent.highest = self.heard.highest_counter(message.to);
+        sent.messages.push_back(message.id);
+        if sent.messages.len() > MAX_SENT {
+            sent.messages.pop_front();
         }
     }
 
-    /// Whether a report answers what this process has asked: one that does not may have lain in the queue of
-    /// a coordinator that is no more, and says nothing of how its sender stands now.
-    pub(super) fn has_asked(&self, report: &KeystoreReport) -> bool {
-        let asked = self.asked.get(&report.reencryptor);
-        let answered = report.answering.as_ref().map(|answering| answering.message);
-        answered.is_some_and(|message| asked.is_some_and(|asked| asked.contains(&message)))
+    /// Whether a report answers what this process has asked its sender: one that does not may have lain in
+    /// the queue of a coordinator that is no more, and says nothing of how its sender stands now.
+    pub(super) fn has_asked(&self, sender: ProcessId, answering: Option<&Answering>) -> bool {
+        let sent = self.sent.get(&sender);
+        let answered = answering.map(|answering| answering.message);
+        answered.is_some_and(|message| sent.is_some_and(|sent| sent.messages.contains(&message)))
     }
 
     /// Whether a report answers the last message to its unit with a lower state counter than had been
@@ -41,11 +57,11 @@ impl Conductor {
         let is_other = known.is_some_and(|known| {
             known.state_counter == report.state_counter && !known.is_of_same_state(report)
         });
-        let is_lower = |(message, highest): &(MessageId, u64)| {
-            let is_back = report.state_counter < *highest
-                || (report.state_counter == *highest && is_other)
+        let is_lower = |sent: &Sent| {
+            let is_back = report.state_counter < sent.highest
+                || (report.state_counter == sent.highest && is_other)
                 || report.set_back_from.is_some();
-            answered == Some(*message) && is_back
+            sent.is_last(answered) && is_back
         };
         self.sent.get(&report.unit).is_some_and(is_lower)
     }
@@ -95,7 +111,7 @@ impl Conductor {
         let Some(answered) = report.answering.as_ref().map(|answering| answering.message) else {
             return;
         };
-        let is_last = self.sent.get(&report.unit).is_some_and(|(sent, _)| *sent == answered);
+        let is_last = self.sent.get(&report.unit).is_some_and(|sent| sent.is_last(Some(answered)));
         let knows = report.set_back_from >= Some(self.heard.highest_counter(report.unit));
         // No other reminder would move who has just answered one.
         let is_reminded = self.reminded.get(&report.unit) == Some(&answered);

@@ -74,6 +74,14 @@ impl Survey {
         Self::new(Goal::Recover(record))
     }
 
+    /// The record that is gone on with when it ends.
+    pub(super) const fn record(&self) -> Option<&Record> {
+        match &self.goal {
+            Goal::Recover(record) => record.as_ref(),
+            _ => None,
+        }
+    }
+
     pub(super) const fn to_admit(
         id: AskId,
         signed: SignedManifest,

@@ -10,6 +10,7 @@ use protocol::order::Purpose;
 
 use super::words::{count, counted, moment, sentence};
 use super::{Known, Running, Told};
+use crate::rotation::precheck::units::retire;
 use crate::rotation::{Awaited, phase_text};
 
 /// Who has said nothing for so long after it was asked is silent, in milliseconds.
@@ -69,7 +70,7 @@ pub(super) fn waiting(known: &Known<'_>, is_decided: bool) -> Option<Told> {
     let refusing: Vec<_> = running.awaited.iter().filter(|it| is_decided && refuses(it)).collect();
     let next = match (absent.first(), refusing.first()) {
         (Some(first), _) => first.mend.clone(),
-        (None, Some(first)) => mend_of_refusal(first),
+        (None, Some(first)) => mend_of_refusal(known, first),
         (None, None) => return None,
     };
     let mut details = how_far(known, running);
@@ -79,6 +80,9 @@ pub(super) fn waiting(known: &Known<'_>, is_decided: bool) -> Option<Told> {
         let (name, command) = (known.name_of(awaited.process), awaited.command);
         let refusal = refusal(awaited);
         details.push(format!("{name} refuses {command}, {}.{refusal}", tries(awaited)));
+        if awaited.is_shut_out {
+            details.push(shut_out(known, &name));
+        }
     }
     details.push(until(&absent, is_decided));
     Told::act(details, next)
@@ -199,7 +203,15 @@ fn refuses(awaited: &Awaited) -> bool {
     awaited.refusal.as_ref().is_some_and(|refusal| !passes(&refusal.code))
 }
 
-fn mend_of_refusal(awaited: &Awaited) -> String {
+fn mend_of_refusal(known: &Known<'_>, awaited: &Awaited) -> String {
+    if let Some(manifest) = known.manifest.filter(|_| awaited.is_shut_out)
+        && let Some(unit) = manifest.member(awaited.process)
+    {
+        return match amends_another(known) {
+            true => "keyhelm cryptounit-retire --nobody".to_owned(),
+            false => retire(unit, manifest),
+        };
+    }
     let entry = awaited.refusal.as_ref().and_then(|refusal| codes::find(&refusal.code));
     let next = entry.and_then(|entry| entry.next);
     next.filter(|next| *next != "keyhelm explain").map_or_else(
@@ -209,6 +221,26 @@ fn mend_of_refusal(awaited: &Awaited) -> String {
         },
         str::to_owned,
     )
+}
+
+/// Whether the newest manifest amends another rotation than the one that runs: the next one can amend this.
+fn amends_another(known: &Known<'_>) -> bool {
+    let amendment = known.manifest.and_then(|newest| newest.amendment.as_ref());
+    let running = known.running.as_ref().map(|running| running.view.rotation);
+    amendment.is_some_and(|amendment| Some(amendment.rotation) != running)
+}
+
+fn shut_out(known: &Known<'_>, name: &str) -> String {
+    match amends_another(known) {
+        true => format!(
+            "{name} has promoted, and lacks a manifest that belongs to another rotation: it takes that together \
+             with the next one that amends this rotation."
+        ),
+        false => format!(
+            "{name} has promoted, and lacks a manifest that amends nothing: it takes none any more. Without it \
+             the others come to the end."
+        ),
+    }
 }
 
 fn refusal(awaited: &Awaited) -> String {

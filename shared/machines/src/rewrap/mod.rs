@@ -201,7 +201,7 @@ pub fn left_unread(row: &KeystoreRow, order: &OrderRef, from: Option<Pattern>) -
     let found = row.rotation.as_ref().filter(|found| {
         is_from && found.standing == KeystoreStanding::Switched && found.number < order.number
     })?;
-    Some(OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest })
+    Some(found.order())
 }
 
 /// An abort: a manifest that came later does not keep the order from its end.
@@ -263,11 +263,10 @@ pub fn take_manifests(
     let Some(found) = open.filter(|_| trust.serial() > 0) else {
         return Ok(trust.take(chain, Some((who, Role::Reencryptor)), pinned)?);
     };
-    let order =
-        OrderRef { rotation: found.rotation, number: found.number, digest: found.order_digest };
+    let order = found.order();
     // A flip has been shown that every unit promoted.
     let is_promoted = found.standing >= KeystoreStanding::Switched;
-    let binding = Binding { order, to: Some(found.to), is_promoted, who };
+    let binding = Binding { order, from: found.from, to: Some(found.to), is_promoted, who };
     // What is left then is the drop, which may never come where the coordinator's record is lost once all
     // units have cleared: they take any manifest then, and so does the keystore.
     let is_over = found.standing == KeystoreStanding::Flipped
@@ -294,8 +293,6 @@ pub fn judge_drop(
 }
 
 fn pattern_of(row: &KeystoreRow, order: &OrderRef) -> Result<Pattern, GateRefusal> {
-    let is_it = |found: &&protocol::keystore::KeystoreRotation| {
-        found.rotation == order.rotation && found.order_digest == order.digest
-    };
-    row.rotation.as_ref().filter(is_it).map(|found| found.to).ok_or(GateRefusal::NotOpen)
+    let found = row.rotation.as_ref().filter(|found| found.is_of(order));
+    found.map(|found| found.to).ok_or(GateRefusal::NotOpen)
 }

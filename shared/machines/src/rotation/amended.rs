@@ -52,7 +52,7 @@ impl Rotation {
         let shown = || self.view().to_pattern().or_else(|| self.view().flipped_to());
         let to = self.record.to.or_else(shown);
         let heard = |unit| self.units.get(&unit).map(|held| &held.report);
-        let mut binding = Binding::of_units(self.reference, to, who, new, heard);
+        let mut binding = Binding::of_units(self.reference, (self.order.from, to), who, new, heard);
         // Whoever has aborted does not hold what a keystore is under, or may be.
         binding.is_promoted |= self.may_have_flipped();
         binding
@@ -65,8 +65,12 @@ impl Rotation {
 
     /// Whether every manifest since the order's amends the rotation.
     pub(super) fn is_only_amended(&self) -> bool {
-        let amended = self.order.number.manifest_serial + self.amendments.len() as u64;
-        amended == self.manifest.serial
+        self.amended_to() == self.manifest.serial
+    }
+
+    /// Serial of the last manifest of those that follow the order's and amend the rotation.
+    pub(super) const fn amended_to(&self) -> u64 {
+        self.order.number.manifest_serial + self.amendments.len() as u64
     }
 
     /// Who has ended the rotation how.

@@ -45,11 +45,12 @@ pub(super) fn aborting(view: &View<'_>) -> Desired {
             })
     };
     let order = || view.signed_order.clone();
-    // One that is bound to an earlier order, which has ended long since, is let go of that first.
+    // One that is bound to an earlier order, which has ended long since, or to another of that number, is let
+    // go of that first: whenever it has said so, as it may take neither our epoch nor our manifest until then.
     let first = |unit: ProcessId| {
-        let found = view.heard(unit).and_then(|report| report.rotation.as_ref());
+        let found = view.units.get(&unit).and_then(|held| held.report.rotation.as_ref());
         let earlier = found.filter(|found| {
-            found.standing == Standing::Bound && found.order.number < view.reference.number
+            found.standing == Standing::Bound && found.order.number <= view.reference.number
         });
         earlier.map_or_else(order, |found| found.signed_order.clone())
     };

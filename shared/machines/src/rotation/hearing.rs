@@ -9,6 +9,7 @@ use protocol::{Epoch, ProcessId, UnixMillis};
 
 use super::asking::Asked;
 use super::desired::Held;
+use super::set_back::is_earlier;
 use super::{Effects, Rotation};
 
 /// How often a sealed copy that does not open is made anew before the rotation is ended.
@@ -32,11 +33,7 @@ impl Rotation {
         }
         self.note_heard(unit, now);
         let refusal = report.answering.as_ref().and_then(|answer| answer.refusal.clone());
-        // Latest means highest state counter, never latest arrival.
-        let is_older = self
-            .units
-            .get(&unit)
-            .is_some_and(|held| held.report.state_counter > report.state_counter);
+        let is_older = self.units.get(&unit).is_some_and(|held| is_earlier(&report, &held.report));
         if !is_older {
             self.units.insert(unit, Held { report, envelope, heard_at: now });
         }

@@ -18,7 +18,7 @@ pub mod record;
 mod recovering;
 pub mod recovery;
 mod reports;
-mod set_back;
+pub(crate) mod set_back;
 mod steps;
 mod view;
 mod waits;

@@ -88,7 +88,7 @@ pub fn precheck(surveyed: &Surveyed<'_>) -> Findings {
         findings.unmet("not-initialised", "instance", text, "keyhelm auto-init".to_owned());
         return findings;
     };
-    if !manifest.of_role(Role::Coordinator).any(|member| member.id == surveyed.coordinator) {
+    if !manifest.names(surveyed.coordinator, Role::Coordinator) {
         let text = "the manifest does not name this coordinator: nobody obeys it".to_owned();
         let mend = format!("keyhelm cryptounit-enroll {} --replace", surveyed.coordinator);
         findings.unmet("coordinator-unknown", "coordinator", text, mend);

@@ -3,11 +3,12 @@
 
 use protocol::audit::Phase;
 use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::manifest::Manifest;
 use protocol::receipt::{
     self, AuditHead, KeystoreProof, ManifestName, RotationReceipt, TYPE, UnitProof, VERSION,
 };
 use protocol::report::KeystoreReport;
-use protocol::{Digest, KeystoreId, ProcessId, Signature};
+use protocol::{Digest, KeystoreId, ProcessId, Role, Signature};
 
 use super::{Rotation, view};
 use crate::certificate::{Reached, reached};
@@ -40,6 +41,10 @@ impl Rotation {
     pub(super) fn note_flipped(&mut self, report: &KeystoreReport, envelope: &[u8]) {
         let Some(row) = &report.row else { return };
         let Some(standing) = self.standing_in(row) else { return };
+        // A reencryptor that was replaced since, maybe while this rotation was only a record: its successor
+        // says the same anew.
+        let manifest = &self.manifest;
+        self.record.flipped.retain(|(_, envelope)| is_by_member(manifest, envelope));
         let held = self.record.flipped.iter_mut().find(|(keystore, _)| *keystore == row.keystore);
         match (standing, held) {
             (KeystoreStanding::Flipped, Some((_, held))) => envelope.clone_into(held),
@@ -52,10 +57,7 @@ impl Rotation {
 
     fn standing_in(&self, row: &KeystoreRow) -> Option<KeystoreStanding> {
         let found = row.rotation.as_ref()?;
-        let is_ours = found.rotation == self.reference.rotation
-            && found.number == self.reference.number
-            && found.order_digest == self.reference.digest;
-        is_ours.then_some(found.standing)
+        (found.order() == self.reference).then_some(found.standing)
     }
 
     /// Notes that the receipt with this hash is made.
@@ -125,12 +127,21 @@ impl Rotation {
 
     fn keystore_proofs(&self) -> Result<Vec<KeystoreProof>, Lacking> {
         let proof = |keystore: &KeystoreId| {
-            let held = self.record.flipped.iter().find(|(id, _)| id == keystore);
+            let said = |(id, envelope): &&(KeystoreId, Vec<u8>)| {
+                id == keystore && is_by_member(&self.manifest, envelope)
+            };
+            let held = self.record.flipped.iter().find(said);
             let proof = held.and_then(|(_, envelope)| keystore_proof(*keystore, envelope));
             proof.ok_or(Lacking::Keystore(*keystore))
         };
         self.manifest.keystores.iter().map(proof).collect()
     }
+}
+
+/// A receipt takes the word of members only.
+fn is_by_member(manifest: &Manifest, envelope: &[u8]) -> bool {
+    let said = envelope::unverified::<KeystoreReport>(envelope);
+    said.is_some_and(|report| manifest.names(report.reencryptor, Role::Reencryptor))
 }
 
 /// Read out of the very envelope that goes into the receipt, so that they cannot differ.

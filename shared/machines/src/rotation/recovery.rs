@@ -34,7 +34,7 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
     let open = || reports.open_order().map(|found| reports.rebuilt(found, now));
     match record {
         None => Recovered { go_on: open(), closed: None },
-        Some(record) if record.order().is_ok_and(|(_, order)| reports.goes_on(&order)) => {
+        Some(record) if reports.goes_on_with(&record) => {
             Recovered { go_on: Some(reports.judged(record)), closed: None }
         }
         Some(record) => {
@@ -124,6 +124,11 @@ impl<'a> Reports<'a> {
             || (!self.is_past(order) && self.open_order().is_some_and(|(open, _)| open == *order))
     }
 
+    fn goes_on_with(&self, record: &Record) -> bool {
+        let Ok((_, order)) = record.order() else { return false };
+        self.goes_on(&order) || self.may_be_left(record, &order)
+    }
+
     /// Whether a keystore has come to a later order.
     fn is_past(&self, order: &OrderRef) -> bool {
         let mut rotations = self.rows().filter_map(|row| row.rotation.as_ref());
@@ -163,6 +168,32 @@ impl<'a> Reports<'a> {
         })
     }
 
+    /// Whether that may be so of what the record says is decided, as long as no keystore has said how it stands:
+    /// its reencryptor may be lost, and only while the rotation runs may another one take its place.
+    fn may_be_left(&self, record: &Record, order: &OrderRef) -> bool {
+        record.verdict == Verdict::Decided
+            && self.rows().next().is_none()
+            && self.promoted(order) > 0
+    }
+
+    /// How many units have promoted an order, and not been set back to that as far as they know.
+    fn promoted(&self, order: &OrderRef) -> usize {
+        let is_promoted = |report: &&&UnitReport| {
+            let found = report.in_order(order);
+            report.set_back_from.is_none()
+                && found.is_some_and(|it| it.standing == Standing::Promoted)
+        };
+        self.units.iter().filter(is_promoted).count()
+    }
+
+    /// Whether units have promoted an order to which no keystore has come yet, as far as any has said how it
+    /// stands: it is to be gone on with, whatever one of them was brought to take since. Of one alone the state
+    /// may have been set back.
+    fn is_underway(&self, order: &OrderRef) -> bool {
+        let mut rotations = self.rows().filter_map(|row| row.rotation.as_ref());
+        rotations.all(|found| found.number < order.number) && self.promoted(order) > 1
+    }
+
     fn is_closed_by(&self, unit: &UnitReport) -> bool {
         self.rows().any(|row| closes(unit, row, self.units.iter().copied()))
     }
@@ -180,7 +211,9 @@ impl<'a> Reports<'a> {
                 self.is_open_in_keystore(&found.order) && !self.has_promoted(found.order);
             let is_open = match found.standing {
                 Standing::Bound => is_highest || report.set_back_from.is_none() || is_left_open,
-                Standing::Promoted => is_highest || self.is_left(&found.order),
+                Standing::Promoted => {
+                    is_highest || self.is_left(&found.order) || self.is_underway(&found.order)
+                }
                 Standing::Aborted if is_highest && self.is_open_in_keystore(&found.order) => true,
                 Standing::Aborted => is_left_open || self.is_closed_by(report),
                 // A keystore that is still open in it is an old copy, and precheck says so.
@@ -188,7 +221,9 @@ impl<'a> Reports<'a> {
             };
             is_open.then_some(found)
         });
-        let newest = open.max_by_key(|found| found.order.number)?;
+        // What is bound can be let go of at any time; what is promoted only goes forward.
+        let newest =
+            open.max_by_key(|found| (self.is_underway(&found.order), found.order.number))?;
         Some((newest.order, &newest.signed_order))
     }
 

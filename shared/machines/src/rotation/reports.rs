@@ -97,9 +97,7 @@ impl View<'_> {
 
     /// The keystore's rotation, if it is this one.
     pub(super) fn keystore_rotation(&self, reencryptor: ProcessId) -> Option<&KeystoreRotation> {
-        self.row(reencryptor)?.rotation.as_ref().filter(|found| {
-            found.rotation == self.reference.rotation && found.order_digest == self.reference.digest
-        })
+        self.row(reencryptor)?.rotation.as_ref().filter(|found| found.is_of(self.reference))
     }
 
     /// Whether the keystore can never open this order: it has gone on to a later one, or to another of

@@ -67,3 +67,15 @@ impl Rotation {
         }
     }
 }
+
+/// Whether a unit had said this before it said the other. The one that counts higher was later, never the
+/// one that arrived later; but what a unit says that knows itself to be set back counts on from an older
+/// state, and came before whatever counts higher than the report that it was reminded of.
+pub(crate) fn is_earlier(report: &UnitReport, other: &UnitReport) -> bool {
+    let moment = |said: &UnitReport, counter| (counter, said.facts.clock);
+    match (report.set_back_from, other.set_back_from) {
+        (Some(lost), None) => moment(report, lost) < moment(other, other.state_counter),
+        (None, Some(lost)) => moment(report, report.state_counter) < moment(other, lost),
+        _ => report.state_counter < other.state_counter,
+    }
+}

@@ -90,18 +90,22 @@ pub(super) fn committing(view: &View<'_>) -> Option<Desired> {
     Desired::lacking(Phase::Commit, short.into_iter().map(commit).collect())
 }
 
-/// A unit that knows itself to be set back counts for nothing, the keystore takes no report of it, and nothing
-/// but its promote may bring it as far as it had been: it is asked first, once the rotation only goes forward.
+/// A unit that knows itself to be set back counts for nothing, and the keystore takes no report of it. Once the
+/// rotation only goes forward it is asked first: nothing but its promote may bring it as far as it had been; one
+/// that has promoted may be as far again already, with the answer lost, or lack a manifest, which it is handed
+/// when it answers.
 pub(super) fn bringing_up(view: &View<'_>) -> Option<Desired> {
     if *view.verdict != Verdict::Decided {
         return None;
     }
-    let is_behind = |unit: &ProcessId| {
-        view.is_set_back(*unit)
-            && view.reached(*unit).is_some_and(|(reached, _)| reached == Reached::Committed)
+    let is_before_flip = !view.keystores_short_of(KeystoreStanding::Flipped).is_empty();
+    let bring_up = |unit: ProcessId| match view.reached(unit)?.0 {
+        Reached::Committed => Some(promote(view, unit)),
+        Reached::Promoted if is_before_flip => Some(view.inspect(unit)),
+        _ => None,
     };
-    let behind = view.unit_ids().filter(is_behind);
-    Desired::lacking(Phase::Promote, behind.map(|unit| promote(view, unit)).collect())
+    let behind = view.unit_ids().filter(|unit| view.is_set_back(*unit));
+    Desired::lacking(Phase::Promote, behind.filter_map(bring_up).collect())
 }
 
 pub(super) fn reencrypting(view: &View<'_>) -> Option<Desired> {

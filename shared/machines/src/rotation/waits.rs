@@ -1,11 +1,11 @@
 //! Whom a rotation waits for, and for how long it does: for whoever explains it to a person.
 
+use protocol::report::{Refusal, Standing};
 use protocol::{ProcessId, UnixMillis};
 
 use super::Rotation;
 use super::asking::Asked;
 use super::record::Verdict;
-use protocol::report::Refusal;
 
 /// Somebody whose answer is awaited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct Awaited {
     /// When the rotation ends by itself, or its end without this unit, if it stays silent; none if it
     /// never does.
     pub ends_at: Option<UnixMillis>,
+    /// A unit that has promoted, and does not take the newest manifest: one that it lacks does not amend the
+    /// rotation. It neither sees who has taken the place of a member that was lost, nor obeys it.
+    pub is_shut_out: bool,
 }
 
 impl Rotation {
@@ -46,6 +49,7 @@ impl Rotation {
                 ends_at: quiet_since
                     .filter(|_| ends)
                     .map(|since| since.plus_ms(self.limits.silence_abort_ms)),
+                is_shut_out: self.is_shut_out(*who),
             }
         };
         self.asked.iter().map(awaited).collect()
@@ -58,6 +62,13 @@ impl Rotation {
             .map(|member| member.id)
             .filter(|unit| self.is_silent(*unit))
             .collect()
+    }
+
+    fn is_shut_out(&self, who: ProcessId) -> bool {
+        let Some(report) = self.units.get(&who).map(|held| &held.report) else { return false };
+        let has_promoted =
+            report.in_order(&self.reference).is_some_and(|it| it.standing == Standing::Promoted);
+        has_promoted && !self.is_only_amended() && report.manifest_serial <= self.amended_to()
     }
 
     fn is_unit(&self, who: ProcessId) -> bool {

@@ -91,7 +91,7 @@ impl Unit {
         let state = self.state();
         if state.trust.newest().is_none() {
             Some("imprint mode")
-        } else if !state.trust.names(self.id(), self.config().role) {
+        } else if self.is_removed() {
             Some("removed from the manifest")
         } else if state.reminder.is_some() {
             Some("its state was set back to an older one")

@@ -29,6 +29,7 @@ use self::refusal::UnitRefusal;
 use self::state::UnitState;
 use crate::amendment::{self, Binding};
 use crate::envelope::{self, Reader};
+use crate::leave;
 
 /// What a unit is told by its configuration.
 #[derive(Clone, Debug)]
@@ -189,7 +190,7 @@ impl Unit {
             _ if !self.may_be_commanded(header.sender, role, command) => {
                 Err(UnitRefusal::NotACoordinator)
             }
-            _ if !self.state.trust.names(self.id, self.config.role) => Err(UnitRefusal::Removed),
+            _ if self.is_removed() && !self.is_let_go(command) => Err(UnitRefusal::Removed),
             _ if header.epoch.manifest_serial > self.state.trust.serial() => {
                 let newest = self.state.trust.serial();
                 Err(UnitRefusal::EpochAhead { given: header.epoch, newest })
@@ -199,6 +200,22 @@ impl Unit {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the newest manifest does not name it, or in another role.
+    fn is_removed(&self) -> bool {
+        !self.state.trust.names(self.id, self.config.role)
+    }
+
+    /// Whoever was removed in the midst of a rotation may be told that it has ended: it takes no manifest that
+    /// names it again before.
+    fn is_let_go(&self, command: &Command) -> bool {
+        let Command::Abort { order } = command else { return false };
+        let is_it = |taken: &state::TakenRotation| {
+            matches!(taken.standing, Standing::Bound | Standing::Aborted)
+                && leave::read(order).is_ok_and(|(_, reference)| reference == taken.reference)
+        };
+        self.state.rotation.as_ref().is_some_and(is_it)
     }
 
     fn may_be_commanded(&self, by: ProcessId, role: Option<Role>, command: &Command) -> bool {
@@ -280,6 +297,7 @@ impl Unit {
         };
         Binding {
             order: taken.reference,
+            from: taken.order.from,
             to,
             is_promoted: taken.standing == Standing::Promoted,
             who: self.id,

@@ -73,17 +73,18 @@ fn is_sound(order: &Order, recovery: Recovery, trust: &Trust) -> Result<(), &'st
 }
 
 /// A unit whose state was set back knows from its own report which order it had taken last: nothing comes
-/// after it before its end. That has come at the latest with a manifest which does not amend it, as whoever
-/// is in a rotation takes none.
+/// after it before its end. That has come at the latest with a manifest which amends none, as whoever is in
+/// a rotation takes no such.
 fn follows_the_forgotten(state: &UnitState, given: &OrderRef) -> Result<(), UnitRefusal> {
     let had = state.reminder.as_ref().and_then(|held| held.report.rotation.as_ref());
     let Some(had) = had.filter(|had| had.order != *given) else { return Ok(()) };
     let taken = had.order.number;
+    let since = state.trust.chain().get(taken.manifest_serial as usize..).unwrap_or_default();
     let has_ended = |standing| matches!(standing, Standing::Aborted | Standing::Cleared);
     let here = state.rotation.as_ref().filter(|here| here.reference == had.order);
     let is_over = has_ended(had.standing)
         || here.is_some_and(|here| has_ended(here.standing))
-        || !amendment::only_amends(&state.trust, taken.manifest_serial, had.order.rotation);
+        || !amendment::are_amendments(since);
     if is_over { Ok(()) } else { Err(UnitRefusal::BoundToAnother { bound: taken }) }
 }
 

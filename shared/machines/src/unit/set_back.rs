@@ -5,8 +5,8 @@
 use crypto::identity;
 use protocol::codec;
 use protocol::envelope::Kind;
-use protocol::order::OrderRef;
-use protocol::report::{Standing, UnitReport};
+use protocol::order::{Order, OrderRef};
+use protocol::report::{Registers, Standing, UnitReport};
 
 use super::refusal::UnitRefusal;
 use super::state::TakenRotation;
@@ -128,7 +128,7 @@ impl Unit {
             let is_target = recovers.is_some_and(|recovery| recovery.target == self.id);
             let is_taken = match taken.standing {
                 Standing::Aborted => registers.current == then.registers.current,
-                Standing::Bound => !is_target,
+                Standing::Bound => !is_target && follows(&then.registers, &taken.order),
                 Standing::Promoted | Standing::Cleared => true,
             };
             return taken.reference.number > had_taken.order.number && is_taken;
@@ -149,4 +149,11 @@ impl Unit {
             }
         }
     }
+}
+
+/// Whether a later order goes from what a unit had, or was about to have. One that goes from something else was
+/// taken before the unit knew itself to be set back, with a master key that it had left.
+fn follows(had: &Registers, later: &Order) -> bool {
+    let new = had.new.map(|new| new.pattern);
+    had.current.is_none() || later.from == had.current || later.from == new
 }

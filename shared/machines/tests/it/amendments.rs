@@ -143,6 +143,61 @@ fn who_stays_must_hold_the_master_keys_that_are_still_needed() {
     assert_eq!(world.command(OP_1, command).code(), "taken");
 }
 
+/// Amends another rotation: a coordinator with an old record believed that to run.
+fn amend_another(world: &mut World, units: &[usize]) {
+    world.sign_manifest(units, |manifest| {
+        let rotation = protocol::RotationId::from_bytes([0xee; 16]);
+        manifest.amendment = Some(Amendment { rotation, holder_report: Vec::new() });
+    });
+}
+
+#[test]
+fn what_amends_another_rotation_is_taken_with_the_next_one_that_amends_this() {
+    let mut world = World::initialised();
+    let run = world.promoted(Purpose::Rotate, 2);
+    amend_another(&mut world, &ALL);
+    let command = take(&world);
+    world.refuses(OP_1, command, "manifest-refused");
+    world.amend(&ALL, &run, REC_1);
+    let command = take(&world);
+    let answer = world.command(OP_1, command);
+    assert_eq!(answer.code(), "taken", "{}", answer.text());
+    // So it is with what a certificate carries, and with who is away at inspect.
+    let envelope = world.keystore_envelope(&reencryptor(), &world.flipped(&run));
+    let manifests = world.manifests[1..].to_vec();
+    let mut clear = |manifests: &[SignedManifest]| {
+        let envelopes = vec![envelope.clone()];
+        let certificate = Certificate { envelopes, manifests: manifests.to_vec() };
+        world.step(OP_2, &run, Step::Clear { certificate }).code()
+    };
+    assert_eq!(clear(&manifests[..1]), "manifest-refused");
+    assert_eq!(clear(&manifests), "taken");
+}
+
+/// What goes in it must be held all the same.
+#[test]
+fn what_amends_another_rotation_removes_nobody_without_a_holder() {
+    let stay = [OP_1, REC_1, REC_2];
+    for (holder, code) in [(OP_1, "manifest-refused"), (REC_2, "taken")] {
+        let mut world = World::initialised();
+        let run = world.committed(Purpose::Rotate, 2);
+        amend_another(&mut world, &stay);
+        world.amend(&stay, &run, holder);
+        let command = take(&world);
+        assert_eq!(world.command(OP_1, command).code(), code);
+    }
+}
+
+#[test]
+fn nothing_but_amendments_comes_between() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    world.next_manifest(&ALL);
+    world.amend(&ALL, &run, REC_1);
+    let command = take(&world);
+    world.refuses(OP_1, command, "manifest-refused");
+}
+
 #[test]
 fn an_order_is_still_taken_after_its_manifest_was_amended_for_it() {
     let mut world = World::initialised();
@@ -165,7 +220,7 @@ fn an_order_is_still_taken_after_its_manifest_was_amended_for_it() {
 }
 
 #[test]
-fn who_is_removed_serves_nothing_and_obeys_nobody() {
+fn who_is_removed_serves_nothing_and_goes_no_further() {
     let mut world = World::initialised();
     let run = world.committed(Purpose::Rotate, 2);
     world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
@@ -174,6 +229,25 @@ fn who_is_removed_serves_nothing_and_obeys_nobody() {
     let commit = Step::Commit { pattern: run.to };
     world.refuses(OP_2, Command::Step { order: run.reference, step: commit }, "removed");
     assert_eq!(OTHERS.len(), 3);
+}
+
+/// It is a member again, bound still, and takes no manifest that does not amend what it is bound to.
+#[test]
+fn who_is_removed_is_let_go_of_what_it_is_bound_to_and_can_be_enrolled_again() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    world.take_manifests(OP_2);
+    world.next_manifest(&ALL);
+    let chain = world.manifests.clone();
+    world.refuses(OP_2, Command::TakeManifest { chain }, "manifest-refused");
+    assert_eq!(world.abort(OP_2, &run).code(), "taken");
+    assert!(world.units[OP_2].state().registers().new.is_none());
+    // Nothing else is ended in it.
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    world.refuses(OP_2, Command::Abort { order: later.signed }, "removed");
+    world.take_manifests(OP_2);
+    assert!(world.units[OP_2].takes_pages());
 }
 
 /// Goal: an order whose manifest has been followed by another one cannot be taken any more, but must be
@@ -351,10 +425,36 @@ fn who_has_gone_on_with_the_new_key_can_vouch_for_it() {
     let judged = |to| {
         let mut trust = Trust::from_saved(world.instance, first.clone()).unwrap();
         let who = id_of(&crate::world::coordinator());
-        let binding = Binding { order: run.reference, to, is_promoted: true, who };
+        let (order, from) = (run.reference, run.order.from);
+        let binding = Binding { order, from, to, is_promoted: true, who };
         amendment::take(&mut trust, std::slice::from_ref(&signed), &binding).is_ok()
     };
     assert!(judged(Some(run.to)));
     assert!(!judged(run.order.from), "it does not hold this one");
     assert!(!judged(None), "nobody knows which master key that is");
+}
+
+/// A unit that is to go has promoted, and a recovery unit that had not was moved on by a later order: with it
+/// the rotation ends, where nobody that stays has promoted it.
+#[test]
+fn who_has_gone_on_with_the_old_key_can_vouch_for_the_end() {
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    assert_eq!(world.promote(OP_2, &run).code(), "taken");
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    assert_eq!(world.abort(REC_1, &run).code(), "taken");
+    assert_eq!(world.abort(REC_1, &later).code(), "taken");
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let command = take(&world);
+    assert_eq!(world.command(REC_2, command.clone()).code(), "taken");
+    assert_eq!(world.promote(OP_1, &run).code(), "certificate-refused");
+    // Where one that stays has promoted it the new key is needed.
+    let mut world = World::initialised();
+    let run = world.committed(Purpose::Rotate, 2);
+    assert_eq!(world.promote(OP_1, &run).code(), "taken");
+    assert_eq!(world.abort(REC_1, &run).code(), "taken");
+    assert_eq!(world.abort(REC_1, &later).code(), "taken");
+    world.amend(&[OP_1, REC_1, REC_2], &run, REC_1);
+    let command = take(&world);
+    world.refuses(OP_1, command, "manifest-refused");
 }

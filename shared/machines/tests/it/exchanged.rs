@@ -192,3 +192,23 @@ fn a_keystore_is_closed_by_whom_the_manifest_names_that_waits_for_it() {
     assert_eq!(judged(&trust), Ok(()));
     assert_eq!(trust.serial(), 1, "it waits");
 }
+
+/// Whoever gives the same command again in the moment of a start joins it.
+#[test]
+fn what_runs_is_known_before_everybody_has_answered() {
+    let mut stage = Stage::well();
+    let order = stage.order(|_| {});
+    stage.silent_after_surveys = Some(OP_1);
+    assert!(matches!(stage.start(order, false), Answer::Started { .. }));
+    let running = stage.conductor.open_rotation();
+    let record = stage.conductor.rotation().unwrap().record().clone();
+    assert_eq!(running, Some(record.order().unwrap().1.rotation));
+    let trust = stage.conductor.trust().clone();
+    stage.conductor = Conductor::new(Arc::new(stranger()), trust, None, Times::default());
+    assert_eq!(stage.conductor.open_rotation(), None);
+    stage.conductor.recover(stage.now, &mut stage.world.rng, Some(record));
+    assert_eq!(
+        (stage.conductor.rotation().is_none(), stage.conductor.open_rotation()),
+        (true, running)
+    );
+}

@@ -12,10 +12,10 @@ use protocol::audit::Phase;
 use protocol::codes;
 use protocol::keystore::GenerationState;
 use protocol::keystore::KeystoreStanding;
-use protocol::manifest::{Manifest, Member};
+use protocol::manifest::{Amendment, Manifest, Member};
 use protocol::order::{Order, Purpose, StandingOrder};
 use protocol::report::{Announcement, Answering, KeystoreReport, Refusal, Standing, UnitReport};
-use protocol::{MessageId, Pattern, UnixMillis};
+use protocol::{MessageId, Pattern, RotationId, UnixMillis};
 
 use crate::world::{
     ALL, EPOCH, KEYSTORE, NOW, OP_1, OP_2, REC_1, REC_2, Run, World, coordinator, id_of,
@@ -602,6 +602,35 @@ fn a_unit_that_refuses_after_the_decision_is_named_with_its_words() {
     // What passes by itself is waited for.
     scene.hear(OP_1, refusal("busy"));
     assert_eq!(scene.explain().code, "rotation-running");
+}
+
+/// What has promoted waits for the flip's report of a reencryptor that it does not know, and never will.
+#[test]
+fn a_unit_that_can_take_no_manifest_any_more_is_to_be_retired() {
+    let mut scene = Scene::decided();
+    assert_eq!(scene.world.promote(OP_1, &scene.run).code(), "taken");
+    scene.hear(OP_1, None);
+    let flipped = scene.world.flipped(&scene.run);
+    let bytes = scene.world.keystore_envelope(&reencryptor(), &flipped);
+    scene.running.as_mut().unwrap().handle(NOW, Input::Keystore(Box::new(flipped), bytes));
+    scene.hear(OP_1, refusal("certificate-refused"));
+    let next = scene.explain().next_command;
+    assert_eq!(next.as_deref(), Some("keyhelm explain certificate-refused"));
+    let next = |scene: &mut Scene| {
+        let newest = scene.world.manifests.last().unwrap().unverified().unwrap();
+        scene.manifest = Some(newest.clone());
+        let amended = Input::Amended(Box::new(newest), Vec::new());
+        scene.running.as_mut().unwrap().handle(scene.now, amended);
+        let found = scene.explain();
+        assert_eq!(found.code, "waiting-after-decision", "{found:#?}");
+        found.next_command.unwrap()
+    };
+    // What amends another rotation it takes with the next one that amends this.
+    let other = Amendment { rotation: RotationId::from_bytes([7; 16]), holder_report: Vec::new() };
+    scene.world.sign_manifest(&ALL, |manifest| manifest.amendment = Some(other));
+    assert_eq!(next(&mut scene), "keyhelm cryptounit-retire --nobody");
+    scene.world.next_manifest(&ALL);
+    assert_eq!(next(&mut scene), "keyhelm cryptounit-retire op-1");
 }
 
 #[test]

@@ -26,8 +26,12 @@ fn order(number: u64) -> OrderRef {
     }
 }
 
+fn generation(number: u64) -> GenerationId {
+    GenerationId::from_bytes([number as u8; 16])
+}
+
 fn request(number: u64, from: Option<Pattern>, to: Pattern) -> OpenRequest {
-    let generation = GenerationId::from_bytes([number as u8; 16]);
+    let generation = generation(number);
     OpenRequest { order: order(number), epoch: EPOCH, from, to, generation, mode: GateMode::Strict }
 }
 
@@ -42,7 +46,7 @@ fn initialised() -> KeystoreRow {
     let mut row = gate::new_row(instance, KeystoreId::from_bytes([2; 16]));
     gate::open(&mut row, &request(1, None, A), 0).unwrap();
     let none = [(ChunkRange::WHOLE, 0)];
-    gate::complete(&mut row, &order(1), &none).unwrap();
+    gate::complete(&mut row, &order(1), generation(1), &none).unwrap();
     gate::flip(&mut row, &order(1), EPOCH, &none, 0).unwrap();
     gate::mark_flipped(&mut row, &order(1), ROOT).unwrap();
     gate::drop_retired(&mut row, &order(1), EPOCH).unwrap();
@@ -61,7 +65,7 @@ fn at(standing: KeystoreStanding) -> KeystoreRow {
     }
     type Step = fn(&mut KeystoreRow);
     let steps: [(KeystoreStanding, Step); 4] = [
-        (Complete, |row| _ = gate::complete(row, &order(2), WHOLE).unwrap()),
+        (Complete, |row| _ = gate::complete(row, &order(2), generation(2), WHOLE).unwrap()),
         (Switched, |row| _ = gate::flip(row, &order(2), EPOCH, WHOLE, 0).unwrap()),
         (Flipped, |row| _ = gate::mark_flipped(row, &order(2), ROOT).unwrap()),
         (Dropped, |row| _ = gate::drop_retired(row, &order(2), EPOCH).unwrap()),
@@ -91,7 +95,7 @@ fn open_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusa
 }
 
 fn complete_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
-    gate::complete(row, order, WHOLE)
+    gate::complete(row, order, generation(2), WHOLE)
 }
 
 fn flip_it(row: &mut KeystoreRow, order: &OrderRef) -> Result<Change, GateRefusal> {
@@ -250,7 +254,9 @@ fn chunks_must_tile_the_key_space_and_sum_to_the_set() {
             let mut row = at(standing);
             let before = row.clone();
             let refused = match standing {
-                KeystoreStanding::Open => gate::complete(&mut row, &order(2), chunks),
+                KeystoreStanding::Open => {
+                    gate::complete(&mut row, &order(2), generation(2), chunks)
+                }
                 _ => gate::flip(&mut row, &order(2), EPOCH, chunks, 0),
             };
             assert!(matches!(refused, Err(GateRefusal::NotComplete(_))), "{refused:?}");
@@ -350,4 +356,31 @@ fn a_rotations_id_opens_no_second_generation() {
     let refusal = gate::open(&mut row, &again, 3).unwrap_err();
     assert!(matches!(refusal, GateRefusal::OrderSpent { .. }), "{refusal}");
     assert_eq!(row, before);
+}
+
+#[test]
+fn a_generation_is_filled_and_completed_by_its_id_while_it_is_being_built() {
+    for standing in STANDINGS {
+        let mut row = at(standing);
+        let is_building = standing == KeystoreStanding::Open;
+        assert_eq!(gate::may_fill(&row, generation(2)).is_ok(), is_building, "{standing:?}");
+        // It had the same number before the database was set back.
+        assert_eq!(gate::may_fill(&row, generation(7)), Err(GateRefusal::NotOpen));
+        if is_building {
+            let before = row.clone();
+            let refused = gate::complete(&mut row, &order(2), generation(7), WHOLE);
+            assert_eq!((refused, &row), (Err(GateRefusal::NotOpen), &before));
+        }
+    }
+}
+
+#[test]
+fn the_gate_is_closed_while_a_generation_is_open_in_strict_mode_only() {
+    for standing in STANDINGS {
+        let mut row = at(standing);
+        let is_open = matches!(standing, KeystoreStanding::Open | KeystoreStanding::Complete);
+        assert_eq!(row.is_gate_closed(), is_open, "{standing:?}");
+        row.mode = GateMode::Online;
+        assert!(!row.is_gate_closed(), "{standing:?}: everything is served");
+    }
 }

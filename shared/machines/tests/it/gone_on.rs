@@ -201,6 +201,35 @@ fn an_abort_does_not_wait_for_who_has_promoted_once_the_others_have_gone_on() {
     }
 }
 
+/// It refuses the manifest of the others until then, and with it our epoch.
+#[test]
+fn who_is_bound_to_an_earlier_order_is_let_go_of_it_whatever_epoch_it_has_spoken_under() {
+    let mut world = World::initialised();
+    let earlier = world.inspected(Purpose::Rotate, 2);
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    is_let_go_of(&mut world, &earlier, &later);
+}
+
+/// A rogue has given two orders of one number.
+#[test]
+fn who_is_bound_to_another_order_of_the_number_is_let_go_of_it() {
+    let mut world = World::initialised();
+    let one = world.inspected(Purpose::Rotate, 2);
+    let other = world.signed(Order { expires_at: NOW.plus_ms(1), ..one.order.clone() });
+    is_let_go_of(&mut world, &one, &other);
+}
+
+/// A unit that is bound to the one order is told the end of that, while the other one is being ended.
+fn is_let_go_of(world: &mut World, bound: &Run, ended: &Run) {
+    let mut running = rotation(world, ended, Verdict::Aborted { because: "asked".to_owned() });
+    let mut answer = survey(world, REC_1);
+    answer.report.epoch = Epoch::default();
+    let effects = running.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
+    let asked = effects.send.into_iter().filter(|wanted| wanted.to() == unit_id(REC_1));
+    let order = bound.signed.clone();
+    assert_eq!(asked.collect::<Vec<_>>(), [Wanted::Unit(unit_id(REC_1), Command::Abort { order })]);
+}
+
 /// It had cleared, as it could take no other order before, and its report of that is gone.
 #[test]
 fn the_others_clear_what_was_flipped_though_one_has_gone_on() {

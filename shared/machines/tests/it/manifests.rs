@@ -72,7 +72,7 @@ fn another_role_is_a_removal() {
     assert!(matches!(refusal, ManifestRefusal::NotSigned { .. }), "{refusal}");
 }
 
-/// Whoever was given another role is no crypto unit any more: it serves nothing and obeys nobody.
+/// Whoever was given another role is no crypto unit any more: it serves nothing and takes no order.
 #[test]
 fn a_unit_with_another_role_is_removed() {
     let mut world = World::initialised();

@@ -330,6 +330,35 @@ const TAMPERINGS: &[Tampering] = &[
     ("coordinator", |it| it.coordinator = it.units[0].unit, Some("coordinator")),
 ];
 
+/// Each byte of the document as it is written: with one bit changed, with each of some others in its place, or
+/// gone. It is refused, or says the same (a blank for another one, a digit of a digest in capitals).
+#[test]
+fn each_byte_of_the_document_counts() {
+    let mut scene = Scene::rotated();
+    let receipt = scene.receipt(None);
+    let chain = scene.world.manifests.clone();
+    let text = receipt.to_text().into_bytes();
+    let mut the_same = 0;
+    for at in 0..text.len() {
+        let flipped = text[at] ^ 1;
+        let others =
+            [flipped, b'0', b'9', b'f', b'"', b' '].into_iter().filter(|it| *it != text[at]);
+        let mut changed: Vec<_> =
+            others.map(|other| [&text[..at], &[other], &text[at + 1..]].concat()).collect();
+        changed.push([&text[..at], &text[at + 1..]].concat());
+        for bytes in changed {
+            let Ok(read) = RotationReceipt::read(&bytes) else { continue };
+            match read == receipt {
+                true => the_same += 1,
+                false => {
+                    assert!(!failing(&read, &chain, None).is_empty(), "byte {at} is no matter")
+                }
+            }
+        }
+    }
+    println!("{} bytes, {the_same} changes that change nothing", text.len());
+}
+
 #[test]
 fn each_field_that_is_changed_alone_is_found() {
     let mut scene = Scene::rotated();

@@ -5,8 +5,9 @@ use machines::rotation::record::{Record, Verdict};
 use machines::rotation::recovery::{Recovered, Reports, recover};
 use protocol::Epoch;
 use protocol::audit::Phase;
+use protocol::command::Command;
 use protocol::keystore::KeystoreStanding;
-use protocol::order::Purpose;
+use protocol::order::{Order, Purpose};
 use protocol::report::{KeystoreReport, Standing, UnitReport};
 
 use crate::world::{ALL, NOW, OP_1, OP_2, Run, World, unit_id};
@@ -158,6 +159,73 @@ fn what_the_keystore_is_past_is_let_go_of_whatever_one_of_the_same_backup_had_pr
         assert_eq!(verdict(&found), Some("aborted"));
         assert_eq!(found.go_on.unwrap().signed_order, first.signed);
     }
+}
+
+/// Its reencryptor may be lost, and only while the rotation runs may another one take its place.
+#[test]
+fn what_is_decided_is_gone_on_with_for_who_promoted_it_until_a_keystore_says_how_it_stands() {
+    let mut world = World::initialised();
+    let first = world.promoted(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_1);
+    world.all_clear(first.clone());
+    world.put_back(OP_1, &before);
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    assert_eq!(world.inspect(OP_2, &later).code(), "taken");
+    let found = recovered(&world, Some(record_of(&first, Verdict::Decided)));
+    assert_eq!((verdict(&found), found.closed), (Some("decided"), None));
+    assert_eq!(found.go_on.unwrap().signed_order, first.signed);
+    // What was never decided is not, nor is what nobody is in any more.
+    let open = recovered(&world, Some(record_of(&first, Verdict::Open)));
+    assert!(open.closed.is_some());
+    assert_eq!(world.clear(OP_1, &first).code(), "taken");
+    let over = recovered(&world, Some(record_of(&first, Verdict::Decided)));
+    assert_eq!(over.closed.unwrap().phases.last().unwrap().0, Phase::Done);
+}
+
+/// Its own report says that it had come further: it says nothing of where the rotation stands.
+#[test]
+fn what_is_decided_is_not_gone_on_with_for_who_knows_that_it_was_set_back() {
+    let mut world = World::initialised();
+    let first = world.promoted(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_1);
+    world.all_clear(first.clone());
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    for unit in ALL {
+        assert_eq!(world.inspect(unit, &later).code(), "taken");
+    }
+    let own = world.command(OP_1, Command::Survey { order: None }).envelope;
+    world.put_back(OP_1, &before);
+    world.command(OP_1, Command::Remind { report: own });
+    let found = recovered(&world, Some(record_of(&first, Verdict::Decided)));
+    assert!(found.closed.is_some());
+    assert_eq!(found.go_on.unwrap().signed_order, later.signed);
+}
+
+/// One was brought to take a later order, as a rogue coordinator can: the others only go forward, and what it is
+/// bound to can be let go of at any time.
+#[test]
+fn what_several_have_promoted_is_gone_on_with_before_what_one_is_bound_to_since() {
+    let mut world = World::initialised();
+    let before = world.flipped(&world.signed(world.order(Purpose::Rotate, 1)));
+    let behind = world.state_bytes(OP_2);
+    let run = world.promoted(Purpose::Rotate, 2);
+    world.put_back(OP_2, &behind);
+    let from = run.order.from;
+    let of_rogue = world.signed(Order { from, ..world.order(Purpose::Rotate, 3) });
+    assert_eq!(world.inspect(OP_2, &of_rogue).code(), "taken");
+    // Whether the keystore's reencryptor is lost, or a copy from before was put in its place.
+    for keystores in [&[][..], &[before]] {
+        let found = recovered_beside(&world, keystores, None);
+        assert_eq!(verdict(&found), Some("decided"));
+        assert_eq!(found.go_on.unwrap().signed_order, run.signed);
+    }
+    let past = recovered_past(&world, &of_rogue, None);
+    assert_eq!(past.go_on.unwrap().signed_order, of_rogue.signed);
+    // Of one alone the state may have been set back.
+    let mut units = said_by_units(&world);
+    units.retain(|report| [unit_id(OP_1), unit_id(OP_2)].contains(&report.unit));
+    let reports = Reports { units: units.iter().collect(), keystores: Vec::new() };
+    assert_eq!(recover(None, &reports, NOW).go_on.unwrap().signed_order, of_rogue.signed);
 }
 
 /// A unit that stands in an earlier rotation was set back: where it had promoted, that rotation cannot

@@ -93,6 +93,36 @@ fn brought_up(world: &mut World, unit: usize, run: &Run) {
     assert_eq!(world.step(unit, run, commit).code(), "taken");
 }
 
+/// What it said while the older one was in its place counts higher, and comes late.
+#[test]
+fn a_unit_whose_newest_volume_was_brought_back_is_heard_again() {
+    let mut world = World::initialised();
+    let run = world.inspected(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_2);
+    let commit = world.generated(Purpose::Rotate, 2);
+    assert_eq!(world.install(OP_2, &commit).code(), "taken");
+    let newest = world.state_bytes(OP_2);
+    reminded(&mut world, OP_2, &before);
+    let mut late = world.command(OP_2, Command::Survey { order: None });
+    late.report.state_counter += 10;
+    world.put_back(OP_2, &newest);
+    let aborted = world.abort(OP_2, &run);
+    assert!(aborted.report.state_counter < late.report.state_counter);
+    let mut record = Record::new(run.signed.clone(), EPOCH, "test".to_owned(), NOW);
+    record.verdict = Verdict::Aborted { because: "asked".to_owned() };
+    let manifest = world.manifests[0].unverified().unwrap();
+    for order in [[&late, &aborted], [&aborted, &late]] {
+        let mut rotation =
+            Rotation::new(record.clone(), manifest.clone(), Limits::default()).unwrap();
+        for answer in order {
+            let report = Box::new(answer.report.clone());
+            rotation.handle(NOW, Input::Unit(report, answer.envelope.clone()));
+        }
+        let is_asked = asked(&mut rotation).iter().any(|(who, _)| *who == unit_id(OP_2));
+        assert!(!is_asked, "it has ended the order");
+    }
+}
+
 /// All have promoted, and one was set back to before its order and is committed again.
 fn behind_its_promote() -> (World, Run) {
     let mut world = World::initialised();
@@ -157,6 +187,27 @@ fn one_that_had_promoted_is_brought_up_again_before_the_keystore_is_asked() {
     assert_eq!(heard(&mut world, &ALL), [(unit_id(OP_2), "promote")]);
     assert_eq!(world.promote(OP_2, &run).code(), "taken");
     assert_eq!(heard(&mut world, &[OP_2]), [(id_of(&reencryptor()), "reencrypt")]);
+}
+
+/// It may be as far again, and its answer was lost: nobody else would ask it.
+#[test]
+fn one_that_has_promoted_and_said_it_is_set_back_is_asked_again_before_the_keystore_is() {
+    let mut world = World::initialised();
+    let run = world.promoted(Purpose::Rotate, 2);
+    let flipped = world.flipped(&run);
+    for standing in [KeystoreStanding::Open, KeystoreStanding::Complete, KeystoreStanding::Switched]
+    {
+        let mut keystore = flipped.clone();
+        let row = keystore.row.as_mut().unwrap();
+        (row.epoch, row.rotation.as_mut().unwrap().standing) = (EPOCH, standing);
+        let mut rotation = decided(&mut world, &run, &keystore);
+        for unit in ALL {
+            let mut answer = world.command(unit, Command::Survey { order: None });
+            answer.report.set_back_from = (unit == OP_2).then_some(99);
+            rotation.handle(NOW, Input::Unit(Box::new(answer.report), answer.envelope));
+        }
+        assert_eq!(asked(&mut rotation), [(unit_id(OP_2), "inspect")], "{standing:?}");
+    }
 }
 
 #[test]
@@ -251,6 +302,29 @@ fn one_that_aborts_a_later_order_is_not_as_far_again_without_the_master_key_that
     let later = world.signed(world.order(Purpose::Rotate, 3));
     assert_eq!(world.abort(OP_2, &later).code(), "taken");
     assert!(!serves(&world, OP_2));
+}
+
+/// It was told of what it had promoted only once it had taken a later order from the master key that it had
+/// left, whatever it had aborted since.
+#[test]
+fn one_that_has_taken_a_later_order_from_an_old_master_key_is_not_as_far_again() {
+    for has_aborted_since in [false, true] {
+        let mut world = World::initialised();
+        let before = world.state_bytes(OP_2);
+        let later = world.signed(world.order(Purpose::Rotate, 4));
+        world.whole_rotation(Purpose::Rotate, 2);
+        if has_aborted_since {
+            let next = world.signed(world.order(Purpose::Rotate, 3));
+            assert_eq!(world.abort(OP_2, &next).code(), "taken");
+        }
+        let own = survey(&mut world, OP_2);
+        world.put_back(OP_2, &before);
+        assert_eq!(world.inspect(OP_2, &later).code(), "taken");
+        world.command(OP_2, Command::Remind { report: own });
+        assert!(!serves(&world, OP_2));
+        assert_eq!(world.abort(OP_2, &later).code(), "taken");
+        assert!(!serves(&world, OP_2));
+    }
 }
 
 /// It does not know it, and nobody knows better: the others have gone on. What it is bound to has ended

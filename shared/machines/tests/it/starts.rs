@@ -244,17 +244,7 @@ impl Stage {
 }
 
 pub fn start_ask(order: SignedOrder, verify_all: bool) -> StartAsk {
-    StartAsk {
-        order: Some(order),
-        mode: GateMode::Strict,
-        expect_current: None,
-        dry_run: false,
-        verify_all,
-        check_keys: false,
-        plan: None,
-        actor: "test".to_owned(),
-        traceparent: None,
-    }
+    StartAsk { verify_all, ..StartAsk::plain(Some(order), GateMode::Strict, "test") }
 }
 
 pub fn unmet(answer: &Answer) -> Vec<(&str, &str)> {
@@ -687,6 +677,56 @@ fn a_manifest_waits_for_units_that_are_in_a_rotation_of_which_there_is_no_record
     // The rotation was ended with it.
     assert!(!stage.conductor.is_rotating() && stage.row.open.is_none());
     assert!(matches!(stage.ask(Ask::Manifest(second, None)), Answer::Taken));
+}
+
+/// What it had said before the order came lay in the queue of a coordinator that is no more.
+#[test]
+fn a_manifest_waits_for_a_unit_of_which_only_an_old_report_was_heard() {
+    let mut world = World::initialised();
+    let old = world.command(OP_2, Command::Survey { order: None }).envelope;
+    let run = world.inspected(Purpose::Rotate, 2);
+    let mut stage = Stage::of(world);
+    for unit in ALL.into_iter().filter(|unit| *unit != OP_2) {
+        assert_eq!(stage.world.abort(unit, &run).code(), "taken");
+    }
+    stage.silent = Some(OP_2);
+    stage.handle(Input::Message(old));
+    stage.world.next_manifest(&ALL);
+    let signed = stage.world.manifests[1].clone();
+    stage.handle(Input::Ask(1, Ask::Manifest(signed.clone(), None)));
+    stage.pass(2 * Times::default().survey_ms);
+    let answer = stage.answers.pop().unwrap();
+    let Answer::Refused(refusal) = &answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.text, "op-2 may be in a rotation: start it, or remove it too");
+    assert_eq!(stage.conductor.trust().serial(), 1);
+    stage.silent = None;
+    let answer = stage.ask(Ask::Manifest(signed.clone(), None));
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?} {:?}", stage.told);
+    assert!(matches!(stage.ask(Ask::Manifest(signed, None)), Answer::Taken), "it was let go of");
+}
+
+/// Nothing brings it to the end of that rotation.
+#[test]
+fn a_unit_that_was_set_back_into_what_others_have_left_is_named_with_what_mends_it() {
+    let mut world = World::initialised();
+    let run = world.inspected(Purpose::Rotate, 2);
+    let before = world.state_bytes(OP_2);
+    for unit in ALL {
+        assert_eq!(world.abort(unit, &run).code(), "taken");
+    }
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    for unit in ALL {
+        assert_eq!(world.abort(unit, &later).code(), "taken");
+    }
+    let own = world.command(OP_2, Command::Survey { order: None }).envelope;
+    world.put_back(OP_2, &before);
+    let mut stage = Stage::of(world);
+    stage.world.command(OP_2, Command::Remind { report: own });
+    stage.world.next_manifest(&ALL);
+    let signed = stage.world.manifests[1].clone();
+    let answer = stage.ask(Ask::Manifest(signed, None));
+    let Answer::Refused(refusal) = &answer else { panic!("{answer:?}") };
+    assert!(refusal.text.ends_with("put its newest volume back, or remove it too"), "{refusal:?}");
 }
 
 /// An amendment that units must refuse would be followed by every later one.

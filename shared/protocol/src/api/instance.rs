@@ -125,7 +125,7 @@ pub struct ManifestRequest {
     /// As in [`SignedManifest`].
     pub signatures: Vec<AdminSignature>,
     /// A standing order under it: both are taken, or none. Without one the standing order ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub standing_order: Option<SignedStandingOrder>,
 }
 

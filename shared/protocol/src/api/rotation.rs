@@ -18,10 +18,10 @@ pub struct OrderDraftRequest {
     /// What for.
     pub purpose: Purpose,
     /// Crypto units that join: members whose current master key register is Empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub joining: Vec<ProcessId>,
     /// Keys whose versions that no unit opens are carried in quarantine.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub quarantined: Vec<KeyId>,
     /// What clients may do meanwhile.
     pub mode: GateMode,

@@ -111,7 +111,7 @@ impl Checkers {
         self.one_key_per_order.check(&saved)?;
         self.holds.check(now, &saved, store)?;
         self.recovered.check(&saved, store)?;
-        self.registers.check(&saved, store)
+        self.registers.check(&saved, Some(store))
     }
 
     /// Looks at what units do while a copy of the keystore from before a cleared rotation stands in the place
@@ -122,7 +122,9 @@ impl Checkers {
         units: &[UnitNode],
         store: &Store,
     ) -> Result<(), Violation> {
-        self.holds.check(now, &saved_by(units), store)
+        let saved = saved_by(units);
+        self.holds.check(now, &saved, store)?;
+        self.registers.check(&saved, None)
     }
 
     /// Looks at everything once all has converged.

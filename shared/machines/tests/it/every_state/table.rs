@@ -95,7 +95,7 @@ const fn gives(at: At) -> bool {
 
 /// A unit that knows that it had cleared this order draws no key for it, does not abort it (but for one
 /// to recover, which takes nothing away), takes and ends nothing that came before it, and stays set back
-/// until it has cleared again or has taken a later order.
+/// until it has cleared again or has taken an order that goes from what it had promoted.
 fn set_back(kind: Kind, at: At, ask: Ask, outcome: Outcome) -> Outcome {
     let is_this = ask.which == Which::This;
     match (ask.what, at, outcome) {
@@ -121,7 +121,7 @@ fn set_back(kind: Kind, at: At, ask: Ask, outcome: Outcome) -> Outcome {
         }
         (What::Remind | What::RemindOlder, ..) => Same,
         (_, _, Outcome::To(which, place)) => {
-            let is_later = matches!(which, Which::Higher | Which::Next);
+            let is_later = which == Which::Next;
             let is_taken = matches!(place.at, At::Bound | At::JoiningBound);
             let is_at_end =
                 matches!(place.at, At::Cleared | At::Recovered | At::Given | At::Removed);
@@ -246,6 +246,8 @@ fn abort(at: At, which: Which) -> Outcome {
     let aborted = to_in(which, if has_none { At::JoiningAborted } else { At::Aborted });
     match (stage(at), which) {
         (Stage::Imprint, _) => IMPRINT,
+        // It is let go of what it was bound to when it was removed.
+        (Stage::Removed, Which::This) => to(At::Removed),
         (Stage::Removed, _) => REMOVED,
         (Stage::NotTaken, _) => aborted,
         (_, Which::OtherDigest) => No("other-digest"),
