@@ -156,119 +156,122 @@ async fn start(
         return Ok(());
     };
     let Some(bus) = common.broker(&shutdown).await? else { return Ok(()) };
-    serve_terms(&settings, &bus, &records, &verifier, &status, &shutdown).await
+    let (told, own) = (status.clone(), bus.clone());
+    let work = |shutdown| async move {
+        Terms { settings, bus: own, records, verifier, status: told, shutdown }.serve().await
+    };
+    service::outage::through(bus, status, shutdown, work).await
 }
 
-/// One term after the other, until the process stops.
-async fn serve_terms(
-    settings: &CoordinatorSettings,
-    bus: &Bus,
-    records: &Records,
-    verifier: &Verifier,
-    status: &Status,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    while !shutdown.is_requested() {
-        serve_a_term(settings, bus, records, verifier, status, shutdown).await?;
-    }
-    Ok(())
+/// What every term needs.
+struct Terms {
+    settings: CoordinatorSettings,
+    bus: Bus,
+    records: Records,
+    verifier: Verifier,
+    status: Status,
+    shutdown: Shutdown,
 }
 
-/// Waits for the lease, acts until the process stops or the lease is lost, and lets go of it.
-async fn serve_a_term(
-    settings: &CoordinatorSettings,
-    bus: &Bus,
-    records: &Records,
-    verifier: &Verifier,
-    status: &Status,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let mut rng = process_rng();
-    let folder = settings.common.folder(&mut rng)?;
-    metric::gauge(metric::LEASE_HELD, &[], 0.0);
-    let own = crypto::identity::process_id(&folder.identity(&mut rng)?.public_key());
-    let take = || take_lease(bus, records, status, own, settings.lease_ms);
-    if service::wait::until_there("the lease", shutdown, take).await.is_none() {
-        return Ok(());
+impl Terms {
+    /// One term after the other, until the process stops.
+    async fn serve(&self) -> anyhow::Result<()> {
+        while !self.shutdown.is_requested() {
+            self.serve_one().await?;
+        }
+        Ok(())
     }
-    metric::gauge(metric::LEASE_HELD, &[], 1.0);
-    let listener = service::http::listen(&settings.served.listen).await?;
-    let term = Shutdown::new();
-    let config = settings.config();
-    let begun =
-        crate::start(bus.clone(), folder, records.clone(), config, status.clone(), term.clone())
-            .await;
-    let (handle, task) = match begun {
-        Ok(begun) => begun,
-        Err(error) => {
-            // Broker or database went away in between: the next term waits for them.
-            tracing::warn!("the coordinator could not begin: {error:#}");
-            let_go(records).await;
-            tokio::select! {
-                () = shutdown.requested() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
+
+    /// Waits for the lease, acts until the process stops or the lease is lost, and lets go of it.
+    async fn serve_one(&self) -> anyhow::Result<()> {
+        let Self { settings, bus, records, verifier, status, shutdown } = self;
+        let mut rng = process_rng();
+        let folder = settings.common.folder(&mut rng)?;
+        metric::gauge(metric::LEASE_HELD, &[], 0.0);
+        let own = crypto::identity::process_id(&folder.identity(&mut rng)?.public_key());
+        let take = || self.take_lease(own);
+        if service::wait::until_there("the lease", shutdown, take).await.is_none() {
             return Ok(());
         }
-    };
-    let router = http::router(HttpState::new(handle, records.clone(), verifier.clone()));
-    #[cfg(feature = "testing")]
-    let router = router.merge(crate::testing::routes());
-    tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
-    let served = tokio::spawn(service::http::serve(listener, router, term.clone()));
-    let stop = term.clone();
-    let acted = tokio::spawn(async move {
-        let ended = task.await;
-        stop.trigger();
-        ended
-    });
-    tokio::select! {
-        () = shutdown.requested() => {}
-        () = term.requested() => {}
-        () = keep_lease(records, settings.lease_ms) => {}
-        () = bus.cut_off() => {
-            tracing::warn!("the broker is away: another coordinator may take over");
-            status.not_ready(outage::BECAUSE);
+        metric::gauge(metric::LEASE_HELD, &[], 1.0);
+        let listener = service::http::listen(&settings.served.listen).await?;
+        let term = Shutdown::new();
+        let config = settings.config();
+        let begun = crate::start(
+            bus.clone(),
+            folder,
+            records.clone(),
+            config,
+            status.clone(),
+            term.clone(),
+        )
+        .await;
+        let (handle, task) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                // Broker or database went away in between: the next term waits for them.
+                tracing::warn!("the coordinator could not begin: {error:#}");
+                self.let_go().await;
+                tokio::select! {
+                    () = shutdown.requested() => {}
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+                return Ok(());
+            }
+        };
+        let router = http::router(HttpState::new(handle, records.clone(), verifier.clone()));
+        #[cfg(feature = "testing")]
+        let router = router.merge(crate::testing::routes());
+        tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
+        let served = tokio::spawn(service::http::serve(listener, router, term.clone()));
+        let stop = term.clone();
+        let acted = tokio::spawn(async move {
+            let ended = task.await;
+            stop.trigger();
+            ended
+        });
+        tokio::select! {
+            () = shutdown.requested() => {}
+            () = term.requested() => {}
+            () = keep_lease(records, settings.lease_ms) => {}
+            () = bus.cut_off() => {
+                tracing::warn!("the broker is away: another coordinator may take over");
+                status.not_ready(outage::BECAUSE);
+            }
         }
+        term.trigger();
+        served.await.context("serving HTTP")??;
+        if let Err(error) = acted.await.context("the coordinator's task")?? {
+            // What was not saved was not answered either: it comes again in the next term.
+            tracing::warn!("the coordinator stops acting: {error:#}");
+        }
+        self.let_go().await;
+        Ok(())
     }
-    term.trigger();
-    served.await.context("serving HTTP")??;
-    if let Err(error) = acted.await.context("the coordinator's task")?? {
-        // What was not saved was not answered either: it comes again in the next term.
-        tracing::warn!("the coordinator stops acting: {error:#}");
-    }
-    let_go(records).await;
-    Ok(())
-}
 
-async fn let_go(records: &Records) {
-    if let Err(error) = records.release().await {
-        tracing::warn!(%error, "the lease could not be released: it ends by itself");
+    async fn let_go(&self) {
+        if let Err(error) = self.records.release().await {
+            tracing::warn!(%error, "the lease could not be released: it ends by itself");
+        }
     }
-}
 
-/// Whoever cannot reach the broker leaves the lease to another who may.
-async fn take_lease(
-    bus: &Bus,
-    records: &Records,
-    status: &Status,
-    own: ProcessId,
-    lease_ms: u64,
-) -> Result<(), String> {
-    if bus.away().is_some() {
-        status.not_ready(outage::BECAUSE);
-        return Err(outage::BECAUSE.to_owned());
-    }
-    status.not_ready("another coordinator holds the lease");
-    match records.acquire(own, lease_ms).await {
-        Ok(Acquired::Ours(number)) => {
-            tracing::info!(number, "holds the lease");
-            Ok(())
+    /// Whoever cannot reach the broker leaves the lease to another who may.
+    async fn take_lease(&self, own: ProcessId) -> Result<(), String> {
+        if self.bus.away().is_some() {
+            self.status.not_ready(outage::BECAUSE);
+            return Err(outage::BECAUSE.to_owned());
         }
-        Ok(Acquired::Theirs { holder, remaining_ms }) => {
-            Err(format!("coordinator {holder} holds it for {remaining_ms} ms more"))
+        self.status.not_ready("another coordinator holds the lease");
+        match self.records.acquire(own, self.settings.lease_ms).await {
+            Ok(Acquired::Ours(number)) => {
+                tracing::info!(number, "holds the lease");
+                Ok(())
+            }
+            Ok(Acquired::Theirs { holder, remaining_ms }) => {
+                Err(format!("coordinator {holder} holds it for {remaining_ms} ms more"))
+            }
+            Err(error) => Err(error.to_string()),
         }
-        Err(error) => Err(error.to_string()),
     }
 }
 

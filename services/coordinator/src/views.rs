@@ -21,13 +21,12 @@ use crate::handle::{Known, Looked};
 /// One line of the list of instances.
 pub(crate) fn instance(known: &Known<'_>) -> InstanceView {
     let conductor = known.conductor;
-    let open = conductor.rotation().filter(|_| conductor.is_rotating());
     InstanceView {
         id: known.id,
         name: known.name.to_owned(),
         manifest_serial: conductor.trust().serial(),
         unit_count: crypto_units(conductor).len(),
-        open_rotation: open.map(|rotation| rotation.reference().rotation),
+        open_rotation: conductor.open_rotation(),
         standing_order_until: conductor.standing_order().map(|standing| standing.until),
     }
 }

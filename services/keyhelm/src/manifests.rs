@@ -147,10 +147,11 @@ pub fn holder_report(
     let Some(order) = in_it().next().map(|(_, taken)| taken.order) else {
         return Err(none.to_owned());
     };
+    let from = in_it().find_map(|(_, taken)| taken.signed_order.unverified().ok()?.from);
     let to = in_it().find_map(|(report, _)| reached(report, &order)?.1);
     let heard = |unit| read.iter().find(|report| report.unit == unit);
     // Nobody in particular judges: all who stay must take it.
-    let binding = Binding::of_units(order, to, ProcessId::from_bytes([0; 16]), next, heard);
+    let binding = Binding::of_units(order, (from, to), ProcessId::from_bytes([0; 16]), next, heard);
     let rank = |found: &&UnitEnvelope| {
         let role = next.member(found.unit).map(|unit| unit.role);
         (role == Some(Role::RecoveryUnit), found.standing)

@@ -131,5 +131,7 @@ async fn start(
         keys_per_second_max: NonZeroU32::new(settings.rewrap_keys_per_second_max),
         cross_check_every: settings.cross_check_every,
     };
-    crate::run(bus, folder, store, config, status, shutdown).await
+    let (told, own) = (status.clone(), bus.clone());
+    let work = |stop| crate::run(own, folder, store, config, told, stop);
+    service::outage::through(bus, status, shutdown, work).await
 }

@@ -163,7 +163,8 @@ impl Reencryptor {
         if standing != Some(KeystoreStanding::Open) {
             return Ok(());
         }
-        if let Some(job) = self.job.as_ref().filter(|job| job.is_of(&reference)) {
+        if let Some(job) = self.job.as_ref().filter(|job| job.is_of(&reference) && job.fills(&row))
+        {
             // The row has taken a higher epoch; the work is the same.
             job.heed(&received.header);
             return Ok(());

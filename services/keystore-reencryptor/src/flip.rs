@@ -117,9 +117,7 @@ impl Reencryptor {
     /// Whether this order has switched the row, and nobody has saved yet that it was read back.
     async fn is_unread(&self, order: &OrderRef) -> Result<bool, KeystoreRefusal> {
         Ok(self.row().await?.rotation.is_some_and(|found| {
-            found.rotation == order.rotation
-                && found.order_digest == order.digest
-                && found.standing == KeystoreStanding::Switched
+            found.is_of(order) && found.standing == KeystoreStanding::Switched
         }))
     }
 

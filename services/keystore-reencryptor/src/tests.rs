@@ -112,8 +112,8 @@ impl Fixture {
         };
         let (range, rows, quarantined) = (ChunkRange::WHOLE, Rows::default(), Vec::new());
         let chunk = NewChunk { range, written, rows, quarantined };
-        self.store().write_chunks(INSTANCE, open.number, vec![chunk]).await.unwrap();
-        self.store().complete(INSTANCE, order(n)).await.unwrap();
+        self.store().write_chunks(INSTANCE, &open, vec![chunk]).await.unwrap();
+        self.store().complete(INSTANCE, order(n), open.id).await.unwrap();
         self.store().flip(INSTANCE, order(n), epoch(n)).await.unwrap();
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use bus::{Bus, outage};
 use crypto::random::process_rng;
 use identity::Verifier;
 use keystore::Keystore;
@@ -136,18 +135,21 @@ async fn start(
         pinned_administrators: pinned.keys().map_err(anyhow::Error::msg)?,
         stall_after: (settings.stall_s > 0).then(|| Duration::from_secs(settings.stall_s)),
     };
-    let watching = tokio::spawn(tell_outages(bus.clone(), status.clone()));
-    let answers = Shutdown::new();
-    let (keys, task) = crate::start(bus, folder, store, config, status, answers.clone()).await?;
     let http_config = HttpConfig {
         max_in_flight: settings.max_requests_in_flight,
         purge_wait_ms: settings.purge_wait_s * 1000,
     };
-    let router = http::router(HttpState::new(Instances::one(keys), verifier, http_config));
-    tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
-    let served = serve(listener, router, task, answers, shutdown).await;
-    watching.abort();
-    served
+    let (told, own) = (status.clone(), bus.clone());
+    let work = |stop| async move {
+        let answers = Shutdown::new();
+        let started = crate::start(own, folder, store, config, told, answers.clone());
+        let (keys, task) = started.await?;
+        let router = http::router(HttpState::new(Instances::one(keys), verifier, http_config));
+        tracing::info!(address = %service::http::address(&listener)?, "serving HTTP");
+        serve(listener, router, task, answers, stop).await
+    };
+    // While the broker is away no key can be used, whatever else the gateway has.
+    service::outage::through(bus, status, shutdown, work).await
 }
 
 /// Serves HTTP until `shutdown`, or until the gateway's task ends. Requests in hand still need what
@@ -169,20 +171,4 @@ pub async fn serve(
     answers.trigger();
     ended.await.context("the gateway's task")???;
     served
-}
-
-/// While the broker is away no key can be used, whatever else the gateway has.
-async fn tell_outages(bus: Bus, status: Status) {
-    let mut before = None;
-    let tell = |is_cut_off| match (is_cut_off, before) {
-        (true, _) => {
-            before = status.because();
-            status.not_ready(outage::BECAUSE);
-        }
-        // What has been said meanwhile is newer.
-        (false, _) if status.because() != Some(outage::BECAUSE) => {}
-        (false, Some(before)) => status.not_ready(before),
-        (false, None) => status.ready(),
-    };
-    bus.tell_outages(tell).await;
 }

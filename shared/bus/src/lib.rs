@@ -7,6 +7,7 @@ mod delivery;
 pub mod driver;
 pub mod memory;
 pub mod outage;
+mod url;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tls::Authority;
 pub use amqp::AmqpBus;
 pub use delivery::{Consumer, Delivery};
 pub use memory::MemoryBus;
+pub use url::BrokerUrl;
 
 /// What kind of queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +214,7 @@ impl Bus {
     /// Connects to RabbitMQ; over TLS the broker shows a certificate of `authority`. A broker that
     /// is not there yet is waited for; none if `stop` comes first.
     pub async fn connect(
-        url: &str,
+        url: impl Into<BrokerUrl>,
         name: &str,
         authority: Option<&Authority>,
         how: Topology,

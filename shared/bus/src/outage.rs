@@ -12,7 +12,7 @@ pub const MOMENT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What a process says of itself meanwhile.
-pub const BECAUSE: &str = "it cannot reach the broker: see that RabbitMQ runs and can be reached from here; the process comes back by itself";
+pub const BECAUSE: &str = "it cannot reach the broker: see that RabbitMQ runs, can be reached from here and lets this process in (its log says more); it comes back by itself";
 
 impl Bus {
     /// For how long the broker has been away, from the first look that found it so; none while it is
@@ -40,16 +40,6 @@ impl Bus {
     pub async fn there(&self) {
         while self.away().is_some() {
             tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Tells when the process is cut off (`true`) and when it no longer is (`false`), without end.
-    pub async fn tell_outages(&self, mut tell: impl FnMut(bool)) {
-        loop {
-            self.cut_off().await;
-            tell(true);
-            self.there().await;
-            tell(false);
         }
     }
 }

@@ -121,5 +121,7 @@ async fn run(
         protocol_version: spoken_version(),
     };
     let Some(bus) = settings.common.broker(&shutdown).await? else { return Ok(()) };
-    crate::run(bus, folder, config, status, shutdown).await
+    let (told, own) = (status.clone(), bus.clone());
+    let work = |stop| crate::run(own, folder, config, told, stop);
+    service::outage::through(bus, status, shutdown, work).await
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use machines::gate::{AbortRequest, OpenRequest};
-use protocol::keystore::KeystoreRow;
+use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Digest, Epoch, InstanceId, KeyId, KeystoreId, UnixMillis, VersionId};
+use protocol::{Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, UnixMillis, VersionId};
 use tls::Authority;
 
 use crate::{
@@ -175,13 +175,14 @@ impl Keystore {
         either!(self, open_generation(instance, request))
     }
 
-    /// Marks the new generation complete, if its chunks tile the key space and sum to the set.
+    /// Marks the generation that was filled complete, if its chunks tile the key space and sum to the set.
     pub async fn complete(
         &self,
         instance: InstanceId,
         order: OrderRef,
+        filled: GenerationId,
     ) -> Result<KeystoreRow, KeystoreError> {
-        either!(self, complete(instance, order))
+        either!(self, complete(instance, order, filled))
     }
 
     /// Moves the active row to the new generation and opens the gate.
@@ -260,13 +261,14 @@ impl Keystore {
     }
 
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.
-    /// Nothing is written unless generation `number` is the one being built.
+    /// Nothing is written unless this very generation is being built: its number alone does not say so, where
+    /// the database was set back behind its opening and has opened another.
     pub async fn write_chunks(
         &self,
         instance: InstanceId,
-        number: u32,
+        generation: &Generation,
         chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
-        either!(self, write_chunks(instance, number, chunks))
+        either!(self, write_chunks(instance, generation, chunks))
     }
 }

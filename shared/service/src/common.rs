@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use anyhow::Context;
-use bus::{Bus, Topology};
+use bus::{BrokerUrl, Bus, Topology};
 use ledger::Folder;
 use protocol::PublicKey;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use telemetry::log;
 use tls::Authority;
+use zeroize::Zeroizing;
 
 use crate::settings::{self, Entry, SettingsError};
 use crate::{SecretText, Shutdown, wait};
@@ -71,11 +72,11 @@ impl Common {
         },
         Entry {
             key: "amqp_url_file",
-            text: "A file with the broker's URL, read instead of `amqp_url`.",
+            text: "A file with the broker's URL, read instead of `amqp_url`; user and password in it are read anew at each connection.",
         },
         Entry {
             key: "ca_file",
-            text: "Certificates (PEM) of the authority that broker and database are believed by. With it the database is spoken to over TLS only.",
+            text: "Certificates (PEM) of the authority that broker and database are believed by. With it both are spoken to over TLS only.",
         },
         Entry {
             key: "topology_given",
@@ -166,7 +167,12 @@ impl Common {
         let authority = self.authority()?;
         let stop = shutdown.requested();
         let how = if self.topology_given { Topology::Given } else { Topology::Made };
-        Bus::connect(url.expose(), &self.name, authority.as_ref(), how, stop)
+        let settings = self.clone();
+        let read = BrokerUrl::read_by(move || {
+            let url = settings.broker_url().map_err(|error| error.to_string())?;
+            Ok(Zeroizing::new(url.expose().to_owned()))
+        });
+        Bus::connect(read, &self.name, authority.as_ref(), how, stop)
             .await
             .with_context(|| format!("the broker at {}", url.shown()))
     }

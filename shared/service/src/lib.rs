@@ -4,6 +4,7 @@
 pub mod common;
 pub mod http;
 pub mod observe;
+pub mod outage;
 pub mod process;
 pub mod secret_text;
 pub mod settings;

@@ -9,12 +9,27 @@ const STARTING: &str = "it has just started";
 /// Shared by everything in a process that knows something of it.
 #[derive(Clone, Debug)]
 pub struct Status {
-    because: watch::Sender<Option<&'static str>>,
+    known: watch::Sender<Known>,
+}
+
+/// What keeps the process from its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    /// As it says of itself.
+    own: Option<&'static str>,
+    /// As whoever watches its broker says: that comes first, and ends by itself.
+    cut_off: Option<&'static str>,
+}
+
+impl Known {
+    fn because(self) -> Option<&'static str> {
+        self.cut_off.or(self.own)
+    }
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self { because: watch::Sender::new(Some(STARTING)) }
+        Self { known: watch::Sender::new(Known { own: Some(STARTING), cut_off: None }) }
     }
 }
 
@@ -39,15 +54,30 @@ impl Status {
 
     /// Why it is not ready; none if it is.
     pub fn because(&self) -> Option<&'static str> {
-        *self.because.borrow()
+        self.known.borrow().because()
+    }
+
+    /// The process is cut off, for a reason that a person can act on, or no longer is. Whatever else is said
+    /// of it meanwhile counts when that is over.
+    pub fn cut_off(&self, because: Option<&'static str>) {
+        self.change(|known| known.cut_off = because);
     }
 
     fn set(&self, because: Option<&'static str>) {
-        let is_changed = self.because.send_replace(because) != because;
-        metric::gauge(metric::READY, &[], f64::from(u8::from(because.is_none())));
-        match because {
-            None if is_changed => tracing::info!("ready"),
-            Some(because) if is_changed => tracing::info!(because, "not ready"),
+        self.change(|known| known.own = because);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let (mut before, mut after) = (None, None);
+        self.known.send_modify(|known| {
+            before = known.because();
+            change(known);
+            after = known.because();
+        });
+        metric::gauge(metric::READY, &[], f64::from(u8::from(after.is_none())));
+        match after {
+            None if before.is_some() => tracing::info!("ready"),
+            Some(because) if before != after => tracing::info!(because, "not ready"),
             _ => {}
         }
     }

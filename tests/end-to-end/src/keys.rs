@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::Cluster;
 
 /// A client of the gateway.
+#[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
@@ -18,12 +19,12 @@ impl Client {
     pub async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
         let instances = cluster.get("/v1/instances").await?;
         let instance = instances[0]["id"].as_str().context("no instance")?.to_owned();
-        Ok(Self {
-            http: reqwest::Client::new(),
-            base: format!("http://127.0.0.1:{}", cluster.gateway_port),
-            token: cluster.token()?,
-            instance,
-        })
+        Ok(Self::at(reqwest::Client::new(), cluster.gateway_port, cluster.token()?, instance))
+    }
+
+    /// Of the gateway on this port of the loopback, by this token and for this instance.
+    pub fn at(http: reqwest::Client, port: u16, token: String, instance: String) -> Self {
+        Self { http, base: format!("http://127.0.0.1:{port}"), token, instance }
     }
 
     /// Id of the instance.

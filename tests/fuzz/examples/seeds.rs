@@ -4,7 +4,11 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protocol::{Envelope, Signature};
+use machines::gate;
+use machines::rotation::record::Record;
+use protocol::codec;
+use protocol::order::SignedOrder;
+use protocol::{Envelope, Epoch, InstanceId, KeystoreId, Signature, UnixMillis};
 use rand::SeedableRng;
 
 /// Targets, and the golden files whose lines they begin with.
@@ -59,6 +63,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             write(&corpus, target, &number.to_string(), &bytes)?;
         }
     }
+    for (number, bytes) in hex_lines(&protocol.join("signed_order.hex"))? {
+        let order = codec::decode::<SignedOrder>(&bytes)?;
+        let record = Record::new(order, Epoch::default(), "admin".to_owned(), UnixMillis(1));
+        write(&corpus, "saved", &format!("record-{number}"), &codec::encode(&record))?;
+    }
+    let row = gate::new_row(InstanceId::named("fuzz"), KeystoreId::from_bytes([7; 16]));
+    write(&corpus, "saved", "row", &serde_json::to_vec(&row)?)?;
+    let manifests = br#"{"type":"keyhelm.manifests","version":1,"chain":[]}"#;
+    write(&corpus, "saved", "manifests", manifests)?;
     let receipt = br#"{"type":"keyhelm.rotation-receipt","version":1}"#;
     write(&corpus, "receipt", "head", receipt)?;
     let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);

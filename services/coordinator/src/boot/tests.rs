@@ -42,11 +42,15 @@ async fn a_coordinator_without_its_broker_leaves_the_lease_to_another_and_comes_
     let own = Records::open(&path("records.db")).await.unwrap();
     let others = Records::open(&path("records.db")).await.unwrap();
     let (status, shutdown) = (Status::default(), Shutdown::new());
-    let (told, stop, bus) = (status.clone(), shutdown.clone(), Bus::Memory(memory.clone()));
-    let acting =
-        tokio::spawn(
-            async move { serve_terms(&settings, &bus, &own, &verifier, &told, &stop).await },
-        );
+    let terms = Terms {
+        settings,
+        bus: Bus::Memory(memory.clone()),
+        records: own,
+        verifier,
+        status: status.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let acting = tokio::spawn(async move { terms.serve().await });
     until(&others, true).await;
 
     memory.set_away(true);

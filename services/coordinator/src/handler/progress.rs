@@ -38,8 +38,7 @@ pub(super) const LOOKED_BACK: u32 = 50;
 /// What is told of an instance as soon as it is known; `records` are its rotations, newest first.
 /// What has not happened yet is a zero: a counter that is born at 1 shows no increase to Prometheus.
 pub(super) fn known(instance: &str, records: &[Record]) {
-    running(instance, false);
-    holding(instance, false);
+    let_go(instance);
     for outcome in [Phase::Done, Phase::Aborted] {
         metric::count_many(metric::ROTATIONS, &by_outcome(instance, outcome), 0);
     }
@@ -169,7 +168,8 @@ fn tell_root(instance: &str, record: &Record, rotation: RotationId, finished: Un
     span.end_at(time(finished));
 }
 
-/// Nothing is told of an instance any more: another coordinator drives it, and alerts go by what that one says.
+/// Nothing runs here: nothing yet, or not any more, as another coordinator drives it, and alerts go by what that
+/// one says.
 pub(super) fn let_go(instance: &str) {
     running(instance, false);
     holding(instance, false);

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, from_value, json, to_value};
+use serde_json::{Value, to_value};
 
 use super::problem::Fault;
 
@@ -38,8 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Body<T>
             // An array of the fields' values would be understood too: `[]` as a whole request.
             return Err(Fault::malformed("The body is no JSON object."));
         }
-        let is_known = |place: &Place| is_known::<T>(&given, place);
-        match first_unknown(&given, &shown, &Place::default(), &is_known) {
+        match first_unknown(&given, &shown, "") {
             Some(field) => Err(Fault::malformed(format!("There is no field {field}."))),
             None => Ok(Self(understood)),
         }
@@ -54,46 +53,17 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Where in a body something stands: as people are told, and as a JSON pointer (RFC 6901).
-#[derive(Default)]
-struct Place {
-    shown: String,
-    pointer: String,
-}
-
-impl Place {
-    fn field(&self, name: &str) -> Self {
-        let dot = if self.shown.is_empty() { "" } else { "." };
-        let escaped = name.replace('~', "~0").replace('/', "~1");
-        Self {
-            shown: format!("{}{dot}{name}", self.shown),
-            pointer: format!("{}/{escaped}", self.pointer),
-        }
-    }
-
-    fn at(&self, index: usize) -> Self {
-        let Self { shown, pointer } = self;
-        Self { shown: format!("{shown}[{index}]"), pointer: format!("{pointer}/{index}") }
-    }
-}
-
 /// The first field that was given and not understood, at any depth: some of the types that travel
-/// here also travel where a newer program may add to them. One that is given empty may only be left
-/// out when it is shown.
-fn first_unknown(
-    given: &Value,
-    understood: &Value,
-    place: &Place,
-    is_known: &impl Fn(&Place) -> bool,
-) -> Option<String> {
+/// here also travel where a newer program may add to them. What is understood is shown whole, so no request
+/// may leave a field out because it is empty.
+fn first_unknown(given: &Value, understood: &Value, path: &str) -> Option<String> {
     match (given, understood) {
         (Value::Object(given), Value::Object(understood)) => {
             given.iter().find_map(|(name, value)| {
-                let place = place.field(name);
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 match understood.get(name) {
-                    None if is_empty(value) && is_known(&place) => None,
-                    None => Some(place.shown),
-                    Some(understood) => first_unknown(value, understood, &place, is_known),
+                    None => Some(path),
+                    Some(understood) => first_unknown(value, understood, &path),
                 }
             })
         }
@@ -101,23 +71,7 @@ fn first_unknown(
             .iter()
             .zip(understood)
             .enumerate()
-            .find_map(|(at, (one, other))| first_unknown(one, other, &place.at(at), is_known)),
+            .find_map(|(at, (one, other))| first_unknown(one, other, &format!("{path}[{at}]"))),
         _ => None,
     }
-}
-
-fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
-}
-
-/// Whether there is a field at this place: what is no field is skipped, whatever its value is, and a
-/// field takes some kinds of values only.
-fn is_known<T: DeserializeOwned>(given: &Value, place: &Place) -> bool {
-    let is_refused = |strange: Value| {
-        let mut changed = given.clone();
-        let Some(value) = changed.pointer_mut(&place.pointer) else { return false };
-        *value = strange;
-        from_value::<T>(changed).is_err()
-    };
-    [json!(false), json!(0), json!({})].into_iter().any(is_refused)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -26,6 +26,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RECONNECT: Duration = Duration::from_secs(1);
 /// What a client sends that comes back: the `id` of the last event that it has.
 const LAST_EVENT_ID: &str = "last-event-id";
+/// Whether a proxy may collect an answer before it hands it on, as nginx does.
+const BUFFERING: &str = "x-accel-buffering";
 
 pub(crate) async fn events(
     State(state): State<HttpState>,
@@ -58,8 +60,10 @@ pub(crate) async fn events(
     });
     let mut response =
         Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
-    // A proxy that keeps a copy back would keep the news back.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A proxy that keeps a copy back, or waits for more, would keep the news back.
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(HeaderName::from_static(BUFFERING), HeaderValue::from_static("no"));
     Ok(response)
 }
 

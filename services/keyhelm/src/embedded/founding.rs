@@ -74,17 +74,7 @@ pub async fn initialise(
 
 /// The request for a rotation, with an order or under the standing order.
 pub fn start(order: Option<SignedOrder>) -> Ask {
-    Ask::Start(Box::new(StartAsk {
-        order,
-        mode: GateMode::Strict,
-        expect_current: None,
-        check_keys: false,
-        plan: None,
-        dry_run: false,
-        verify_all: false,
-        actor: "demo".to_owned(),
-        traceparent: None,
-    }))
+    Ask::Start(Box::new(StartAsk::plain(order, GateMode::Strict, "demo")))
 }
 
 /// Waits until every process of the cluster has announced itself.

@@ -14,9 +14,9 @@ use protocol::keystore::GateMode;
 use protocol::manifest::{Administrator, SignedManifest};
 use protocol::order::{Purpose, SignedOrder};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::follow::{End, Follow};
+use super::patience::Patience;
 use super::{fingerprints, orders, rotations, sigkeys, standing};
 use crate::app::App;
 use crate::cli::administration::AutoInitArgs;
@@ -68,25 +68,20 @@ async fn reached(
     args: &AutoInitArgs,
     coordinator: &Coordinator,
 ) -> Outcome<InstanceView> {
-    let begun = Instant::now();
-    let patience = Duration::from_secs(u64::from(args.watch.patience));
-    let mut is_told = false;
+    let mut patience = Patience::of(&args.watch, PAUSE);
     loop {
         let lacking = match coordinator.instances().await {
             Ok(found) if found.is_empty() => "no process has announced itself",
             Ok(_) => break,
-            Err(error) if error.is_passing() && begun.elapsed() < patience => {
+            Err(error) if error.is_passing() && !patience.is_over() => {
                 "the coordinator does not answer"
             }
             Err(error) => return Err(error.into()),
         };
-        if begun.elapsed() >= patience {
+        if patience.is_over() {
             break;
         }
-        if !std::mem::replace(&mut is_told, true) {
-            app.note(format!("Waiting: {lacking}."));
-        }
-        tokio::time::sleep(PAUSE).await;
+        patience.pause_for(app, &format!("Waiting: {lacking}.")).await;
     }
     app.one_instance(coordinator, &args.instance).await
 }
@@ -142,9 +137,7 @@ async fn wait_for_members(
     instance: &InstanceView,
     listed: Option<usize>,
 ) -> Outcome<Vec<AnnouncedMember>> {
-    let begun = Instant::now();
-    let patience = Duration::from_secs(u64::from(args.watch.patience));
-    let mut is_told = false;
+    let mut patience = Patience::of(&args.watch, PAUSE);
     loop {
         let announced = coordinator.members(instance.id).await?;
         let units = announced.iter().filter(|found| found.member.role.is_crypto_unit()).count();
@@ -160,20 +153,17 @@ async fn wait_for_members(
         if lacking.is_empty() {
             return Ok(announced);
         }
-        if begun.elapsed() >= patience {
+        if patience.is_over() {
             let what = format!(
                 "after {} instance {} cannot be founded yet\n  {}",
-                span(patience.as_secs()),
+                span(patience.most().as_secs()),
                 instance.name,
                 lacking.join("\n  ")
             );
             return Err(Failure::new(Exit::Unmet, "members-missing", what)
                 .next("start what is missing, then keyhelm auto-init"));
         }
-        if !std::mem::replace(&mut is_told, true) {
-            app.note(format!("Waiting: {}.", lacking.join("; ")));
-        }
-        tokio::time::sleep(PAUSE).await;
+        patience.pause_for(app, &format!("Waiting: {}.", lacking.join("; "))).await;
     }
 }
 
@@ -255,9 +245,7 @@ async fn draft_when_ready(
     request: &OrderDraftRequest,
     signer: &Signer,
 ) -> Outcome<SignedOrder> {
-    let begun = Instant::now();
-    let patience = Duration::from_secs(u64::from(args.watch.patience));
-    let mut is_told = false;
+    let mut patience = Patience::of(&args.watch, PAUSE);
     loop {
         let error = match orders::drafted(coordinator, view, request, signer).await {
             Ok(order) => return Ok(order),
@@ -265,13 +253,10 @@ async fn draft_when_ready(
             Err(other) => return Err(other.into()),
         };
         let is_unmet = matches!(&error, CallError::Refused(refused) if !refused.unmet.is_empty());
-        if !(is_unmet || error.is_passing()) || begun.elapsed() >= patience {
+        if !(is_unmet || error.is_passing()) || patience.is_over() {
             return Err(error.into());
         }
-        if !std::mem::replace(&mut is_told, true) {
-            app.note("Waiting until every process has taken the manifest....");
-        }
-        tokio::time::sleep(PAUSE).await;
+        patience.pause_for(app, "Waiting until every process has taken the manifest....").await;
     }
 }
 

@@ -132,7 +132,9 @@ impl<'a> Follow<'a> {
     /// streams is asked in place of that.
     async fn stream(&mut self, id: RotationId) -> Outcome<Option<End>> {
         let after = self.last_event.clone();
-        let Ok(response) = self.coordinator.events(id, after.as_deref()).await else {
+        // The answer begins at once, or never: its coordinator may have died over it.
+        let asked = self.coordinator.events(id, after.as_deref());
+        let Ok(Ok(response)) = tokio::time::timeout(SILENCE, asked).await else {
             return Ok(None);
         };
         let mut chunks = response.bytes_stream();

@@ -7,8 +7,8 @@ use machines::envelope;
 use protocol::api::RotationView;
 use protocol::order::Order;
 use protocol::report::UnitReport;
-use tokio::time::Instant;
 
+use super::patience::Patience;
 use super::rotate::units_named;
 use crate::app::App;
 use crate::cli::rotation::RotateArgs;
@@ -93,8 +93,7 @@ async fn order_of(
     coordinator: &Coordinator,
     view: &RotationView,
 ) -> Outcome<Option<Order>> {
-    let begun = Instant::now();
-    let patience = Duration::from_secs(u64::from(args.watch.patience));
+    let patience = Patience::of(&args.watch, PAUSE);
     loop {
         // Before its survey has ended a rotation has no reports: it is asked again.
         let reports = match coordinator.reports(view.rotation).await {
@@ -106,14 +105,14 @@ async fn order_of(
         let taken = read.filter_map(|report: UnitReport| report.rotation);
         let orders = taken.filter_map(|taken| taken.signed_order.unverified().ok());
         let order = orders.into_iter().find(|order| order.rotation == view.rotation);
-        if order.is_some() || begun.elapsed() >= patience {
+        if order.is_some() || patience.is_over() {
             return Ok(order);
         }
         let is_over = coordinator.rotation(view.rotation).await.is_ok_and(|it| it.phase.is_ended());
         if is_over {
             return Ok(None);
         }
-        tokio::time::sleep(PAUSE).await;
+        patience.pause().await;
     }
 }
 

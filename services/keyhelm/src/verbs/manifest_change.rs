@@ -38,7 +38,9 @@ pub async fn enroll(app: &App, args: &EnrollArgs) -> Outcome {
         let found = announced_as(&announced, &change.view.manifest, name)?;
         match change.view.manifest.member(found.member.id) {
             None => new.push(found.clone()),
-            Some(_) => app.note(format!("{name} is a member already.")),
+            Some(_) => app.note(format!(
+                "{name} is a member already, and no other process has announced itself by this name."
+            )),
         }
     }
     if new.is_empty() {

@@ -10,6 +10,7 @@ mod key_check;
 pub mod keys;
 pub mod manifest_change;
 pub mod orders;
+mod patience;
 pub mod receipts;
 pub mod recover;
 pub mod rotate;

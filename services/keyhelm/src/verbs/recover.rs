@@ -14,9 +14,9 @@ use protocol::keystore::GateMode;
 use protocol::order::{Purpose, Recovery};
 use protocol::report::Standing;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::follow::{End, Follow};
+use super::patience::Patience;
 use super::rotate::{unit_named, unmet};
 use super::{orders, rotations};
 use crate::app::App;
@@ -241,16 +241,14 @@ impl Recovering<'_> {
     }
 
     async fn until_quiet(&self) -> Outcome {
-        let begun = Instant::now();
-        let patience = Duration::from_secs(u64::from(self.args.watch.patience));
+        let patience = Patience::of(&self.args.watch, PAUSE);
         loop {
             let open = self.coordinator.instances().await?;
             let ours = open.iter().find(|found| found.id == self.instance.id);
-            if ours.is_none_or(|found| found.open_rotation.is_none()) || begun.elapsed() > patience
-            {
+            if ours.is_none_or(|found| found.open_rotation.is_none()) || patience.is_over() {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            patience.pause().await;
         }
     }
 
@@ -263,14 +261,13 @@ impl Recovering<'_> {
             request_id: Some(uuid_v4(&mut process_rng()).to_string()),
             ..StartRotation::default()
         };
-        let begun = Instant::now();
-        let patience = Duration::from_secs(u64::from(self.args.watch.patience));
+        let patience = Patience::of(&self.args.watch, PAUSE);
         let started = loop {
             match self.coordinator.start(self.instance.id, &request).await {
                 Ok(started) => break started,
                 // Asked again under the same request id, it starts once.
-                Err(error) if error.is_passing() && begun.elapsed() + PAUSE < patience => {
-                    tokio::time::sleep(PAUSE).await;
+                Err(error) if error.is_passing() && patience.lasts() => {
+                    patience.pause().await;
                 }
                 Err(error) => return Err(unmet(error)),
             }

@@ -10,9 +10,9 @@ use protocol::keystore::GateMode;
 use protocol::manifest::Manifest;
 use protocol::order::Purpose;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::follow::{End, Follow};
+use super::patience::Patience;
 use super::rotations::tell_end;
 use super::{joining, key_check, orders};
 use crate::app::App;
@@ -20,6 +20,7 @@ use crate::cli::rotation::RotateArgs;
 use crate::client::coordinator::Coordinator;
 use crate::client::{CallError, what_of};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::interrupt::Handling;
 use crate::manifests;
 use crate::show::instances::heading;
 use crate::show::{differences, rotations as shown};
@@ -173,21 +174,35 @@ async fn start(
     instance: &InstanceView,
     request: &StartRotation,
 ) -> Outcome<Started> {
-    let begun = Instant::now();
-    let patience = Duration::from_secs(u64::from(args.watch.patience));
-    let mut is_told = false;
-    loop {
-        match key_check::watched(app, coordinator, instance.id, request).await {
-            Ok(started) => return Ok(started),
-            Err(error) if error.is_passing() && begun.elapsed() + PAUSE < patience => {
-                if !std::mem::replace(&mut is_told, true) {
-                    app.note("The coordinator does not answer; trying again.");
+    let handling = Handling::begin();
+    let answered = async {
+        let mut patience = Patience::of(&args.watch, PAUSE);
+        loop {
+            match key_check::watched(app, coordinator, instance.id, request).await {
+                Ok(started) => return Ok(started),
+                Err(error) if error.is_passing() && patience.lasts() => {
+                    patience.pause_for(app, "The coordinator does not answer; trying again.").await;
                 }
-                tokio::time::sleep(PAUSE).await;
+                Err(error) => return Err(unmet(error)),
             }
-            Err(error) => return Err(unmet(error)),
         }
+    };
+    tokio::select! {
+        biased;
+        () = handling.caught() => Err(interrupted(&instance.name)),
+        started = answered => started,
     }
+}
+
+/// What the coordinator has been asked for, it goes on with.
+fn interrupted(instance: &str) -> Failure {
+    let what = format!(
+        "you have stopped waiting before the coordinator answered: where it was asked, it goes on checking, and \
+         begins a rotation of {instance} if all conditions are met"
+    );
+    Failure::new(Exit::Interrupted, "interrupted", what)
+        .safe("keys stay readable; before its decision `keyhelm abort` ends a rotation with nothing changed")
+        .next(format!("keyhelm explain --instance {instance}"))
 }
 
 async fn join(

@@ -187,6 +187,46 @@ fn ctrl_c_ends_a_command_that_has_watched_something_before() {
 }
 
 #[test]
+fn ctrl_c_while_a_start_is_not_answered_says_what_goes_on_without_the_command() {
+    let dev = Dev::ready(&["--standing-order", "1h"]);
+    let way = Between::new(&dev.server(), |line, _| match line.starts_with("POST ") {
+        true => Deed::Hang,
+        false => Deed::Pass,
+    });
+    let token = dev.home.path("dev/token");
+    let servers = ["--server", way.url(), "--token-file", text(&token)];
+    for extra in [&["--check-keys"][..], &[]] {
+        let asked = way.seen("POST ").len();
+        let process = dev.begin(&[&["auto-mk-rotate", "--yes"], extra, &servers].concat());
+        assert!(crate::cluster::until(|| way.seen("POST ").len() > asked));
+        signal(&process, "-INT");
+        let stopped = ended(process);
+        assert_eq!(stopped.code, 130, "{stopped:?}");
+        for words in
+            ["before the coordinator answered", "next: keyhelm explain --instance embedded"]
+        {
+            assert!(stopped.err.contains(words), "{words}: {stopped:?}");
+        }
+    }
+}
+
+/// A coordinator that dies over the request may leave a connection that nothing ever comes by.
+#[test]
+fn a_rotation_is_watched_to_its_end_though_its_events_are_never_answered() {
+    let dev = Dev::ready(&["--standing-order", "0"]);
+    let way = Between::new(&dev.server(), |line, _| match line.ends_with("/events") {
+        true => Deed::Hang,
+        false => Deed::Pass,
+    });
+    let token = dev.home.path("dev/token");
+    let servers = ["--server", way.url(), "--token-file", text(&token)];
+    let rotate = [&["auto-mk-rotate", "--yes", "--timeout", "60s"][..], &servers].concat();
+    let rotated = dev.run(&rotate);
+    assert_eq!(rotated.code, 0, "{rotated:?}");
+    assert!(way.seen("GET ").iter().any(|line| line.ends_with("/events")), "{:?}", way.seen(""));
+}
+
+#[test]
 fn ctrl_c_ends_the_demo_and_leaves_nothing() {
     let home = Home::new();
     let mut command = home.command(&["demo", "--keys", "100000"]);

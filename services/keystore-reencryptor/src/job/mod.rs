@@ -18,10 +18,10 @@ use machines::gate::GateRefusal;
 use machines::rewrap::KeystoreRefusal;
 use machines::trust::Trust;
 use protocol::envelope::Header;
-use protocol::keystore::{KeystoreRow, KeystoreStanding};
+use protocol::keystore::KeystoreRow;
 use protocol::order::OrderRef;
 use protocol::page::{CheckAnswer, PageAnswer};
-use protocol::{Epoch, InstanceId, KeyId, MessageId, ProcessId};
+use protocol::{Epoch, GenerationId, InstanceId, KeyId, MessageId, ProcessId};
 use telemetry::trace::Context;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -30,6 +30,8 @@ pub(crate) use self::asker::Asker;
 pub(crate) use self::share::Share;
 use self::work::Work;
 use crate::asking::Asking;
+
+const NOT_OPEN: KeystoreRefusal = KeystoreRefusal::Gate(GateRefusal::NotOpen);
 
 /// What a job or a key check tells the reencryptor.
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl JobSetting {
 /// A job's handle; dropped, the job ends.
 pub(crate) struct Job {
     order: OrderRef,
+    generation: Option<GenerationId>,
     asker: Asker,
     answers: mpsc::Sender<(MessageId, ProcessId, JobAnswer)>,
     task: JoinHandle<()>,
@@ -102,36 +105,21 @@ impl Drop for Job {
     }
 }
 
-/// Whether another reencryptor of the keystore has come to the end first, or the order has been aborted.
-async fn is_over(store: &Keystore, instance: InstanceId, order: &OrderRef) -> bool {
-    let row = store.saved_row(instance).await.ok().flatten();
-    row.and_then(|row| row.rotation).is_some_and(|found| {
-        found.rotation == order.rotation
-            && found.order_digest == order.digest
-            && found.standing >= KeystoreStanding::Complete
-    })
-}
-
 impl Job {
     /// Starts filling the open generation of `row`.
     pub(crate) fn start(setting: JobSetting, row: KeystoreRow) -> Self {
         let (answers, receiver) = mpsc::channel(64);
         let (order, asker) = (setting.order, setting.asker.clone());
+        let generation = row.open.as_ref().map(|open| open.id);
         let told = asker.clone();
         let task = tokio::spawn(async move {
             let events = setting.events.clone();
             let refusal = match row.open.clone() {
                 Some(open) => {
-                    let (store, instance) = (setting.store.clone(), setting.instance);
                     let ended = Work::new(setting, open, row.active, receiver).run().await;
-                    match ended {
-                        Err(KeystoreRefusal::Gate(GateRefusal::NotOpen))
-                            if is_over(&store, instance, &order).await =>
-                        {
-                            None
-                        }
-                        ended => ended.err(),
-                    }
+                    // Another reencryptor has come to the end first, the order has been aborted, or the
+                    // database was set back behind the opening: how the row stands says what is next.
+                    ended.err().filter(|refusal| *refusal != NOT_OPEN)
                 }
                 None => None,
             };
@@ -141,12 +129,17 @@ impl Job {
             // The reencryptor is gone only if the process stops.
             let _ = events.send(JobEvent::Ended(told.newest(), refusal)).await;
         });
-        Self { order, asker, answers, task }
+        Self { order, generation, asker, answers, task }
     }
 
     /// Whether it runs for this order.
     pub(crate) fn is_of(&self, order: &OrderRef) -> bool {
         self.order == *order && !self.task.is_finished()
+    }
+
+    /// Whether it fills the generation that is open.
+    pub(crate) fn fills(&self, row: &KeystoreRow) -> bool {
+        self.generation == row.open.as_ref().map(|open| open.id)
     }
 
     /// Whether it runs for this order, and nothing about it is new in this epoch.

@@ -112,7 +112,8 @@ impl Work {
             }
         }
         let (instance, order) = (self.setting.instance, self.setting.order);
-        self.setting.store.complete(instance, order).await.map_err(refusal_of)?;
+        let filled = self.open.id;
+        self.setting.store.complete(instance, order, filled).await.map_err(refusal_of)?;
         Ok(())
     }
 
@@ -132,9 +133,9 @@ impl Work {
             let (rows, quarantined) = (Rows::default(), Vec::new());
             NewChunk { range, written: written.clone(), rows, quarantined }
         };
-        let (instance, number) = (self.setting.instance, self.open.number);
+        let (store, instance) = (&self.setting.store, self.setting.instance);
         let chunks = self.todo.drain(..).map(empty).collect();
-        self.setting.store.write_chunks(instance, number, chunks).await.map_err(refusal_of)
+        store.write_chunks(instance, &self.open, chunks).await.map_err(refusal_of)
     }
 
     /// Pages are read, go out, come back and are written at the same time; how many of them are in
@@ -260,10 +261,10 @@ impl Work {
             })
             .collect();
         let (store, instance) = (self.setting.store.clone(), self.setting.instance);
-        let number = self.open.number;
+        let open = self.open.clone();
         let keys = chunks.iter().map(|chunk| chunk.written.count).sum();
         self.writing.spawn(async move {
-            store.write_chunks(instance, number, chunks).await.map_err(refusal_of)?;
+            store.write_chunks(instance, &open, chunks).await.map_err(refusal_of)?;
             metric::count_many(metric::KEYS_REWRAPPED, &[], keys);
             Ok(())
         });

@@ -313,17 +313,8 @@ impl Cluster {
 
     /// Rotates the master key, by the standing order where none is given, to the end.
     pub async fn rotate(&self, order: Option<SignedOrder>, mode: GateMode) {
-        let started = self.ask(Ask::Start(Box::new(StartAsk {
-            order,
-            mode,
-            expect_current: None,
-            dry_run: false,
-            verify_all: false,
-            check_keys: false,
-            plan: None,
-            actor: "tests".to_owned(),
-            traceparent: None,
-        })));
+        let start = StartAsk::plain(order, mode, "tests");
+        let started = self.ask(Ask::Start(Box::new(start)));
         let Answer::Started { rotation, .. } = started.await else { panic!("no rotation started") };
         let started = rotation.rotation;
         let phase = until("the end of the rotation", async || {

@@ -2,14 +2,15 @@
 //! it lasts. A channel that the broker has closed is not: the next publish opens another.
 
 use std::io;
-use std::sync::Mutex as Lock;
+use std::sync::{Arc, Mutex as Lock};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::types::FieldTable;
 use lapin::uri::{AMQPAuthority, AMQPUri};
-use lapin::{Channel, ConnectionProperties, ExchangeKind};
+use lapin::{Channel, ConnectionProperties, Event, ExchangeKind};
 use protocol::topology;
 use tls::Authority;
 use tokio::net::TcpStream;
@@ -17,8 +18,9 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::broker;
-use crate::BusError;
+use super::login::{Login, Shown};
 use crate::backoff::Backoff;
+use crate::{BrokerUrl, BusError};
 
 /// How long a broker may take to accept a connection.
 const REACH: Duration = Duration::from_secs(5);
@@ -48,13 +50,17 @@ pub(super) struct Connection {
 /// Where to, as whom, and whom to believe.
 struct Target {
     uri: Zeroizing<String>,
+    login: Option<Arc<Login>>,
     name: String,
     authority: Option<Authority>,
 }
 
 impl Target {
     async fn connect(&self) -> Result<lapin::Connection, lapin::Error> {
-        let properties = properties(&self.name);
+        let mut properties = properties(&self.name);
+        if let Some(login) = &self.login {
+            properties = properties.with_auth_provider(Shown(login.clone()));
+        }
         let cert_chain = self.authority.as_ref().map(|authority| authority.pem().to_owned());
         let tls = OwnedTLSConfig { identity: None, cert_chain };
         let runtime = lapin::runtime::default_runtime()?;
@@ -97,12 +103,13 @@ fn with_heartbeat(uri: &str) -> String {
 impl Connection {
     /// Connects; a broker that does not answer is waited for.
     pub(super) async fn open(
-        uri: &str,
+        url: BrokerUrl,
         name: &str,
         authority: Option<&Authority>,
     ) -> Result<Self, BusError> {
         let target = Target {
-            uri: with_heartbeat(uri).into(),
+            uri: with_heartbeat(&url.read().map_err(BusError::Broker)?).into(),
+            login: Login::of(url).map_err(BusError::Broker)?,
             name: name.to_owned(),
             authority: authority.cloned(),
         };
@@ -123,6 +130,17 @@ impl Connection {
         reach(&target.uri).await?;
         let connection = target.connect().await?;
         let publishing = Mutex::new(confirming(&connection).await?);
+        if let Some(login) = target.login.clone() {
+            login.is_taken();
+            let mut events = Box::pin(connection.events_listener());
+            tokio::spawn(async move {
+                while let Some(event) = events.next().await {
+                    if matches!(event, Event::Connected) {
+                        login.is_taken();
+                    }
+                }
+            });
+        }
         Ok(Self { connection, publishing, away_since: Lock::default() })
     }
 
@@ -228,7 +246,6 @@ fn is_final(error: &lapin::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    /// How often it is tried and how long the pauses are, `lapin` shows only in words.
     #[test]
     fn signs_of_life_are_asked_for_unless_the_address_says_how_often() {
         let asked = |uri| super::with_heartbeat(uri);
@@ -239,6 +256,7 @@ mod tests {
         assert_eq!(parsed.map(|uri| uri.query.heartbeat), Ok(Some(10)));
     }
 
+    /// How often it is tried and how long the pauses are, `lapin` shows only in words.
     #[test]
     fn a_broker_that_has_gone_is_looked_for_without_end_and_often() {
         let properties = format!("{:?}", super::properties("anybody"));

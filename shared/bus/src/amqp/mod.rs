@@ -2,6 +2,7 @@
 
 mod connection;
 mod consumer;
+mod login;
 mod publish;
 mod topology;
 
@@ -12,7 +13,7 @@ use tls::Authority;
 
 use self::connection::Connection;
 pub use self::consumer::{AmqpConsumer, AmqpDelivery};
-use crate::{BusError, Outgoing, PublishError, QueueSpec, Topology};
+use crate::{BrokerUrl, BusError, Outgoing, PublishError, QueueSpec, Topology};
 
 /// RabbitMQ.
 #[derive(Clone)]
@@ -30,12 +31,12 @@ impl std::fmt::Debug for AmqpBus {
 impl AmqpBus {
     /// Connects; waits for a broker that is not there yet, and says so.
     pub async fn connect(
-        uri: &str,
+        url: impl Into<BrokerUrl>,
         name: &str,
         authority: Option<&Authority>,
         how: Topology,
     ) -> Result<Self, BusError> {
-        let connection = Arc::new(Connection::open(uri, name, authority).await?);
+        let connection = Arc::new(Connection::open(url.into(), name, authority).await?);
         let channel = connection.publishing().await.map_err(broker)?;
         topology::declare_exchanges(&channel, how).await?;
         Ok(Self { connection, how })

@@ -1,8 +1,10 @@
 //! What becomes of a process when its broker is away, is away for long, or closes its channel.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bus::{AmqpBus, Bus, Outgoing, PublishError, QueueSpec, Topology, outage};
+use bus::{AmqpBus, BrokerUrl, Bus, Outgoing, PublishError, QueueSpec, Topology, outage};
 use futures_util::future::join_all;
 use protocol::topology::{self, Address};
 
@@ -42,15 +44,12 @@ async fn after_a_long_outage_everything_works_again_soon() {
     let name = declared(&bus, "outage").await;
     let mut consumer = bus.consume(&name, 1).await.unwrap();
     assert_eq!(bus.away(), None);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let watched = bus.clone();
-    tokio::spawn(async move { watched.tell_outages(|is_cut_off| _ = tell.send(is_cut_off)).await });
 
     let cut_at = Instant::now();
     relay.close().await;
     let during = bus.publish(&message(&name, "during")).await.unwrap_err();
     assert!(matches!(during, PublishError::Unavailable(_)), "{during}");
-    assert_eq!(told.recv().await, Some(true));
+    tokio::time::timeout(SOON, bus.cut_off()).await.expect("it is noticed");
     assert!(cut_at.elapsed() > outage::MOMENT);
     assert!(bus.is_cut_off());
     tokio::time::sleep(LONG.saturating_sub(cut_at.elapsed())).await;
@@ -59,7 +58,7 @@ async fn after_a_long_outage_everything_works_again_soon() {
     let again = async {
         while bus.publish(&message(&name, "after")).await.is_err() {}
         consumer.receive().await.unwrap().ack().await;
-        assert_eq!(told.recv().await, Some(false));
+        bus.there().await;
     };
     tokio::time::timeout(SOON_AGAIN, again).await.expect("everything works again soon");
     assert_eq!(bus.away(), None);
@@ -127,6 +126,47 @@ async fn credentials_that_are_not_taken_are_said_so_at_once() {
     let connecting = AmqpBus::connect(&wrong, "nobody", None, Topology::Made);
     let refused = tokio::time::timeout(SOON, connecting).await.expect("an answer").unwrap_err();
     assert!(refused.to_string().contains("ACCESS_REFUSED"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_changed_is_shown_as_soon_as_it_is_known() {
+    let Some(url) = broker() else { return };
+    let mut relay = Relay::open(&url).await;
+    let known = Arc::new(Mutex::new(relay.url(&url)));
+    let (read, times) = (known.clone(), Arc::new(AtomicU32::new(0)));
+    let counted = times.clone();
+    let url_file = BrokerUrl::read_by(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        match read.lock().unwrap().as_str() {
+            "" => Err("it is just being written".to_owned()),
+            text => Ok(text.to_owned().into()),
+        }
+    });
+    let bus = AmqpBus::connect(url_file, "changed", None, Topology::Made).await.unwrap();
+    let bus = Bus::Amqp(bus);
+    let name = declared(&bus, "changed").await;
+    let right = known.lock().unwrap().clone();
+    let tried = async |often: u32| {
+        let before = times.load(Ordering::SeqCst);
+        while times.load(Ordering::SeqCst) < before + often {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+
+    // What the broker does not know is shown, again and again.
+    relay.close().await;
+    *known.lock().unwrap() = right.replace("guest:guest@", "guest:old@");
+    relay.open_again().await;
+    tokio::time::timeout(2 * SOON, tried(3)).await.expect("it is tried on");
+    assert!(bus.away().is_some());
+    // What cannot be read is no reason to give up.
+    known.lock().unwrap().clear();
+    tokio::time::timeout(2 * SOON, tried(2)).await.expect("it is tried on");
+    assert!(bus.away().is_some());
+    *known.lock().unwrap() = right;
+    tokio::time::timeout(2 * SOON, bus.there()).await.expect("it is taken again");
+    let published = async { while bus.publish(&message(&name, "after")).await.is_err() {} };
+    tokio::time::timeout(SOON, published).await.expect("everything works again");
 }
 
 /// The dead queue's exchange is there for everybody, so this waits on the memory bus.

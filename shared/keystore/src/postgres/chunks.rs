@@ -2,8 +2,8 @@
 
 use deadpool_postgres::Transaction;
 use futures_util::future::{join, join_all, join3};
-use machines::gate::GateRefusal;
-use protocol::keystore::GenerationState;
+use machines::gate;
+use protocol::keystore::Generation;
 use protocol::page::{ChunkRange, WrappedRow};
 use protocol::{Digest, InstanceId, VersionId};
 use tokio_postgres::Row;
@@ -131,25 +131,21 @@ impl PostgresKeystore {
     }
 
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.
-    /// Nothing is written unless generation `number` is the one being built.
+    /// Nothing is written unless this very generation is being built.
     pub async fn write_chunks(
         &self,
         instance: InstanceId,
-        number: u32,
+        generation: &Generation,
         chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
+        let number = generation.number;
         let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Share).await?;
         // Both go out at once; the server does one after the other, and nothing of it stays unless
         // the row allows it.
         let (row, claimed) =
             join(held(&tx, instance, Hold::Share), claim(&tx, instance, number, &chunks)).await;
-        let is_building = row?
-            .open
-            .is_some_and(|open| open.number == number && open.state == GenerationState::Building);
-        if !is_building {
-            return Err(GateRefusal::NotOpen.into());
-        }
+        gate::may_fill(&row?, generation.id)?;
         let claimed = claimed?;
         if claimed.iter().any(|chunk| !chunk.rows.is_empty()) {
             let rows = claimed.iter().map(|chunk| &chunk.rows);

@@ -5,7 +5,7 @@ use machines::gate::{self, AbortRequest, Change, OpenRequest};
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Digest, Epoch, InstanceId};
+use protocol::{Digest, Epoch, GenerationId, InstanceId};
 
 use super::{
     Hold, PostgresKeystore, begin, chunks, commit, count_versions, database, held, store, table,
@@ -65,11 +65,12 @@ impl PostgresKeystore {
         Ok(row)
     }
 
-    /// Marks the new generation complete, if its chunks tile the key space and sum to the set.
+    /// Marks the generation that was filled complete, if its chunks tile the key space and sum to the set.
     pub async fn complete(
         &self,
         instance: InstanceId,
         order: OrderRef,
+        filled: GenerationId,
     ) -> Result<KeystoreRow, KeystoreError> {
         let mut client = self.writer().await?;
         let tx = begin(&mut client, instance, Hold::Update).await?;
@@ -79,7 +80,7 @@ impl PostgresKeystore {
         if let Some(open) = &mut row.open {
             open.quarantined_count = chunks::count_quarantined(&tx, instance, number).await?;
         }
-        gate::complete(&mut row, &order, &counted)?;
+        gate::complete(&mut row, &order, filled, &counted)?;
         store(&tx, &row).await?;
         commit(tx, fail_points::Transaction::KeystoreComplete).await?;
         Ok(row)

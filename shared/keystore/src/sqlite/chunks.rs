@@ -1,5 +1,7 @@
 //! Chunks of a generation that is being built: the pages and the records.
 
+use machines::gate;
+use protocol::keystore::Generation;
 use protocol::page::{ChunkRange, WrappedRow};
 use protocol::{Digest, InstanceId, KeyId, RowRef, Rows, VersionId};
 use rusqlite::{Row, Transaction, params};
@@ -188,21 +190,16 @@ impl SqliteKeystore {
     }
 
     /// Writes chunks, each once: the record first (written before: done already), then its blobs.
-    /// Nothing is written unless generation `number` is the one being built.
+    /// Nothing is written unless this very generation is being built.
     pub async fn write_chunks(
         &self,
         instance: InstanceId,
-        number: u32,
+        generation: &Generation,
         chunks: Vec<NewChunk>,
     ) -> Result<(), KeystoreError> {
+        let (number, id) = (generation.number, generation.id);
         self.write(move |tx| {
-            let row = held(tx, instance)?;
-            let is_building = row.open.as_ref().is_some_and(|open| {
-                open.number == number && open.state == protocol::keystore::GenerationState::Building
-            });
-            if !is_building {
-                return Err(machines::gate::GateRefusal::NotOpen.into());
-            }
+            gate::may_fill(&held(tx, instance)?, id)?;
             for chunk in &chunks {
                 if claim_record(tx, instance, number, chunk.range, &chunk.written)? {
                     insert_rows(tx, instance, number, &chunk.rows)?;

@@ -4,7 +4,7 @@ use machines::gate::{self, AbortRequest, Change, OpenRequest};
 use protocol::keystore::{Generation, KeystoreRow};
 use protocol::order::OrderRef;
 use protocol::page::ChunkRange;
-use protocol::{Digest, Epoch, InstanceId};
+use protocol::{Digest, Epoch, GenerationId, InstanceId};
 use rusqlite::{Transaction, params};
 
 use super::{SqliteKeystore, chunks, database, held, store, table, write};
@@ -89,11 +89,12 @@ impl SqliteKeystore {
         .await
     }
 
-    /// Marks the new generation complete, if its chunks tile the key space and sum to the set.
+    /// Marks the generation that was filled complete, if its chunks tile the key space and sum to the set.
     pub async fn complete(
         &self,
         instance: InstanceId,
         order: OrderRef,
+        filled: GenerationId,
     ) -> Result<KeystoreRow, KeystoreError> {
         self.write(move |tx| {
             let mut row = held(tx, instance)?;
@@ -102,7 +103,7 @@ impl SqliteKeystore {
             if let Some(open) = &mut row.open {
                 open.quarantined_count = chunks::done_counts(tx, instance, number)?.1;
             }
-            gate::complete(&mut row, &order, &counted)?;
+            gate::complete(&mut row, &order, filled, &counted)?;
             store(tx, &row)?;
             Ok(row)
         })

@@ -2,8 +2,9 @@
 
 use keystore::KeystoreError;
 use machines::gate::{self, GateRefusal};
-use protocol::Pattern;
+use protocol::keystore::Generation;
 use protocol::page::ChunkRange;
+use protocol::{GenerationId, Pattern};
 
 use super::fixture::{Fixture, Page, blob, rotation, written};
 use super::on_both_stores;
@@ -17,6 +18,7 @@ on_both_stores!(
     two_reencryptors_write_the_same_chunks_at_once,
     a_chunk_under_another_pattern_is_refused_whole,
     a_version_is_written_once,
+    a_generation_is_known_by_its_id_not_by_its_number,
     nothing_is_written_but_into_the_generation_being_built,
     a_restart_goes_on_where_it_was,
 );
@@ -142,7 +144,7 @@ async fn what_is_left_is_between_what_is_written(fixture: Fixture) {
 async fn two_reencryptors_write_the_same_chunks_at_once(fixture: Fixture) {
     let fixture = fixture.initialised().await;
     fixture.create_many(60).await;
-    fixture.open(&rotation(2)).await.unwrap();
+    let opened = fixture.open(&rotation(2)).await.unwrap();
     let pages = fixture.pages().await;
     let mut writers = Vec::new();
     for writer in 0..4 {
@@ -151,7 +153,9 @@ async fn two_reencryptors_write_the_same_chunks_at_once(fixture: Fixture) {
             pages.reverse();
         }
         let chunks = pages.into_iter().map(Page::into_chunk).collect();
-        writers.push(tokio::spawn(async move { store.write_chunks(instance, 2, chunks).await }));
+        let open = opened.open.clone().unwrap();
+        writers
+            .push(tokio::spawn(async move { store.write_chunks(instance, &open, chunks).await }));
     }
     for writer in writers {
         writer.await.unwrap().unwrap();
@@ -188,6 +192,27 @@ async fn a_version_is_written_once(fixture: Fixture) {
     let refused = fixture.write(2, pages).await;
     assert!(matches!(refused, Err(KeystoreError::Duplicate)), "{refused:?}");
     assert_eq!(fixture.row().await.open.unwrap().done_count, 0);
+}
+
+/// A database that was set back behind an opening gives its number to another generation: who filled the first
+/// one would sign receipts that no read-back takes.
+async fn a_generation_is_known_by_its_id_not_by_its_number(fixture: Fixture) {
+    let fixture = fixture.initialised().await;
+    fixture.create_many(4).await;
+    let open = fixture.open(&rotation(2)).await.unwrap().open.unwrap();
+    let lost = Generation { id: GenerationId::from_bytes([0xee; 16]), ..open.clone() };
+    let pages = fixture.pages().await;
+    let is_refused = |refused| match refused {
+        Err(KeystoreError::Gate(refusal)) => assert_eq!(refusal, GateRefusal::NotOpen),
+        other => panic!("{other:?}"),
+    };
+    is_refused(fixture.write_into(&lost, pages.clone()).await);
+    assert_eq!(fixture.row().await.open, Some(open.clone()));
+    assert_eq!(fixture.store.chunk_count(fixture.instance, 2).await.unwrap(), 0);
+    fixture.write_into(&open, pages).await.unwrap();
+    let order = rotation(2).order;
+    is_refused(fixture.store.complete(fixture.instance, order, lost.id).await.map(|_| ()));
+    fixture.store.complete(fixture.instance, order, open.id).await.unwrap();
 }
 
 async fn nothing_is_written_but_into_the_generation_being_built(fixture: Fixture) {

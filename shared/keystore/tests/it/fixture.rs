@@ -247,7 +247,9 @@ impl Fixture {
     }
 
     pub async fn complete(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {
-        self.store.complete(self.instance, rotation.order).await
+        let open = self.row().await.open;
+        let filled = open.map_or(GenerationId::from_bytes([0; 16]), |open| open.id);
+        self.store.complete(self.instance, rotation.order, filled).await
     }
 
     pub async fn flip(&self, rotation: &Rotation) -> Result<KeystoreRow, KeystoreError> {
@@ -293,9 +295,23 @@ impl Fixture {
         pages
     }
 
+    /// Into the generation of this number, whether it is open or not.
     pub async fn write(&self, number: u32, pages: Vec<Page>) -> Result<(), KeystoreError> {
+        let row = self.row().await;
+        let known: Vec<_> = [row.open, row.active].into_iter().flatten().collect();
+        let other =
+            Generation { number, id: GenerationId::from_bytes([0xee; 16]), ..known[0].clone() };
+        let named = known.iter().find(|generation| generation.number == number);
+        self.write_into(named.unwrap_or(&other), pages).await
+    }
+
+    pub async fn write_into(
+        &self,
+        generation: &Generation,
+        pages: Vec<Page>,
+    ) -> Result<(), KeystoreError> {
         let chunks = pages.into_iter().map(Page::into_chunk).collect();
-        self.store.write_chunks(self.instance, number, chunks).await
+        self.store.write_chunks(self.instance, generation, chunks).await
     }
 
     /// The rows of a range.

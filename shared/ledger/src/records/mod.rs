@@ -216,15 +216,6 @@ impl Records {
         on!(self.audit_entries(instance, query))
     }
 
-    /// All of the audit log after an entry, however long it is; verified from its beginning.
-    pub async fn audit_log(
-        &self,
-        instance: InstanceId,
-        after: u64,
-    ) -> Result<Vec<AuditView>, RecordsError> {
-        self.audit_entries(instance, AuditQuery { after, ..AuditQuery::default() }).await
-    }
-
     /// The answer that a request was given before.
     pub async fn answered(&self, request: String) -> Result<Option<String>, RecordsError> {
         on!(self.answered(request_key(request)))

@@ -7,7 +7,9 @@ use ledger::{Acquired, Records, RecordsError};
 use machines::rotation::record::Verdict;
 use serde_json::json;
 
-use crate::setup::{NOW, TestStore, instance, on_each_store, process, record, rotation, until};
+use crate::setup::{
+    NOW, TestStore, audit_log, instance, on_each_store, process, record, rotation, until,
+};
 
 on_each_store!(
     a_second_holder_waits_for_the_end,
@@ -85,7 +87,7 @@ async fn a_fenced_writer_changes_nothing(store: TestStore) {
 
     assert_eq!(new.rotation(rotation(1)).await.unwrap(), Some(saved));
     assert_eq!(new.instances().await.unwrap(), [(id, "prod".to_owned())]);
-    assert_eq!(new.audit_log(id, 0).await.unwrap(), []);
+    assert_eq!(audit_log(&new, id, 0).await.unwrap(), []);
     assert_eq!(new.answered("r".to_owned()).await.unwrap(), None);
     new.save(id, &decided).await.unwrap();
 

@@ -6,7 +6,7 @@ use machines::rotation::record::Verdict;
 use protocol::manifest::SignedManifest;
 use protocol::order::SignedStandingOrder;
 
-use crate::setup::{NOW, TestStore, instance, on_each_store, record, rotation};
+use crate::setup::{NOW, TestStore, audit_log, instance, on_each_store, record, rotation};
 
 on_each_store!(
     records_are_saved_and_listed,
@@ -210,7 +210,7 @@ async fn all_is_there_after_opening_again(store: TestStore) {
     assert_eq!(records.unfinished(one).await.unwrap(), Some(saved));
     assert_eq!(records.manifests(one).await.unwrap(), chain(2));
     assert_eq!(records.answered("r-1".to_owned()).await.unwrap(), Some("taken".to_owned()));
-    assert_eq!(records.audit_log(one, 0).await.unwrap(), [entry]);
+    assert_eq!(audit_log(&records, one, 0).await.unwrap(), [entry]);
 }
 
 async fn what_cannot_be_read_is_named(store: TestStore) {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use ledger::Records;
+use ledger::{AuditQuery, Records, RecordsError};
 use machines::rotation::record::Record;
+use protocol::api::AuditView;
 use protocol::codec;
 use protocol::ids::OrderNumber;
 use protocol::keystore::GateMode;
@@ -37,6 +38,15 @@ macro_rules! on_each_store {
     };
 }
 pub(crate) use on_each_store;
+
+/// All of the audit log after an entry.
+pub async fn audit_log(
+    records: &Records,
+    instance: InstanceId,
+    after: u64,
+) -> Result<Vec<AuditView>, RecordsError> {
+    records.audit_entries(instance, AuditQuery { after, ..AuditQuery::default() }).await
+}
 
 /// Where a test's store is.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use telemetry::metric::{ALL, Kind};
 
 /// What follows the list.
 const AFTER: &str = r#"
-Of an instance only the coordinator tells that holds the lease. One that has lost it shows what it knew last:
-`keyhelm_lease_held` says which is which.
+Of an instance only the coordinator tells that holds the lease. One that has lost it shows counters as it knew
+them last, and 0 for what runs or is held: `keyhelm_lease_held` says which is which.
 
 ## Scraping
 

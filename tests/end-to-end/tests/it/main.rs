@@ -10,6 +10,7 @@ mod fail_points;
 mod gate;
 mod holds;
 mod hostile;
+mod image_context;
 mod key_check;
 mod leaks;
 mod memory;

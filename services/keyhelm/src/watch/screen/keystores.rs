@@ -1,6 +1,6 @@
 //! The key storage: how many keys, under which pattern, and what is being written.
 
-use protocol::keystore::{GateMode, KeystoreRow};
+use protocol::keystore::KeystoreRow;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -34,9 +34,9 @@ fn line(row: &KeystoreRow, palette: Palette) -> Line<'static> {
     let id = row.keystore.to_string();
     let keys = counted(row.version_count, "key");
     let mut spans = vec![Span::raw(format!("{}  {keys}", id.get(..8).unwrap_or(&id)))];
-    spans.push(match (row.is_gate_closed(), row.mode) {
-        (true, GateMode::Strict) => Span::styled("  gate closed", palette.warning()),
-        _ => Span::styled("  gate open", palette.good()),
+    spans.push(match row.is_gate_closed() {
+        true => Span::styled("  gate closed", palette.warning()),
+        false => Span::styled("  gate open", palette.good()),
     });
     spans.push(Span::raw(match &row.active {
         Some(active) => format!("  generation {} {}", active.number, active.pattern.short()),
