@@ -85,7 +85,7 @@ MUTANTS = [
     Mutant(
         "the abort of a later order lets nobody serve again who holds an older key",
         MACHINES + "unit/set_back.rs",
-        "                Standing::Aborted => registers.current == then.registers.current,\n",
+        "                Standing::Aborted => has_current(&registers, then),\n",
         "                Standing::Aborted => registers.current.is_some(),\n",
         needs=(TESTS,),
     ),
@@ -1087,6 +1087,20 @@ MUTANTS = [
         MACHINES + "rotation/ending.rs",
         "found.order.number <= view.reference.number",
         "found.order.number < view.reference.number",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a start closes nothing that is over another master key than its units'",
+        MACHINES + "rotation/precheck/keystores.rs",
+        " && held.all(|current| current == active.pattern)",
+        "",
+        needs=(TESTS,),
+    ),
+    Mutant(
+        "a newest volume is as far as an older one that has ended an order from its master key",
+        MACHINES + "unit/set_back.rs",
+        " || (from.is_some() && now.current == from)",
+        " || (from.is_none() && now.current.is_none())",
         needs=(TESTS,),
     ),
 ]

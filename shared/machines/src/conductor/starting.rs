@@ -5,11 +5,12 @@ use protocol::order::SignedOrder;
 use rand::CryptoRng;
 
 use super::survey::{Answered, Survey};
-use super::taking_up::taken_up;
+use super::taking_up::{closes_left_open, taken_up};
 use super::{
     Answer, AskId, Conductor, DraftRequest, Effects, StartAsk, plan, purpose_of, refused, unmet,
 };
 use crate::leave;
+use crate::rotation::precheck::keystores::is_left_open;
 use crate::rotation::precheck::{self, Findings};
 use crate::rotation::record::Record;
 
@@ -129,7 +130,8 @@ impl Conductor {
             plan::note_moved(wanted, &plan, &mut findings);
         }
         findings.sort();
-        if !findings.unmet.is_empty() {
+        let is_only_left_open = findings.unmet.iter().all(is_left_open);
+        if !findings.unmet.is_empty() && (start.dry_run || !is_only_left_open) {
             effects.answers.push((id, Answer::Unmet(findings)));
             return;
         }
@@ -141,6 +143,10 @@ impl Conductor {
         let mut record = Record::new(order, epoch, start.actor, now);
         record.verify_all = start.verify_all;
         record.traceparent = start.traceparent;
+        // It is open in what nobody can be asked to go on with.
+        if !findings.unmet.is_empty() {
+            effects.events.push(closes_left_open(&mut findings, &mut record));
+        }
         let started = self.start_rotation(now, rng, record, &answered, effects);
         let answer = match (started, &self.rotation) {
             (Ok(()), Some(rotation)) => Answer::Started {

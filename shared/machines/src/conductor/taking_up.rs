@@ -26,6 +26,15 @@ pub(super) fn taken_up((id, mut answer): (AskId, Answer)) -> (AskId, Answer) {
     (id, answer)
 }
 
+/// Says that the order is used up by closing a keystore, and why it is ended from its beginning.
+pub(super) fn closes_left_open(findings: &mut Findings, record: &mut Record) -> Event {
+    let left = findings.unmet.drain(..).map(|found| found.text).collect::<Vec<_>>().join("; ");
+    let because = format!("{left}, which no unit knows any more: the end of this order closes it");
+    findings.warn("taken-up", "instance", because.clone(), TAKE_UP.to_owned());
+    record.verdict = Verdict::Aborted { because: because.clone() };
+    Event { phase: Phase::Survey, text: format!("taken up: {because}") }
+}
+
 impl Conductor {
     /// The answer to whoever asks for a rotation while one is running.
     pub(super) fn joined(&self, id: AskId) -> Option<(AskId, Answer)> {

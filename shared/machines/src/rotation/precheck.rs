@@ -1,7 +1,7 @@
 //! What must hold before a rotation starts. All differences are listed at once, each with its mend:
 //! a command that can be typed as it stands, or a sentence where no command can mend it.
 
-mod keystores;
+pub(crate) mod keystores;
 pub(crate) mod recover;
 pub(crate) mod units;
 

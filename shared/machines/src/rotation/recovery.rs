@@ -60,7 +60,7 @@ pub fn recover(record: Option<Record>, reports: &Reports<'_>, now: UnixMillis) -
 /// Whether a keystore is still open in an earlier order than a unit has aborted, over keys that every unit with a
 /// master key opens: nobody drives that any more, and telling the keystore of the later end closes it. A copy of
 /// another master key's time is left as it is, and a keystore hears of no order to recover.
-pub fn closes<'a>(
+fn closes<'a>(
     unit: &UnitReport,
     row: &KeystoreRow,
     mut units: impl Iterator<Item = &'a UnitReport>,

@@ -127,7 +127,7 @@ impl Unit {
             let recovers = taken.order.purpose.recovery();
             let is_target = recovers.is_some_and(|recovery| recovery.target == self.id);
             let is_taken = match taken.standing {
-                Standing::Aborted => registers.current == then.registers.current,
+                Standing::Aborted => has_current(&registers, then),
                 Standing::Bound => !is_target && follows(&then.registers, &taken.order),
                 Standing::Promoted | Standing::Cleared => true,
             };
@@ -137,7 +137,7 @@ impl Unit {
         match (had_taken.standing, taken.standing) {
             // An abort may have come since; where it had been promoted, it came too late.
             (Standing::Bound | Standing::Aborted, Standing::Aborted) => {
-                registers.current == then.registers.current
+                has_current(&registers, then)
             }
             // It had been set back to before its promote when it was told to abort; this is the newer volume.
             (Standing::Aborted, Standing::Promoted | Standing::Cleared) => true,
@@ -149,6 +149,15 @@ impl Unit {
             }
         }
     }
+}
+
+/// Whether the current register is as it was then. Who had ended an order that goes from another master key was
+/// itself an older volume that had not got that one yet: a newer volume, which has it, is as far.
+fn has_current(now: &Registers, then: &UnitReport) -> bool {
+    let ended = then.rotation.as_ref().filter(|had| had.standing == Standing::Aborted);
+    let order = ended.and_then(|had| leave::read(&had.signed_order).ok());
+    let from = order.and_then(|(order, _)| order.from);
+    now.current == then.registers.current || (from.is_some() && now.current == from)
 }
 
 /// Whether a later order goes from what a unit had, or was about to have. One that goes from something else was

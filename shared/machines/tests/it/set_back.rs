@@ -304,6 +304,23 @@ fn one_that_aborts_a_later_order_is_not_as_far_again_without_the_master_key_that
     assert!(!serves(&world, OP_2));
 }
 
+/// The older volume had ended an order that goes from the master key that it had not got.
+#[test]
+fn a_newest_volume_is_as_far_as_an_older_one_that_has_ended_an_order_from_its_master_key() {
+    let mut world = World::initialised();
+    let before = world.state_bytes(OP_2);
+    world.whole_rotation(Purpose::Rotate, 2);
+    let newest = world.state_bytes(OP_2);
+    world.put_back(OP_2, &before);
+    let later = world.signed(world.order(Purpose::Rotate, 3));
+    // It has saved more often since than the newer one had.
+    world.restart_with(OP_2, |state| state.counter += 100);
+    assert_eq!(world.abort(OP_2, &later).code(), "taken");
+    let answer = reminded(&mut world, OP_2, &newest);
+    assert_eq!(answer.report.rotation.unwrap().standing, Standing::Aborted);
+    assert!(answer.report.set_back_from.is_none() && serves(&world, OP_2));
+}
+
 /// It was told of what it had promoted only once it had taken a later order from the master key that it had
 /// left, whatever it had aborted since.
 #[test]

@@ -347,6 +347,11 @@ const TAKE_UP: &str = "keyhelm auto-mk-rotate --yes";
 
 /// A dry run names everything; a start takes up what nobody drives, and says so.
 fn taken_up(stage: &mut Stage, named: &[(&str, &str)]) {
+    assert!(is_joined(stage, named), "what comes first is another rotation");
+}
+
+/// Whether what a start brings to its end first is another rotation than the one that was asked for.
+fn is_joined(stage: &mut Stage, named: &[(&str, &str)]) -> bool {
     let before = stage.everything();
     let order = stage.order(|order| order.number.number = 3);
     let plan = StartAsk { dry_run: true, ..start_ask(order.clone(), false) };
@@ -354,8 +359,10 @@ fn taken_up(stage: &mut Stage, named: &[(&str, &str)]) {
     assert_eq!(unmet(&answer), named);
     assert!(stage.everything() == before, "a dry run changes nothing");
     let answer = stage.start(order, false);
-    let Answer::Started { joined: true, warnings, .. } = &answer else { panic!("{answer:?}") };
+    let Answer::Started { joined, warnings, .. } = &answer else { panic!("{answer:?}") };
     assert_eq!(warnings.warnings.iter().map(|found| &found.code).collect::<Vec<_>>(), ["taken-up"]);
+    assert!(warnings.unmet.is_empty());
+    *joined
 }
 
 #[test]
@@ -492,6 +499,42 @@ fn a_keystore_left_open_by_units_that_have_all_aborted_is_ended_too() {
         }
         assert!(!stage.conductor.is_rotating() && stage.row.open.is_none(), "{:?}", stage.row);
     }
+}
+
+/// Somebody with a coordinator's identity has opened it, and no unit has that order, or has it no more.
+#[test]
+fn a_keystore_left_open_in_what_no_unit_knows_is_closed_by_the_end_of_the_order_that_is_asked_for()
+{
+    let world = World::initialised();
+    let run = world.signed(world.order(Purpose::Rotate, 2));
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    assert!(!is_joined(&mut stage, &[("keystore-open", TAKE_UP)]));
+    let ended = stage.conductor.rotation().unwrap();
+    assert!(ended.is_ended() && stage.row.open.is_none(), "{:?}", stage.row);
+    assert!(matches!(ended.record().verdict, Verdict::Aborted { .. }));
+    let order = stage.order(|order| order.number.number = 4);
+    let answer = stage.start(order, false);
+    let Answer::Started { joined: false, warnings, .. } = &answer else { panic!("{answer:?}") };
+    assert_eq!(warnings.warnings, []);
+}
+
+/// What else is unmet comes first, and nothing has changed.
+#[test]
+fn a_keystore_left_open_is_not_closed_while_a_unit_holds_another_master_key() {
+    let mut world = World::initialised();
+    let run = world.signed(world.order(Purpose::Rotate, 2));
+    let before = world.state_bytes(OP_2);
+    world.whole_rotation(Purpose::Rotate, 2);
+    world.put_back(OP_2, &before);
+    let mut stage = Stage::of(world);
+    opened(&mut stage, &run);
+    stage.row.rotation.as_mut().unwrap().number.number = 1;
+    let order = stage.order(|order| order.number.number = 3);
+    let before = stage.everything();
+    let answer = stage.start(order, false);
+    assert!(matches!(answer, Answer::Unmet(_)), "{answer:?}");
+    assert!(stage.everything() == before);
 }
 
 /// A coordinator has commanded a unit under the second manifest.

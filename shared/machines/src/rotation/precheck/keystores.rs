@@ -1,5 +1,6 @@
 //! What must hold of each keystore.
 
+use protocol::api::Unmet;
 use protocol::keystore::KeystoreRow;
 use protocol::manifest::Manifest;
 use protocol::order::Purpose;
@@ -7,7 +8,6 @@ use protocol::report::Standing;
 use protocol::{Pattern, Role, RotationId};
 
 use super::{Findings, Surveyed, TAKE_UP, reference};
-use crate::rotation::recovery::closes;
 
 /// Rows of the keystores that answered.
 pub(super) fn rows<'a>(surveyed: &'a Surveyed<'a>) -> impl Iterator<Item = &'a KeystoreRow> {
@@ -67,10 +67,10 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
     if let (Some(_), Some(rotation)) = (&row.open, &row.rotation) {
         let id = rotation.rotation;
         let text = format!("{subject} is being re-encrypted by rotation {id}");
-        let units = || surveyed.units.iter().map(|(report, _)| *report);
-        let is_ended = || units().any(|report| closes(report, row, units()));
-        let is_taken_up = is_known(id, surveyed) || is_ended();
-        let mend = match (surveyed.running == Some(id), is_taken_up) {
+        let is_unknown = standings(id, surveyed).next().is_none();
+        let is_closed_by_start = standings(id, surveyed).any(|it| it != Standing::Cleared)
+            || (is_unknown && is_under_current(row, surveyed));
+        let mend = match (surveyed.running == Some(id), is_closed_by_start) {
             (true, _) => format!("keyhelm abort {id}"),
             (false, true) => TAKE_UP.to_owned(),
             (false, false) => restore(),
@@ -98,11 +98,21 @@ fn check_row(subject: &str, row: &KeystoreRow, surveyed: &Surveyed<'_>, findings
     }
 }
 
-/// Whether a unit has the rotation's order and has not cleared: with it, a coordinator that starts ends
-/// the rotation.
-fn is_known(rotation: RotationId, surveyed: &Surveyed<'_>) -> bool {
+/// Whether its keys are under the master key that every unit with one holds: what is open over them can be let go
+/// of, whoever knows of it. A copy of another master key's time cannot.
+fn is_under_current(row: &KeystoreRow, surveyed: &Surveyed<'_>) -> bool {
+    let Some(active) = &row.active else { return false };
+    let mut held = surveyed.units.iter().filter_map(|(report, _)| report.registers.current);
+    reference(surveyed) == Some(active.pattern) && held.all(|current| current == active.pattern)
+}
+
+/// Whether a condition is that a keystore is open, and a start can close it.
+pub(crate) fn is_left_open(unmet: &Unmet) -> bool {
+    unmet.code == "keystore-open" && unmet.mend == TAKE_UP
+}
+
+/// How units stand in a rotation. Where one has its order and has not cleared, a coordinator that starts ends it.
+fn standings(rotation: RotationId, surveyed: &Surveyed<'_>) -> impl Iterator<Item = Standing> {
     let orders = surveyed.units.iter().filter_map(|(report, _)| report.rotation.as_ref());
-    orders
-        .into_iter()
-        .any(|found| found.order.rotation == rotation && found.standing != Standing::Cleared)
+    orders.filter(move |found| found.order.rotation == rotation).map(|found| found.standing)
 }
