@@ -603,7 +603,7 @@ MUTANTS = [
         MACHINES + "rewrap/pages.rs",
         "        quarantined.contains(&row.key)\n            && page",
         "        quarantined.len() < usize::MAX\n            && page",
-        needs=(TESTS,),
+        needs=(SIMULATION, TESTS),
     ),
     Mutant(
         "an abort does not wait for ever for a unit that is silent",

@@ -31,10 +31,14 @@ impl World {
             Some(_) => (0, 0),
             None => self.holds,
         };
+        let quarantined = match purpose {
+            Purpose::Rotate => self.keys_to_carry(),
+            _ => Vec::new(),
+        };
         self.request(Ask::Draft(DraftRequest {
             purpose,
             joining,
-            quarantined: Vec::new(),
+            quarantined,
             mode: GateMode::Strict,
             hold_after_commit_s,
             hold_before_clear_s,
@@ -61,6 +65,9 @@ impl World {
         let Some(bytes) = self.drafted.take() else { return };
         let signatures = vec![self.sign(domain::ORDER, &bytes)];
         let order = SignedOrder { bytes, authority: Authority::Quorum(signatures) };
+        if let Ok((read, reference)) = machines::leave::read(&order) {
+            self.checkers.ordered(reference.digest, &read.quarantined);
+        }
         let start = StartAsk::plain(Some(order), GateMode::Strict, "sim");
         self.request(Ask::Start(Box::new(start)));
     }

@@ -103,6 +103,7 @@ impl World {
                     self.outcome.rotations_done += 1;
                     let had_fault = self.outcome.faults > self.begun.1;
                     self.outcome.rotations_through_faults += u32::from(had_fault);
+                    self.outcome.quarantined += u32::from(self.store.carries());
                 }
                 Phase::HoldAfterCommit | Phase::HoldBeforeClear => self.outcome.holds += 1,
                 Phase::Aborted if is_aborted => self.outcome.rotations_aborted += 1,

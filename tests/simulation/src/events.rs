@@ -52,9 +52,10 @@ impl World {
             }
             Event::Altered(to, bytes) => self.deliver_altered(to, bytes)?,
             Event::LoseLease => self.may_lose_lease(),
-            Event::LateWrite(done) => {
+            Event::LateWrite(written) => {
                 self.note("reencryptor", "page written late");
-                self.store.write_chunk(&done);
+                let (done, kept) = *written;
+                self.store.write_chunk(&done, kept);
             }
             Event::StartUnit(index) => self.start_unit(index),
             Event::StartReencryptor => {
@@ -101,6 +102,7 @@ impl World {
             }
             Event::Request => self.requests(),
             Event::Replace => self.replace(),
+            Event::Spoil => self.spoil(),
             Event::TickZombie => self.tick_zombie(),
             Event::BackUp => self.back_up(),
             Event::Restore => self.restore(),

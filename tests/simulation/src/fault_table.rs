@@ -16,7 +16,7 @@ pub type FaultTable = BTreeMap<Cell, u32>;
 pub const NO_PHASE: &str = "none";
 
 /// Every kind of fault that is counted.
-pub const FAULTS: [&str; 20] = [
+pub const FAULTS: [&str; 21] = [
     "aborted-commit",
     "altered",
     "crash",
@@ -35,6 +35,7 @@ pub const FAULTS: [&str; 20] = [
     "rogue",
     "rolled-back",
     "set-back",
+    "spoilt",
     "wrong-page",
     "zombie",
 ];
@@ -56,7 +57,7 @@ pub fn left_out((fault, phase, role): Cell) -> Option<&'static str> {
         }
         "identity" if is_unit => return Some("a unit that comes back as another is gone for good"),
         "aborted-commit" | "lost-commit" if is_unit => return Some("units have no database"),
-        "late-write" | "restored" | "rolled-back" => {
+        "late-write" | "restored" | "rolled-back" | "spoilt" => {
             (Role::Reencryptor, "only the keystore has pages and copies in a database")
         }
         "lie" | "wrong-page" => (Role::OperationalUnit, "only operational units take pages"),
@@ -77,6 +78,9 @@ fn of_phase(fault: &str, phase: &str) -> Option<&'static str> {
         "replaced" if phase != NO_PHASE => {
             Some("a master key that is lost in a rotation is lost with its unit: gone, or set back")
         }
+        "spoilt" if phase != NO_PHASE => Some(
+            "in a rotation that is decided a damaged blob could be neither re-encrypted nor left out",
+        ),
         "late-write" | "lie" | "wrong-page" if !is_one_of(&[Phase::Reencrypt]) => {
             Some("pages are out while the keystore is re-encrypted, else only late ones")
         }

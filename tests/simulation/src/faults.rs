@@ -168,6 +168,12 @@ pub(crate) fn exchanges(seed: u64) -> (f64, f64) {
     (of(0x1de2_7177, 0.3, 0.5), of(0x4ee2_c4b7, 0.5, 1.0))
 }
 
+/// How likely a disk damages a blob of a seed's keystore, whenever it is looked at. Drawn apart as well.
+pub(crate) fn spoils(seed: u64) -> f64 {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5901_1ed0);
+    if rng.random_bool(0.25) { rng.random_range(0.1..0.6) } else { 0.0 }
+}
+
 /// Whether a seed has two coordinators, of which the one acts that has the lease. Drawn apart as well.
 pub(crate) fn has_pair(seed: u64) -> bool {
     ChaCha8Rng::seed_from_u64(seed ^ 0x2c00_2c00).random_bool(0.4)

@@ -17,6 +17,7 @@ mod events;
 pub mod fault_table;
 mod faults;
 mod founding;
+pub mod quarantine;
 mod records;
 pub mod reencryptor;
 mod requests;

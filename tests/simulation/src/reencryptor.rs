@@ -13,8 +13,9 @@ use protocol::command::KeystoreCommand;
 use protocol::envelope::{Envelope, Header, Kind, Recipient};
 use protocol::keystore::KeystoreStanding;
 use protocol::order::OrderRef;
+use protocol::page::WrappedRow;
 use protocol::report::{Answering, KeystoreReport};
-use protocol::{Epoch, GenerationId, MessageId, ProcessId, Role, UnixMillis};
+use protocol::{Epoch, GenerationId, KeyId, MessageId, ProcessId, Role, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -43,9 +44,11 @@ pub struct ReencryptorNode {
     /// Whichever of these has happened.
     pub database_faults: Vec<&'static str>,
     /// One that is still to be written.
-    pub late: Option<DoneChunk>,
+    pub late: Option<(DoneChunk, Vec<WrappedRow>)>,
     /// Whether every page is shown to another unit before it is written.
     pub has_second_looks: bool,
+    /// Keys that the order carries in quarantine.
+    pub(crate) carried: Vec<KeyId>,
     /// What the next report names: it restates *flipped*.
     hold_ends: Vec<(ProcessId, u64)>,
 }
@@ -80,6 +83,7 @@ impl ReencryptorNode {
             database_faults: Vec::new(),
             late: None,
             has_second_looks: false,
+            carried: Vec::new(),
             hold_ends: Vec::new(),
         }
     }
@@ -238,6 +242,7 @@ impl ReencryptorNode {
                 }
                 opened?;
                 store.write_empty_chunk();
+                self.carried = order.quarantined;
                 return Ok(self.go_on(now, rng, store, reference, &received.header));
             }
             KeystoreCommand::Flip { order, certificate } => {

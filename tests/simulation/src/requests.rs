@@ -16,7 +16,7 @@ impl World {
 
     /// Somebody asks for a rotation, and now and then for its end.
     pub(crate) fn requests(&mut self) {
-        if self.administrate() {
+        if self.mend_keystore() || self.administrate() {
             // Nothing else is asked for meanwhile.
         } else if self.coordinator.is_rotating() && self.rng.random_bool(0.1) {
             self.end_hold();
@@ -40,6 +40,9 @@ impl World {
         {
             let target = unit.id;
             self.give_master_key(target);
+        } else if !self.keys_to_carry().is_empty() && self.apart.random_bool(0.7) {
+            // What the last abort named.
+            self.draft(Purpose::Rotate, Vec::new());
         } else {
             let is_online = self.rng.random_bool(0.4);
             let mode = if is_online { GateMode::Online } else { GateMode::Strict };

@@ -52,12 +52,15 @@ impl World {
 
     pub(crate) fn restore(&mut self) {
         if self.backups.is_foreign() {
-            self.bring_back_keystore();
+            // Now and then only after somebody has asked for a rotation.
+            if self.apart.random_bool(0.4) {
+                self.bring_back_keystore();
+            }
         } else if self.faults.restore && self.is_holding_before_clear() {
             self.restore_in_hold();
         } else if self.faults.restore && self.apart.random_bool(0.3) && self.roll_back() {
             // One thing at a time.
-        } else if self.faults.restore && self.is_quiet() && self.rng.random_bool(0.3) {
+        } else if self.faults.restore && self.is_quiet() {
             self.restore_foreign();
         }
         let pause = self.rng.random_range(200..2_500);
@@ -76,7 +79,9 @@ impl World {
                 counting.all(|unit| unit.saved_state().registers().hold(active.pattern))
             })
         };
-        let is_behind = |copy: &Store| last_read_back(copy) == proved && is_held(copy);
+        let is_behind = |copy: &Store| {
+            last_read_back(copy) == proved && is_held(copy) && self.can_be_read(copy)
+        };
         let eligible: Vec<_> = (0..self.backups.copies.len())
             .filter(|index| is_behind(&self.backups.copies[*index]))
             .collect();
@@ -129,7 +134,10 @@ impl World {
     /// The newest copy under the old master key, which is still kept.
     fn restore_in_hold(&mut self) {
         let from = self.store.row.rotation.as_ref().and_then(|rotation| rotation.from);
-        let is_under = |copy: &&Store| copy.row.active.as_ref().map(|it| it.pattern) == from;
+        let is_under = |copy: &&Store| {
+            let active = copy.row.active.as_ref().map(|it| it.pattern);
+            active == from && self.can_be_read(copy)
+        };
         let Some(copy) = self.backups.copies.iter().rfind(is_under).cloned() else { return };
         if from.is_none() {
             return;

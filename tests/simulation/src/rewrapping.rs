@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use machines::envelope::{self, Reader};
-use machines::rewrap::{self, DoneChunk, PageFault};
+use machines::rewrap::{self, DoneChunk, KeystoreRefusal, PageFault};
 use machines::unit::Message;
 use protocol::codec;
 use protocol::envelope::{Header, Kind, Recipient};
 use protocol::order::OrderRef;
-use protocol::page::{PageAnswer, RewrapPage};
-use protocol::{MessageId, Role, UnixMillis};
+use protocol::page::{ChunkRange, PageAnswer, RewrapPage, UnopenedRow, WrappedRow};
+use protocol::{MessageId, ProcessId, Role, UnixMillis};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -32,6 +32,8 @@ pub(crate) struct Job {
     header: Header,
     out: BTreeMap<MessageId, PageOut>,
     looks: Looks,
+    /// Rows that no unit opens, of pages that are asked without them.
+    kept: BTreeMap<ChunkRange, Vec<WrappedRow>>,
 }
 
 impl ReencryptorNode {
@@ -50,6 +52,7 @@ impl ReencryptorNode {
             header: header.clone(),
             out: BTreeMap::new(),
             looks: Looks::default(),
+            kept: BTreeMap::new(),
         });
         job.header = header.clone();
         let lacking = store.lacking();
@@ -127,6 +130,11 @@ impl ReencryptorNode {
         let Some(out) = header.in_answer_to.and_then(|id| job.out.remove(&id)) else {
             return nothing("page answer unknown");
         };
+        if let PageAnswer::Unopened(rows) = &answer
+            && rewrap::may_quarantine(&self.carried, &out.page.rows, rows)
+        {
+            return self.without(now, rng, header.sender, out.page, rows);
+        }
         match rewrap::judge_answer(&out.page, answer, &self.trust) {
             Ok(done) if self.has_second_looks => {
                 let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
@@ -134,9 +142,42 @@ impl ReencryptorNode {
                 self.go_on_looking(now, rng, store, id, begun)
             }
             Ok(done) => self.written(now, rng, store, &done),
+            Err(PageFault::Unopened(rows)) => match rows.first().cloned() {
+                Some(first) => {
+                    let (header, count) = (job.header.clone(), rows.len() as u64);
+                    let refusal = KeystoreRefusal::Unopened { count, first };
+                    self.job = None;
+                    let report = self.report(now, rng, store, Some(&header), Some(&refusal));
+                    Handled::Sent(vec![report], format!("page: {refusal}"))
+                }
+                None => nothing("page fault: nothing that does not open"),
+            },
             Err(PageFault::Refused(reason)) => nothing(&format!("page refused: {reason}")),
             Err(fault) => nothing(&format!("page fault: {fault}")),
         }
+    }
+
+    /// The page once more without the rows that no unit opens. The shipped process shows them to another unit
+    /// first; here no unit lies about that.
+    fn without(
+        &mut self,
+        now: UnixMillis,
+        rng: &mut ChaCha8Rng,
+        unit: ProcessId,
+        page: RewrapPage,
+        unopened: &[UnopenedRow],
+    ) -> Handled {
+        let does_open = |row: &WrappedRow| unopened.iter().all(|it| it.version != row.version);
+        let (rows, kept): (Vec<_>, Vec<_>) = page.rows.to_vec().into_iter().partition(does_open);
+        let page = RewrapPage { rows: rows.into(), ..page };
+        let id = MessageId::from_uuid(crypto::random::uuid_v7(now, rng));
+        let whom = (unit, Recipient::Role(Role::OperationalUnit));
+        let message = self.seal(id, None, whom, Kind::RewrapPage, &codec::encode(&page));
+        if let Some(job) = &mut self.job {
+            job.kept.insert(page.range, kept);
+            job.out.insert(id, PageOut { page, asked_at: now });
+        }
+        Handled::Sent(vec![message], "page asked without what does not open".to_owned())
     }
 
     /// Another unit has looked at a page.
@@ -187,6 +228,12 @@ impl ReencryptorNode {
         }
     }
 
+    /// The rows that a page was asked without.
+    fn kept_of(&self, done: &DoneChunk) -> Vec<WrappedRow> {
+        let kept = self.job.as_ref().and_then(|job| job.kept.get(&done.receipt.range));
+        kept.cloned().unwrap_or_default()
+    }
+
     /// Writes a page; after the last one the generation is complete.
     fn written(
         &mut self,
@@ -199,11 +246,11 @@ impl ReencryptorNode {
             return Handled::Sent(Vec::new(), "page not written".to_owned());
         }
         if rng.random_bool(self.late_write) {
-            self.late = Some(done.clone());
+            self.late = Some((done.clone(), self.kept_of(done)));
             self.database_faults.push("late-write");
             return Handled::Sent(Vec::new(), "page to be written late".to_owned());
         }
-        store.write_chunk(done);
+        store.write_chunk(done, self.kept_of(done));
         if self.is_answer_lost(rng) {
             return Handled::Sent(Vec::new(), "page written, its answer lost".to_owned());
         }

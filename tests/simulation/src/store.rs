@@ -15,6 +15,8 @@ use protocol::{
     Digest, Epoch, GenerationId, InstanceId, KeyId, KeystoreId, Pattern, Rows, VersionId,
 };
 
+use crate::quarantine::Quarantine;
+
 /// Rules of the store and of the processes around the machines that a run may take out, to show
 /// that a checker fires without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Store {
     pub shared_locks: u32,
     /// Re-wrapped rows until one is damaged on its way to the disk; none: disks are well.
     pub damage_in: Option<u32>,
+    /// Versions that no unit opens.
+    pub quarantine: Quarantine,
     chunks: BTreeMap<u32, Vec<StoredChunk>>,
     rules: Rules,
 }
@@ -101,6 +105,7 @@ impl Store {
             purged: BTreeSet::new(),
             shared_locks: 0,
             damage_in: None,
+            quarantine: Quarantine::default(),
             chunks: BTreeMap::new(),
             rules,
         }
@@ -175,6 +180,7 @@ impl Store {
 
     fn remove(&mut self, version: VersionId) {
         self.versions.remove(&version);
+        self.quarantine.kept.remove(&version);
         for table in self.tables.values_mut() {
             table.remove(&version);
         }
@@ -214,8 +220,9 @@ impl Store {
             .collect()
     }
 
-    /// Writes a chunk: the record first (written before: done already), then the blobs.
-    pub fn write_chunk(&mut self, done: &DoneChunk) {
+    /// Writes a chunk: the record first (written before: done already), then the blobs, and the rows that it goes
+    /// without.
+    pub fn write_chunk(&mut self, done: &DoneChunk, kept: Vec<WrappedRow>) {
         if gate::may_fill(&self.row, done.receipt.generation).is_err() {
             return;
         }
@@ -225,7 +232,8 @@ impl Store {
         let lacking =
             |chunk: &&mut StoredChunk| chunk.range == done.receipt.range && chunk.done.is_none();
         let Some(chunk) = chunks.into_iter().find(lacking) else { return };
-        chunk.done = Some((done.receipt.count, done.receipt.new_digest, done.signed.bytes.clone()));
+        let count = done.receipt.count + kept.len() as u64;
+        chunk.done = Some((count, done.receipt.new_digest, done.signed.bytes.clone()));
         if let Some(table) = self.tables.get_mut(&number) {
             for row in done.rows.iter() {
                 let mut row = row.to_owned();
@@ -234,8 +242,10 @@ impl Store {
             }
         }
         if let Some(open) = &mut self.row.open {
-            open.done_count += done.receipt.count;
+            open.done_count += count;
+            open.quarantined_count += kept.len() as u64;
         }
+        self.quarantine.keep(kept, number, done.receipt.order_digest);
     }
 
     /// At initialisation: the one empty chunk needs no unit.
@@ -331,6 +341,7 @@ impl Store {
         if let Some(generation) = dropped {
             self.tables.remove(&generation.number);
             self.chunks.remove(&generation.number);
+            self.quarantine.leave(generation.number);
         }
         if change == Change::Now {
             self.apply_tombstones();

@@ -6,6 +6,7 @@ use crypto::identity::Identity;
 use machines::rewrap::DoneChunk;
 use machines::trust::Trust;
 use protocol::order::Purpose;
+use protocol::page::WrappedRow;
 use protocol::{InstanceId, KeystoreId, ProcessId, Role, RotationId, UnixMillis};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,6 +78,8 @@ pub struct Outcome {
     pub restored: u32,
     /// Keystores of which what was done last in a rotation was undone.
     pub rolled_back: u32,
+    /// Rotations done that left a row out in quarantine.
+    pub quarantined: u32,
     /// How often precheck named a keystore from before a cleared rotation.
     pub foreign_named: u32,
     /// Rotations that held.
@@ -98,7 +101,8 @@ pub(crate) enum Event {
     StartCoordinator,
     TickCoordinator,
     LoseLease,
-    LateWrite(Box<DoneChunk>),
+    /// A page, and the rows that it goes without.
+    LateWrite(Box<(DoneChunk, Vec<WrappedRow>)>),
     Client(usize),
     Purge,
     ReadBack,
@@ -106,6 +110,7 @@ pub(crate) enum Event {
     Seize,
     Request,
     Replace,
+    Spoil,
     TickZombie,
     BackUp,
     Restore,
@@ -159,6 +164,8 @@ pub(crate) struct World {
     pub(crate) recovers: f64,
     /// How likely a coordinator, and a reencryptor, that starts has another identity.
     pub(crate) exchanges: (f64, f64),
+    /// How likely a disk damages a blob, at each look.
+    pub(crate) spoils: f64,
     /// For what was added to the world later: nothing else in a seed depends on it.
     pub(crate) apart: ChaCha8Rng,
     /// Whoever publishes is being cut off from the broker.
@@ -267,6 +274,7 @@ impl World {
             holds,
             recovers: faults::recovers(config.seed),
             exchanges: faults::exchanges(config.seed),
+            spoils: faults::spoils(config.seed),
             apart: ChaCha8Rng::seed_from_u64(config.seed ^ 0xa9a7_7a9a),
             is_cut_off: false,
             parked: Vec::new(),
@@ -290,6 +298,9 @@ impl World {
         self.after(500, Event::BackUp);
         self.after(1_000, Event::Restore);
         self.after(500, Event::Request);
+        if self.spoils > 0.0 {
+            self.after(900, Event::Spoil);
+        }
         if self.config.is_damaged {
             self.store.damage_in = Some(self.rng.random_range(0..60));
         }
@@ -317,6 +328,7 @@ impl World {
     fn ease(&mut self) {
         self.faults = Faults::MILD;
         self.exchanges = (0.0, 0.0);
+        self.spoils = 0.0;
         self.coordinator.bury_zombie();
         self.bring_back_keystore();
         self.note("world", "faults ease");

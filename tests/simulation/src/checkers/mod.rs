@@ -9,11 +9,12 @@ mod no_secret_told;
 mod one_end;
 mod one_key_per_order;
 mod order_of_steps;
+mod quarantine;
 mod recovered;
 mod registers;
 
 use machines::unit::state::UnitState;
-use protocol::{Digest, Epoch, UnixMillis};
+use protocol::{Digest, Epoch, KeyId, UnixMillis};
 
 use crate::store::Store;
 use crate::unit::UnitNode;
@@ -62,6 +63,7 @@ pub struct Checkers {
     no_key_lost: no_key_lost::Memory,
     no_secret_told: no_secret_told::Memory,
     one_key_per_order: one_key_per_order::Memory,
+    quarantine: quarantine::Memory,
     recovered: recovered::Memory,
     registers: registers::Memory,
 }
@@ -80,6 +82,11 @@ impl Checkers {
     /// A rogue has given this order itself, by the leave that its coordinator has.
     pub fn ordered_by_rogue(&mut self, order: Digest) {
         self.one_key_per_order.ordered_by_rogue(order);
+    }
+
+    /// Administrators have signed this order, which carries these keys in quarantine.
+    pub fn ordered(&mut self, order: Digest, keys: &[KeyId]) {
+        self.quarantine.ordered(order, keys);
     }
 
     /// Something is published.
@@ -109,6 +116,7 @@ impl Checkers {
         self.no_key_lost.check(&saved, store, touched.store)?;
         order_of_steps::check(&saved, store)?;
         self.one_key_per_order.check(&saved)?;
+        self.quarantine.check(store)?;
         self.holds.check(now, &saved, store)?;
         self.recovered.check(&saved, store)?;
         self.registers.check(&saved, Some(store))
@@ -131,6 +139,10 @@ impl Checkers {
     pub fn at_end(&mut self, units: &[UnitNode], store: &Store) -> Result<(), Violation> {
         let saved = saved_by(units);
         one_end::check(&saved, store)?;
+        if let Some((version, _)) = store.spoilt().first() {
+            let text = format!("{version} does not open, and is not in quarantine");
+            return Err(Violation { checker: "quarantine", text });
+        }
         every_key_opens(&saved, store)
     }
 }

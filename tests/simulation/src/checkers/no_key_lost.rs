@@ -4,7 +4,7 @@
 
 use crypto::blob::{BlobHeader, WrapKeys, open_blob};
 use machines::unit::page::binding;
-use protocol::Pattern;
+use protocol::{Pattern, VersionId};
 
 use super::{Saved, Violation};
 use crate::store::Store;
@@ -40,7 +40,10 @@ impl Memory {
 fn look(held_by_all: &[Pattern], store: &Store) -> Result<(), Violation> {
     let Some(active) = &store.row.active else { return Ok(()) };
     let table = store.tables.get(&active.number);
-    for version in store.versions.keys().filter(|version| !store.tombstones.contains(version)) {
+    let is_here = |version: &&VersionId| {
+        !store.tombstones.contains(version) && !store.quarantine.kept.contains_key(version)
+    };
+    for version in store.versions.keys().filter(is_here) {
         let Some(stored) = table.and_then(|table| table.get(version)) else {
             return Err(fired(format!("{version} has no blob in the active generation")));
         };
@@ -79,6 +82,10 @@ pub fn every_key_opens(saved: &[Saved<'_>], store: &Store) -> Result<(), Violati
         let keys = WrapKeys::derive(current);
         for stored in store.tables.get(&active.number).into_iter().flat_map(|table| table.values())
         {
+            // A disk has damaged it.
+            if store.quarantine.spoilt.contains(&(active.number, stored.row.version)) {
+                continue;
+            }
             let bound = binding(store.row.instance, stored.row.as_ref());
             if let Err(error) = open_blob(&keys, &bound, &stored.row.blob) {
                 let (version, name) = (stored.row.version, &unit.node.name);

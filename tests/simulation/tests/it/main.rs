@@ -41,7 +41,7 @@ fn no_checker_fires() {
         "{} seeds: {} events, {} faults, {} rotations done, {} aborted, {} mixed ends, {} units \
          replaced, {} recovered, {} set back, {} removed, {} holds, {} coordinators and {} \
          reencryptors exchanged, {} keystores restored, {} rolled back, \
-         {} foreign ones named; \
+         {} foreign ones named, {} rotations with keys in quarantine; \
          {with_both} seeds finished a rotation in which there was a fault",
         outcomes.len(),
         sum(|it| it.events),
@@ -59,6 +59,7 @@ fn no_checker_fires() {
         sum(|it| it.restored),
         sum(|it| it.rolled_back),
         sum(|it| it.foreign_named),
+        sum(|it| it.quarantined),
     );
     let mut table = FaultTable::new();
     for (cell, count) in outcomes.iter().flat_map(|outcome| &outcome.table) {
@@ -77,6 +78,7 @@ fn no_checker_fires() {
     assert!(sum(|it| it.recovered) > 0, "no unit recovered its master key");
     assert!(sum(|it| it.exchanged) > 0, "no coordinator was exchanged");
     assert!(sum(|it| it.reencryptors_exchanged) > 0, "no reencryptor was exchanged");
+    assert!(sum(|it| it.quarantined) > 0, "no key was carried in quarantine");
     let empty = fault_table::empty_cells(&table);
     assert!(outcomes.len() < SEEDS_FOR_EVERY_CELL || empty.is_empty(), "never: {empty:?}");
 }
