@@ -196,7 +196,7 @@ fn rewrapped(founding: &Founding, saved: &Saved, unit: usize, store: &mut Store)
     let mut rng = ChaCha20Rng::seed_from_u64(hash_of(open.id));
     let answer = page::rewrap(&saved.keyring, &identity(unit), &asked, &mut rng);
     let done = rewrap::judge_answer(&asked, answer, &founding.trust).ok()?;
-    store.write_chunk(&done);
+    store.write_chunk(&done, Vec::new());
     Some(())
 }
 
